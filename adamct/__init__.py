@@ -1,0 +1,1 @@
+"""AdaMCT (CIKM '23) and its baselines: models, objectives, metrics and the LightningModule that joins them."""

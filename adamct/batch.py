@@ -1,0 +1,34 @@
+"""What a dataset tells a model: once in a `DataSpec`, at every step in a `Batch`.
+
+Axes, here and in every signature of the project: B batch, N length, D hidden, H heads, V items with the padding
+row, C candidates, K cutoffs, U users, M training pairs.
+
+Both are NamedTuples: they pass through Lightning's device transfer as they are, and Hydra leaves them alone.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Int
+from torch import Tensor
+
+
+class DataSpec(NamedTuple):
+    """The facts of a dataset a model's shape depends on."""
+
+    num_items: int
+    """Items, without padding: ids run from 1 to num_items, and 0 is padding (so V = num_items + 1)."""
+    num_users: int
+    """Users: ids run from 0 to num_users - 1."""
+    max_len: int
+    """Most recent items kept of a history."""
+
+
+class Batch(NamedTuple):
+    """B histories, right-padded with 0 to N, the longest history in *this* batch (at most ``max_len``)."""
+
+    user: Int[Tensor, " B"]
+    item_seq: Int[Tensor, "B N"]
+    seq_len: Int[Tensor, " B"]
+    target: Int[Tensor, " B"]
+    negatives: Int[Tensor, "B C"] | None = None
+    """Evaluation only: sampled items the target is ranked against."""

@@ -1,0 +1,51 @@
+"""What a checkpoint is checked for before its weights are used."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adamct.errors import InputError
+
+
+def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Load a checkpoint of this model and dataset onto the CPU; nothing in it is executed.
+
+    Raises:
+        InputError: a missing or corrupt file, or one of another model or dataset.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for broken archives
+        raise InputError(
+            f"{path}: not a readable checkpoint ({type(error).__name__}); is the file complete?"
+        ) from error
+    check_identity(checkpoint, identity, str(path))
+    return checkpoint
+
+
+def check_identity(checkpoint: dict[str, Any], identity: dict[str, Any], name: str = "checkpoint") -> None:
+    """Compare what a checkpoint was trained as with what this run is.
+
+    Raises:
+        InputError: naming the first key that differs.
+    """
+    if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
+        raise InputError(f"{name}: not a checkpoint of this project")
+    saved, now = flatten(checkpoint["identity"]), flatten(identity)
+    for key in sorted(saved.keys() | now.keys(), key=lambda key: (key != "model._target_", key)):
+        if saved.get(key) != now.get(key):
+            raise InputError(
+                f"{name}: was trained with {key}={saved.get(key)}, but this run has {key}={now.get(key)}; "
+                "give the overrides it was trained with"
+            )
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,115 @@
+"""The stages of a run: fit, test, and the record of both."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
+from pytorch_lightning.loggers import Logger
+
+from adamct.callbacks import BEST, LAST, BestCheckpoint, LastCheckpoint, Progress, Timing
+from adamct.checkpoint import read_checkpoint
+from adamct.errors import InputError, require
+from adamct.mixture_monitor import MixtureMonitor
+from adamct.module import NextItemModule
+
+Stage = Literal["fit", "test"]
+
+
+def build_trainer(
+    make_trainer: partial[pl.Trainer],
+    logger: Logger | None,
+    folder: Path,
+    num_users: int,
+    monitor: str,
+    patience: int,
+    save_every_n_steps: int | None,
+    quiet: bool,
+) -> pl.Trainer:
+    """A trainer with what every run does beside training, and the callbacks it was configured with.
+
+    Args:
+        make_trainer: the configured trainer.
+        logger: the run's logger, if any.
+        folder: where checkpoints go.
+        num_users: how many users are validated.
+        monitor: the validation score that chooses and stops.
+        patience: validations without improvement before the run stops.
+        save_every_n_steps: also save the state to resume from within an epoch.
+        quiet: no progress bar, whatever is configured.
+    """
+    progress = make_trainer.keywords.get("enable_progress_bar", True) and not quiet
+    callbacks: list[pl.Callback] = [
+        *(make_trainer.keywords.get("callbacks") or []),
+        Timing(),
+        MixtureMonitor(num_users),
+        EarlyStopping(monitor, mode="max", patience=patience),
+        BestCheckpoint(folder, monitor),
+        LastCheckpoint(folder, save_every_n_steps),
+    ]
+    if logger is not None:
+        callbacks.append(LearningRateMonitor("epoch"))
+    if progress:
+        callbacks.append(Progress(monitor))
+    return make_trainer(
+        logger=logger or False, callbacks=callbacks, enable_progress_bar=progress, default_root_dir=folder.parent
+    )
+
+
+def run_stages(
+    trainer: pl.Trainer,
+    module: NextItemModule,
+    data: pl.LightningDataModule,
+    folder: Path,
+    stages: Sequence[Stage],
+    ckpt: str | None,
+    resume: str | None,
+) -> dict[str, Any] | None:
+    """Run the stages in order.
+
+    Args:
+        trainer: with the callbacks above.
+        module: the model to train or test.
+        data: its data.
+        folder: the run's folder of checkpoints.
+        stages: fit, test or both.
+        ckpt: the weights to test where nothing was trained before.
+        resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one.
+
+    Returns:
+        The checkpoint that was tested, without its weights, or the best one where nothing was tested.
+
+    Raises:
+        InputError: stages, monitor or checkpoints that do not fit together.
+    """
+    unknown = set(stages) - {"fit", "test"}
+    require(not unknown and bool(stages), f"stages={list(stages)}: give fit, test or both")
+    chosen = None if ckpt is None else Path(ckpt)
+    if "fit" in stages:
+        fit(trainer, module, data, folder, resume)
+        chosen = folder / BEST
+    if chosen is None:
+        raise InputError("stages=[test] needs the weights to test: ckpt=PATH")
+    checkpoint = read_checkpoint(chosen, module.identity)
+    if "test" in stages:
+        trainer.test(module, data, ckpt_path=chosen, verbose=False, weights_only=True)
+    return {key: checkpoint[key] for key in ("epoch", "global_step", "val_scores", "callbacks")}
+
+
+def fit(
+    trainer: pl.Trainer, module: NextItemModule, data: pl.LightningDataModule, folder: Path, resume: str | None
+) -> None:
+    """Train to the early stop, from scratch or from where a checkpoint stands."""
+    start = folder / LAST if resume == "auto" else resume and Path(resume)
+    if resume == "auto" and not (folder / LAST).exists():
+        start = None
+    if start and has_stopped(read_checkpoint(Path(start), module.identity)):
+        return
+    trainer.fit(module, data, ckpt_path=start, weights_only=True)
+
+
+def has_stopped(checkpoint: dict[str, Any]) -> bool:
+    """Whether early stopping had already ended the run a checkpoint is of."""
+    return any(state.get("wait_count", 0) >= state.get("patience", 1) for state in checkpoint["callbacks"].values())

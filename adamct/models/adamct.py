@@ -1,0 +1,403 @@
+"""AdaMCT: Adaptive Mixture of CNN-Transformer (Jiang et al., CIKM '23); equation numbers are the paper's.
+
+The parts of a layer are chosen in YAML. ``conf/model/adamct.yaml`` takes those of the code the authors released,
+which made the paper's Table 2; ``conf/model/adamct_paper.yaml`` takes those of the equations. Where the two differ,
+the docstrings say so.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+
+LAYER_NORM_EPS = 1e-12
+INIT_STD = 0.02
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+class Projection(nn.Sequential):
+    """E_en(H) = LN(Dpt(Linear(H))) (Eq. 5, 7)."""
+
+    def __init__(self, hidden_size: int, dropout: float):
+        super().__init__(
+            nn.Linear(hidden_size, hidden_size), nn.Dropout(dropout), nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        )
+
+
+class SharedInput(nn.Module):
+    """One projection for both branches, as in the released code."""
+
+    def __init__(self, hidden_size: int, dropout: float):
+        super().__init__()
+        self.projection = Projection(hidden_size, dropout)
+
+    def forward(self, hidden: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
+        projected = self.projection(hidden)
+        return projected, projected
+
+
+class BranchInputs(nn.Module):
+    """A projection for each branch (Eq. 5 and 7)."""
+
+    def __init__(self, hidden_size: int, dropout: float):
+        super().__init__()
+        self.local_projection = Projection(hidden_size, dropout)
+        self.global_projection = Projection(hidden_size, dropout)
+
+    def forward(self, hidden: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
+        return self.local_projection(hidden), self.global_projection(hidden)
+
+
+class SelfAttention(nn.Module):
+    """The global branch: causal multi-head self-attention, LN(Dpt(Concat(head_1..h) W_O)) (Eq. 2-4, 6).
+
+    The released code has no dropout after W_O. Keys that are padding are masked as well.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, attn_dropout: float, output_dropout: float):
+        super().__init__()
+        divides = num_heads >= 1 and hidden_size % num_heads == 0
+        require(divides, f"model.num_heads={num_heads}: must divide model.hidden_size={hidden_size}")
+        require(0 <= attn_dropout < 1, f"model.attn_dropout={attn_dropout}: must be in [0, 1)")
+        self.num_heads = num_heads
+        self.attn_dropout = attn_dropout
+        self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(output_dropout)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+
+    def forward(self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        length = x.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        allowed = (causal & is_item[:, None, :])[:, None]  # (B, 1, N, N)
+        qkv = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, H, D/H)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, D/H)
+        dropout = self.attn_dropout if self.training else 0.0
+        heads = F.scaled_dot_product_attention(query, key, value, allowed, dropout)
+        return self.norm(self.dropout(self.output(heads.transpose(1, 2).flatten(2))))
+
+
+class Convolution(nn.Module):
+    """The local branch as released: Φ(LN(Conv(x))), looking both ways over zero padding, no dropout."""
+
+    def __init__(self, hidden_size: int, kernel_size: int, activation: str):
+        super().__init__()
+        odd = kernel_size >= 1 and kernel_size % 2 == 1
+        require(odd, f"model.kernel_size={kernel_size}: must be odd, so that the length stays as it is")
+        known = ", ".join(ACTIVATIONS)
+        require(activation in ACTIVATIONS, f"model.activation={activation}: must be one of {known}")
+        self.convolution = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return self.activation(self.norm(self.convolution(x.transpose(1, 2)).transpose(1, 2)))
+
+
+class PaperConvolution(Convolution):
+    """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10)."""
+
+    def __init__(self, hidden_size: int, kernel_size: int, activation: str, dropout: float):
+        super().__init__(hidden_size, kernel_size, activation)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return self.norm(self.dropout(self.activation(self.convolution(x.transpose(1, 2)).transpose(1, 2))))
+
+
+class NoBranch(nn.Module):
+    """Either branch left out (Figure 4): its output is zero. Like `nn.Identity`, it takes any arguments."""
+
+    def __init__(self, *_: object, **__: object):
+        super().__init__()
+
+    def forward(self, x: Float[Tensor, "B N D"], *_: object) -> Float[Tensor, "B N D"]:
+        return torch.zeros_like(x)
+
+
+class SqueezeExcitation(nn.Module):
+    """SEAtt: a weight for every position, from all positions' means (Eq. 12-14); linears with bias as released.
+
+    W_1 is (max_len / r, max_len) and W_2 its counterpart; a batch of N positions uses N columns of W_1 and N rows of
+    W_2, which is what zero summaries beyond N would give.
+    """
+
+    def __init__(self, max_len: int, reduction: int, bias: bool):
+        super().__init__()
+        fits = 1 <= reduction <= max_len
+        require(fits, f"model.reduction={reduction}: must be from 1 to the history length, dataset.max_len={max_len}")
+        self.squeeze = nn.Linear(max_len, max_len // reduction, bias)
+        self.excite = nn.Linear(max_len // reduction, max_len, bias)
+
+    def logits(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        """g(Z) = W_2 δ(W_1 Z), where Z is 0 at positions that are not visible."""
+        length = x.shape[1]
+        summary = x.mean(-1) * visible  # (B, N)
+        squeezed = F.relu(F.linear(summary, self.squeeze.weight[:, :length], self.squeeze.bias))
+        bias = None if self.excite.bias is None else self.excite.bias[:length]
+        return F.linear(squeezed, self.excite.weight[:length], bias)
+
+
+class SigmoidGate(SqueezeExcitation):
+    """Several positions can be fully active at once (Eq. 13)."""
+
+    def forward(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        return x * self.logits(x, visible).sigmoid().unsqueeze(-1)
+
+
+class SoftmaxGate(SqueezeExcitation):
+    """The positions share a total weight of 1 (Table 4)."""
+
+    def forward(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        return x * self.logits(x, visible).masked_fill(~visible, -torch.inf).softmax(-1).unsqueeze(-1)
+
+
+class NoGate(NoBranch):
+    """The branch as it is, without SEAtt (Figure 4)."""
+
+    def forward(self, x: Float[Tensor, "B N D"], *_: object) -> Float[Tensor, "B N D"]:
+        return x
+
+
+class Mixture(nn.Module, ABC):
+    """Joins the branches' outputs into one."""
+
+    @abstractmethod
+    def forward(
+        self,
+        hidden: Float[Tensor, "B N D"],
+        local_out: Float[Tensor, "B N D"],
+        global_out: Float[Tensor, "B N D"],
+        visible: Bool[Tensor, "B N"],
+    ) -> Float[Tensor, "B N D"]: ...
+
+
+class FixedMixture(Mixture):
+    """The same two weights for every user (Table 3); both 1 is plain addition."""
+
+    def __init__(self, hidden_size: int, *, local_weight: float, global_weight: float):
+        super().__init__()
+        del hidden_size  # all mixtures are built alike
+        self.local_weight = local_weight
+        self.global_weight = global_weight
+
+    def forward(self, hidden, local_out, global_out, visible):
+        return self.local_weight * local_out + self.global_weight * global_out
+
+
+class Coefficient(nn.Module):
+    """Ada(H) = sigmoid(Linear(mean of H over the positions)): a user's leaning on the local branch (Eq. 15, 16)."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 1)
+
+    def forward(self, hidden: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1"]:
+        weight = visible.unsqueeze(-1).to(hidden.dtype)  # (B, N, 1)
+        mean = (hidden * weight).sum(1) / weight.sum(1)  # (B, D)
+        return self.linear(mean).sigmoid().unsqueeze(-1)
+
+
+class AdaptiveMixture(Mixture):
+    """α local + (1 - α) global (Eq. 17)."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.coefficient = Coefficient(hidden_size)
+
+    def forward(self, hidden, local_out, global_out, visible):
+        return torch.lerp(global_out, local_out, self.coefficient(hidden, visible))
+
+
+class AdaptiveLocalMixture(AdaptiveMixture):
+    """α local + global: only the local branch has its coefficient (Table 3)."""
+
+    def forward(self, hidden, local_out, global_out, visible):
+        return self.coefficient(hidden, visible) * local_out + global_out
+
+
+class AdaptiveGlobalMixture(AdaptiveMixture):
+    """Local + (1 - α) global: only the global branch has its coefficient (Table 3)."""
+
+    def forward(self, hidden, local_out, global_out, visible):
+        return local_out + (1 - self.coefficient(hidden, visible)) * global_out
+
+
+class Parts(NamedTuple):
+    """What a layer is made of, as constructors: every layer builds its own."""
+
+    entry: Callable[[int, float], nn.Module]
+    """(hidden_size, dropout), between the embeddings and the first layer."""
+    inputs: Callable[[int, float], nn.Module]
+    """(hidden_size, dropout)"""
+    local_branch: Callable[[int, int, str], nn.Module]
+    """(hidden_size, kernel_size, activation)"""
+    global_branch: Callable[[int, int, float], nn.Module]
+    """(hidden_size, num_heads, attn_dropout)"""
+    local_gate: Callable[[int, int], nn.Module]
+    """(max_len, reduction)"""
+    global_gate: Callable[[int, int], nn.Module]
+    """(max_len, reduction)"""
+    mixture: Callable[[int], Mixture]
+    """(hidden_size)"""
+    head: Callable[[int, int], nn.Module]
+    """(hidden_size, rows of the item table)"""
+
+
+class EntryNorm(nn.Sequential):
+    """Dpt(LN(item + position)), which only the released code has."""
+
+    def __init__(self, hidden_size: int, dropout: float):
+        super().__init__(nn.LayerNorm(hidden_size, LAYER_NORM_EPS), nn.Dropout(dropout))
+
+
+class AdaMCTLayer(nn.Module):
+    """H^l = LN(H^{l-1} + Dpt(Linear(Mix(local, global)))) (Eq. 1, 11, 17, 18)."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        max_len: int,
+        hidden_size: int,
+        num_heads: int,
+        kernel_size: int,
+        reduction: int,
+        activation: str,
+        dropout: float,
+        attn_dropout: float,
+    ):
+        super().__init__()
+        self.inputs = parts.inputs(hidden_size, dropout)
+        self.local_branch = parts.local_branch(hidden_size, kernel_size, activation)
+        self.global_branch = parts.global_branch(hidden_size, num_heads, attn_dropout)
+        self.local_gate = parts.local_gate(max_len, reduction)
+        self.global_gate = parts.global_gate(max_len, reduction)
+        self.mixture = parts.mixture(hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+
+    def forward(
+        self, hidden: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], visible: Bool[Tensor, "B N"]
+    ) -> Float[Tensor, "B N D"]:
+        local_in, global_in = self.inputs(hidden)
+        local_out = self.local_branch(local_in.masked_fill(~visible.unsqueeze(-1), 0))
+        local_out = self.local_gate(local_out, visible)
+        global_out = self.global_gate(self.global_branch(global_in, is_item), visible)
+        mixed = self.mixture(hidden, local_out, global_out, visible)
+        return self.norm(hidden + self.dropout(self.output(mixed)))
+
+
+class NoHead(nn.Identity):
+    """Scores are H E^T, as in the released code."""
+
+    bias = None
+
+
+class PredictionHead(nn.Module):
+    """Scores are GELU(H W + b) E^T + b_O (Eq. 19)."""
+
+    def __init__(self, hidden_size: int, table_rows: int):
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, hidden_size)
+        self.bias = nn.Parameter(torch.zeros(table_rows))
+
+    def forward(self, query: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        return F.gelu(self.linear(query))
+
+
+class AdaMCT(NextItemModel):
+    """Embeddings, L layers, and the last item's hidden vector as the query (Sections 3.3 to 3.5).
+
+    Padding, of which the paper says nothing, takes part in nothing when ``padding`` is ``masked``: the convolution sees
+    zeros there, SEAtt's summary is 0 there, and the mixture averages over real positions, so a batch can be trimmed
+    to its longest history. With ``dense`` every batch is padded to ``max_len`` and only attention masks the padding,
+    which is what the released code computes.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        kernel_size: int,
+        reduction: int,
+        activation: str,
+        dropout: float,
+        attn_dropout: float,
+        padding: Literal["masked", "dense"],
+        parts: Parts,
+    ):
+        super().__init__()
+        require(hidden_size >= 1, f"model.hidden_size={hidden_size}: must be at least 1")
+        require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
+        require(0 <= dropout < 1, f"model.dropout={dropout}: must be in [0, 1)")
+        require(padding in ("masked", "dense"), f"model.padding={padding}: must be masked or dense")
+        self.full_length = padding == "dense"
+        table_rows = spec.num_items + 1
+        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
+        self.entry = parts.entry(hidden_size, dropout)
+        self.layers = nn.ModuleList(
+            AdaMCTLayer(
+                parts,
+                spec.max_len,
+                hidden_size,
+                num_heads,
+                kernel_size,
+                reduction,
+                activation,
+                dropout,
+                attn_dropout,
+            )
+            for _ in range(num_layers)
+        )
+        self.head = parts.head(hidden_size, table_rows)
+        self.apply(initialize)
+
+    def hidden_states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        """The last layer's output H^L; what it holds at padding is meaningless unless ``padding`` is ``dense``."""
+        is_item = item_seq != 0
+        visible = torch.ones_like(is_item) if self.full_length else is_item
+        hidden = self.entry(self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]])
+        for layer in self.layers:
+            hidden = layer(hidden, is_item, visible)
+        return hidden
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        hidden = self.hidden_states(batch.item_seq)
+        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.seq_len - 1]
+        return self.head(last)
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight
+
+    def item_bias(self) -> Float[Tensor, " V"] | None:
+        return self.head.bias
+
+
+def initialize(module: nn.Module) -> None:
+    """Normal(0, 0.02) for linears and embeddings, as in the released code; the padding row stays 0."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=INIT_STD)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        with torch.no_grad():
+            module.weight[module.padding_idx].zero_()

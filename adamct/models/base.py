@@ -1,0 +1,40 @@
+"""The contract between a model and everything that trains and ranks it."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import Batch
+
+
+class NextItemModel(nn.Module, ABC):
+    """Turns histories into vectors; scores are ``queries @ item_table.T + item_bias``.
+
+    A model never sees its scores: the loss and the ranking work on the vectors, so that every model shares one
+    fast path for each. Row i of the item table is item i; row 0, padding, is neither scored nor trained.
+    """
+
+    full_length: bool = False
+    """Whether the model needs every batch padded to ``max_len`` rather than to the batch's longest history."""
+
+    @abstractmethod
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        """Each user's vector at the moment of prediction."""
+
+    @abstractmethod
+    def item_table(self) -> Float[Tensor, "V D"]:
+        """The vectors the queries are matched with."""
+
+    def item_bias(self) -> Float[Tensor, " V"] | None:
+        """What is added to each item's score, if anything."""
+        return None
+
+    def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
+        """Queries and the items they are to predict; models with several predictions a history override it."""
+        return self.queries(batch), batch.target
+
+    def penalty(self, batch: Batch) -> Float[Tensor, ""]:
+        """What is added to the loss, such as a regulariser on the embeddings a batch uses."""
+        return torch.zeros((), device=batch.item_seq.device)

@@ -1,0 +1,195 @@
+"""The record of a run: ``results.json``, ``ranks.npz`` and the table at its end."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float, Int
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from adamct.batch import Batch, DataSpec
+from adamct.callbacks import Timing
+from adamct.metrics import RankingMetrics, ranks
+from adamct.models.base import NextItemModel
+from adamct.module import NextItemModule
+
+SHOWN = {
+    "sampled": ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"),
+    "full": ("recall@10", "ndcg@10"),
+}
+"""What the table at a run's end shows of each ranking."""
+
+Scorer = Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]
+
+
+def cost(model: NextItemModel, max_len: int, timing: Timing) -> dict[str, Any]:
+    """Parameters, FLOPs of one user's query at full length, median seconds an epoch, peak memory in MiB."""
+    device = next(iter(model.parameters())).device
+    one = torch.ones(1, dtype=torch.long, device=device)
+    batch = Batch(user=one - 1, item_seq=one.expand(1, max_len), seq_len=one * max_len, target=one)
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.queries(batch)
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident_mib()
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "flops_per_query": counter.get_total_flops(),
+        "train_seconds_per_epoch": median(timing.train_seconds) if timing.train_seconds else None,
+        "validation_seconds": median(timing.validation_seconds) if timing.validation_seconds else None,
+        "epochs": len(timing.train_seconds),
+        "peak_memory_mib": peak,
+    }
+
+
+def peak_resident_mib() -> float:
+    """The most memory the process has held."""
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
+    return kib / 1024
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What the numbers were made with."""
+    root = Path(__file__).parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # an installed copy, without its history
+        commit = None
+    return {
+        "git_commit": commit,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": pl.__version__},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or device.type,
+        "threads": torch.get_num_threads(),
+        "host": platform.platform(),
+    }
+
+
+class RankedData(Protocol):
+    """What the record of a run asks of its data."""
+
+    @property
+    def spec(self) -> DataSpec: ...
+    @property
+    def statistics(self) -> NamedTuple: ...
+    def references(self) -> dict[str, Scorer]: ...
+    def test_dataloader(self) -> Iterable[Batch]: ...
+
+
+def record(
+    folder: Path,
+    trainer: pl.Trainer,
+    module: NextItemModule,
+    data: RankedData,
+    checkpoint: dict[str, Any],
+    config: dict[str, Any],
+    overrides: list[str],
+) -> None:
+    """Write the run's ``ranks.npz`` and ``results.json``, and print its table.
+
+    Args:
+        folder: the run's folder.
+        trainer: the trainer that tested.
+        module: the module that was tested.
+        data: what it was tested on.
+        checkpoint: what is known of the tested checkpoint.
+        config: the whole config, as plain nested dicts.
+        overrides: what was given on the command line.
+    """
+    if not trainer.is_global_zero:
+        return
+    references = reference_scores(data, module)
+    timing = next(callback for callback in trainer.callbacks if isinstance(callback, Timing))
+    results = {
+        "metrics": {**checkpoint["val_scores"], **module.scores["test"]},
+        "references": references,
+        "best_epoch": checkpoint["epoch"],
+        "dataset": {**module.identity["dataset"], "statistics": data.statistics._asdict()},
+        "cost": cost(module.model, data.spec.max_len, timing),
+        "seed": module.seed,
+        **provenance(module.device),
+        "config": config,
+        "overrides": overrides,
+    }
+    save_ranks(folder, module)
+    save_results(folder, results)
+    print_table({type(module.model).__name__: module.scores["test"], **references})
+    print(f"results: {folder / 'results.json'}")
+
+
+def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict[str, float]]:
+    """The test metrics of what the data offers to read a model's against."""
+    scorers = data.references()
+    metrics = {
+        name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.protocols] for name in scorers
+    }
+    for batch in data.test_dataloader():
+        assert batch.negatives is not None
+        for name, scorer in scorers.items():
+            both = ranks(scorer(batch.user), batch.target, batch.negatives)
+            for metric, rank in zip(metrics[name], both, strict=True):
+                metric.to(rank.device).update(batch.user, rank)
+    return {
+        name: {
+            f"test/{protocol}/{key}": value
+            for protocol, metric in zip(module.protocols, metrics[name], strict=True)
+            for key, value in metric.compute().items()
+        }
+        for name in scorers
+    }
+
+
+def save_ranks(folder: Path, module: NextItemModule) -> None:
+    """Write every user's test rank under both protocols, in the order of user ids."""
+    vectors = {name: module.metric("test", name).joined.cpu().numpy().astype(np.int32) for name in module.protocols}
+    partial = folder / ".ranks.npz"
+    np.savez_compressed(partial, **vectors)
+    os.replace(partial, folder / "ranks.npz")
+
+
+def save_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write ``results.json``, whole or not at all."""
+    partial = folder / ".results.json"
+    partial.write_text(json.dumps(results, indent=2) + "\n")
+    os.replace(partial, folder / "results.json")
+
+
+def announce(statistics: NamedTuple) -> None:
+    """Print the dataset's row of Table 1."""
+    table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
+    interactions, users, items, per_user, per_item, sparsity = statistics
+    table.add_row(
+        f"{interactions:,}", f"{users:,}", f"{items:,}", f"{per_user:.1f}", f"{per_item:.1f}", f"{sparsity:.2%}"
+    )
+    Console().print(table)
+
+
+def print_table(scores: dict[str, dict[str, float]]) -> None:
+    """A row for each model or reference, a column for each metric of both rankings."""
+    some = next(iter(scores.values()))
+    table = Table("test", box=box.SIMPLE_HEAD)
+    shown = [
+        f"test/{protocol}/{metric}"
+        for protocol in dict.fromkeys(key.split("/")[1] for key in some)
+        for metric in SHOWN["full" if protocol == "full" else "sampled"]
+        if f"test/{protocol}/{metric}" in some
+    ]
+    for key in shown:
+        _, protocol, metric = key.split("/")
+        table.add_column(f"{protocol}\n{metric}", justify="right")
+    for name, values in scores.items():
+        table.add_row(name, *(f"{values[key]:.4f}" for key in shown))
+    Console().print(table)

@@ -1,0 +1,100 @@
+"""A dataset read from a file: the paper's three Amazon categories, or a user's own log."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from adamct.errors import InputError
+from datamodules.base import SequenceDataModule
+from datamodules.cache import load_or_build
+from datamodules.negatives import UniformNegatives
+from datamodules.preprocessing import Interactions, build_sequences, statistics
+from datamodules.sources import Columns, read_log, sha256
+
+PREPARATION = 1
+"""Raised whenever the same file would be prepared differently, so that nobody reads an older cache."""
+
+
+class Counts(NamedTuple):
+    """What a dataset must hold after preparation."""
+
+    interactions: int
+    users: int
+    items: int
+
+
+class AmazonDataModule(SequenceDataModule):
+    """The preparation of the paper: k-core, time order, leave-one-out.
+
+    Args:
+        path: any file `datamodules.sources.read_log` reads.
+        url: where the file can be had, for the message when it is missing.
+        columns: its columns' names, where they are not the usual ones.
+        min_user: users with fewer interactions are dropped, ...
+        min_item: ... and items with fewer, until neither is left.
+        expect: counts the result must have; None accepts any.
+        cache_dir: where prepared arrays are kept.
+        max_len: see `SequenceDataModule`, as for all that follow.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        url: str | None,
+        columns: Columns,
+        min_user: int,
+        min_item: int,
+        expect: Counts | None,
+        cache_dir: str,
+        max_len: int,
+        batch_size: int,
+        eval_batch_size: int,
+        negatives: UniformNegatives,
+        seed: int,
+    ):
+        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed)
+        if path is None:
+            raise InputError("dataset.path is not set: give the log to train on, dataset.path=FILE")
+        self.path = Path(path)
+        self.url = url
+        self.columns = columns
+        self.min_user = min_user
+        self.min_item = min_item
+        self.expect = expect
+        self.cache_dir = Path(cache_dir)
+
+    def load(self) -> Interactions:
+        """The prepared sequences, from the cache where it has them.
+
+        Raises:
+            InputError: a missing, unreadable or unexpected file.
+        """
+        interactions = load_or_build(
+            self.cache_dir,
+            {
+                "sha256": self.fingerprint(),
+                "name": self.path.name,  # the format is read off the name
+                "columns": list(self.columns),
+                "min_user": self.min_user,
+                "min_item": self.min_item,
+                "preparation": PREPARATION,
+            },
+            lambda: build_sequences(read_log(self.path, self.columns), self.min_user, self.min_item),
+        )
+        found = Counts(*statistics(interactions)[:3])
+        if self.expect is not None and found != self.expect:
+            raise InputError(
+                f"{self.path}: has {describe(found)} after preparation, but {describe(self.expect)} were expected; "
+                "is it the right file? dataset.expect=null accepts it"
+            )
+        return interactions
+
+    def fingerprint(self) -> str:
+        """The file's SHA-256."""
+        if self.url is not None and not self.path.exists():
+            raise InputError(f"{self.path} does not exist: download {self.url} to there, or give dataset.path=FILE")
+        return sha256(self.path)
+
+
+def describe(counts: Counts) -> str:
+    """Counts in words."""
+    return f"{counts.interactions:,} interactions of {counts.users:,} users with {counts.items:,} items"

@@ -1,0 +1,120 @@
+"""The LightningDataModule every dataset shares: leave-one-out examples, negatives, batches on the training device."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from adamct.batch import DataSpec
+from adamct.errors import InputError
+from datamodules.negatives import UniformNegatives
+from datamodules.preprocessing import Interactions, Statistics, statistics
+from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
+
+TEST, VALIDATION = 1, 2
+"""How far from a user's end the item of each split stands."""
+
+
+class SequenceDataModule(pl.LightningDataModule):
+    """Leave-one-out in time order: the last item is the test, the one before validation, the rest training.
+
+    Args:
+        max_len: the most recent items kept of a history.
+        batch_size: training examples a step, over all processes.
+        eval_batch_size: users ranked at once.
+        negatives: draws the items of the sampled ranking.
+        seed: what the order of training examples depends on.
+    """
+
+    full_length = False
+    """Whether batches are padded to ``max_len``, as some models need."""
+
+    def __init__(self, max_len: int, batch_size: int, eval_batch_size: int, negatives: UniformNegatives, seed: int):
+        super().__init__()
+        for key, value in {"max_len": max_len, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
+            if value < 1:
+                raise InputError(f"dataset.{key}={value}: must be at least 1")
+        self.max_len = max_len
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.negatives = negatives
+        self.seed = seed
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """The users' sequences, read or made on first use."""
+        return self.load()
+
+    @abstractmethod
+    def load(self) -> Interactions:
+        """Read or make the users' sequences."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of the data: results of equal fingerprints are comparable."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """What models need to know."""
+        return DataSpec(len(self.interactions.item_ids), len(self.interactions.user_ids), self.max_len)
+
+    @property
+    def statistics(self) -> Statistics:
+        """The dataset's row of the paper's Table 1."""
+        return statistics(self.interactions)
+
+    @cached_property
+    def item_counts(self) -> Float[Tensor, " V"]:
+        """How often each item occurs in the training part."""
+        items, offsets = self.interactions.items, self.interactions.offsets
+        held_out = np.concatenate([items[offsets[1:] - TEST], items[offsets[1:] - VALIDATION]])
+        length = self.spec.num_items + 1
+        return torch.from_numpy(np.bincount(items, minlength=length) - np.bincount(held_out, minlength=length)).float()
+
+    def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
+        """What a model's test score is read against: for some users, every item's score."""
+        return {"popularity": lambda user: self.item_counts.to(user.device).expand(len(user), -1)}
+
+    def train_dataloader(self) -> TrainingBatches:
+        """All prefixes of the training part."""
+        batches = TrainingBatches(
+            self._sequences(), self.batch_size, self.seed, self.full_length, *self._process_of_processes()
+        )
+        if not len(batches.seq_len):
+            raise InputError("no user has two items to train on, after leaving out one to validate and one to test")
+        return batches
+
+    def val_dataloader(self) -> EvaluationBatches:
+        """Each user's second last item."""
+        return self._held_out(VALIDATION)
+
+    def test_dataloader(self) -> EvaluationBatches:
+        """Each user's last item, the validation item being part of the history."""
+        return self._held_out(TEST)
+
+    def _held_out(self, from_end: int) -> EvaluationBatches:
+        sequences = self._sequences()
+        negatives = self.negatives.draw(
+            self.interactions.items, self.interactions.offsets, self.spec.num_items, from_end
+        )
+        return EvaluationBatches(
+            sequences,
+            sequences.held_out(from_end),
+            torch.from_numpy(negatives).to(sequences.items.device),
+            self.eval_batch_size,
+            self.full_length,
+            *self._process_of_processes(),
+        )
+
+    def _sequences(self) -> Sequences:
+        items, offsets = torch.from_numpy(self.interactions.items), torch.from_numpy(self.interactions.offsets)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return Sequences(items, offsets, self.max_len).to(device)
+
+    def _process_of_processes(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -1,0 +1,72 @@
+"""The items a target is ranked against under the sampled protocol."""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from adamct.errors import InputError
+
+
+class UniformNegatives:
+    """Distinct items drawn uniformly for each user, the same for every epoch and model of one seed.
+
+    Args:
+        count: negatives a user.
+        exclude: ``seen`` never draws an item of the user's own (the paper's text); ``target`` only spares the target
+            (the released code). On Beauty the choice moves NDCG@10 by less than .001.
+        seed: what the draw depends on, together with the dataset.
+    """
+
+    def __init__(self, count: int, exclude: Literal["seen", "target"], seed: int):
+        if exclude not in ("seen", "target"):
+            raise InputError(f"dataset.negatives.exclude={exclude}: must be seen or target")
+        self.count = count
+        self.exclude = exclude
+        self.seed = seed
+
+    def draw(
+        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " U+1"], num_items: int, from_end: int
+    ) -> Int[np.ndarray, "U C"]:
+        """Negatives for the example ``from_end`` items from each user's end.
+
+        Raises:
+            InputError: an item count too small for that many distinct negatives.
+        """
+        num_users = len(offsets) - 1
+        if self.exclude == "seen":
+            owner = np.repeat(np.arange(num_users), np.diff(offsets))
+            excluded = np.unique(owner * (num_items + 1) + items)
+        else:
+            excluded = np.arange(num_users) * (num_items + 1) + items[offsets[1:] - from_end]
+        most_excluded = int(np.bincount(excluded // (num_items + 1)).max())
+        if self.count > num_items - most_excluded:
+            raise InputError(
+                f"dataset.negatives.count={self.count}: only {num_items - most_excluded} of {num_items} items can be "
+                "negatives of the user with the most items; lower it"
+            )
+        generator = np.random.default_rng([self.seed, from_end])
+        negatives = generator.integers(1, num_items + 1, (num_users, self.count), dtype=np.int32)
+        pending = np.arange(num_users)  # rows that may hold an excluded item or one item twice
+        while len(pending):
+            rows = negatives[pending]
+            refused = is_excluded(rows + pending[:, None] * (num_items + 1), excluded) | repeated(rows)
+            rows[refused] = generator.integers(1, num_items + 1, int(refused.sum()), dtype=np.int32)
+            negatives[pending] = rows
+            pending = pending[refused.any(1)]
+        return negatives
+
+
+def is_excluded(keys: Int[np.ndarray, "R C"], excluded: Int[np.ndarray, " X"]) -> np.ndarray:
+    """Which keys are among the sorted excluded ones."""
+    place = np.searchsorted(excluded, keys)
+    return excluded[np.minimum(place, len(excluded) - 1)] == keys
+
+
+def repeated(rows: Int[np.ndarray, "R C"]) -> np.ndarray:
+    """Which entries equal an earlier entry of their row."""
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    again = np.zeros(rows.shape, dtype=bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+    return again

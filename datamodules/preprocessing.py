@@ -1,0 +1,95 @@
+"""From a log of interactions to one item sequence per user: k-core, time order, dense ids. Pure functions.
+
+A log is a frame as ``read_log`` gives it: ``user``, ``item`` (String), ``timestamp`` (a number), in file order. A
+repeated pair of user and item is an interaction each time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from adamct.errors import InputError
+
+
+class Interactions(NamedTuple):
+    """The sequences of U users over V items, end to end, each in time order."""
+
+    items: npt.NDArray[np.int32]
+    """Item ids from 1 to V (0 is left for padding), all users concatenated."""
+    offsets: npt.NDArray[np.int64]
+    """U + 1 positions: the sequence of user u is ``items[offsets[u]:offsets[u + 1]]``."""
+    user_ids: pl.Series
+    """Original ids: position u for user u."""
+    item_ids: pl.Series
+    """Original ids: position i - 1 for item i."""
+
+
+class Statistics(NamedTuple):
+    """A row of the paper's Table 1."""
+
+    interactions: int
+    users: int
+    items: int
+    mean_user_len: float
+    mean_item_len: float
+    sparsity: float
+    """The fraction of empty cells in the user-item matrix, a repeated pair counted as often as it occurs."""
+
+
+def k_core(log: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:
+    """Drop users with fewer than min_user rows and items with fewer than min_item until none is left, in file order."""
+    users, items = _encode(log["user"])[0], _encode(log["item"])[0]
+    rows = np.arange(log.height)
+    while True:
+        user, item = users[rows], items[rows]
+        enough = (np.bincount(user)[user] >= min_user) & (np.bincount(item)[item] >= min_item)
+        if enough.all():
+            return log[rows]
+        rows = rows[enough]
+
+
+def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interactions:
+    """Filter a log by its k-core, number users and items, and line up each user's items in time order.
+
+    Numbers are given in the order of first appearance among the rows that the k-core keeps. Rows of a user with equal
+    timestamps stay in file order.
+
+    Raises:
+        InputError: the k-core is empty, or leaves a user fewer than the 3 interactions that leave-one-out needs.
+    """
+    core = k_core(log, min_user, min_item)
+    if core.is_empty():
+        raise InputError(
+            f"nothing is left of {log.height} rows, {log['user'].n_unique()} users and {log['item'].n_unique()} items"
+            f" with dataset.min_user={min_user} and dataset.min_item={min_item}; lower them"
+        )
+    users, user_ids = _encode(core["user"])
+    items, item_ids = _encode(core["item"])
+    lengths = np.bincount(users)
+    if lengths.min() < 3:
+        user = int(lengths.argmin())
+        raise InputError(
+            f"user {user_ids[user]!r} has {lengths[user]} interactions, leave-one-out needs 3;"
+            f" raise dataset.min_user from {min_user} to 3 or more"
+        )
+    time_order = np.lexsort((core["timestamp"].to_numpy(), users))  # stable
+    return Interactions(
+        items=(items[time_order] + 1).astype(np.int32),
+        offsets=np.concatenate(([0], lengths.cumsum())),
+        user_ids=user_ids,
+        item_ids=item_ids,
+    )
+
+
+def statistics(interactions: Interactions) -> Statistics:
+    """Count what Table 1 of the paper counts."""
+    rows, users, items = len(interactions.items), len(interactions.user_ids), len(interactions.item_ids)
+    return Statistics(rows, users, items, rows / users, rows / items, 1 - rows / (users * items))
+
+
+def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.uint32], pl.Series]:
+    """Number the ids from 0 in order of first appearance; give the numbers and the distinct ids in that order."""
+    distinct = ids.unique(maintain_order=True)
+    return ids.cast(pl.Enum(distinct)).to_physical().to_numpy(), distinct

@@ -1,0 +1,176 @@
+"""The ragged store of all sequences, and the batches cut from it without a DataLoader.
+
+The whole dataset is two integer tensors on the training device; a batch is one vectorised gather. Everything random
+is a function of (seed, epoch), so the place in an epoch is all there is to save for an exact continuation.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from adamct.batch import Batch
+
+RUN = 16
+"""Batches that are sorted by length together: long enough to save padding, short enough to stay random."""
+
+
+class Examples(NamedTuple):
+    """M items to predict; the history of each is what its user did before."""
+
+    user: Int[Tensor, " M"]
+    target_at: Int[Tensor, " M"]
+    """Where the target stands in `Sequences.items`."""
+    seq_len: Int[Tensor, " M"]
+    """Items of history that are kept, from 1 to max_len."""
+
+    def select(self, index: Int[Tensor, " B"]) -> "Examples":
+        """The examples at some indices."""
+        return Examples(self.user[index], self.target_at[index], self.seq_len[index])
+
+
+class Sequences:
+    """Every user's items in time order, one after the other.
+
+    Args:
+        items: (T,) ids from 1.
+        offsets: (U + 1,) where each user's items begin; the last entry is T. Every user has at least 3.
+        max_len: the most recent items kept of a history.
+    """
+
+    def __init__(self, items: Int[Tensor, " T"], offsets: Int[Tensor, " U+1"], max_len: int):
+        self.items = items
+        self.offsets = offsets
+        self.max_len = max_len
+
+    def to(self, device: torch.device) -> "Sequences":
+        """The same store in another memory."""
+        return Sequences(self.items.to(device), self.offsets.to(device), self.max_len)
+
+    def held_out(self, from_end: int) -> Examples:
+        """One example a user: 1 is the last item (test), 2 the one before (validation)."""
+        target_at = self.offsets[1:] - from_end
+        return self._examples(torch.arange(len(target_at), device=target_at.device), target_at)
+
+    def training(self) -> Examples:
+        """Every item of the training part (all but each user's last two) that has a history."""
+        start, count = self.offsets[:-1], self.offsets.diff() - 3
+        user = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
+        rank_in_user = torch.arange(len(user), device=count.device) - torch.repeat_interleave(
+            count.cumsum(0) - count, count
+        )
+        return self._examples(user, start[user] + 1 + rank_in_user)
+
+    def _examples(self, user: Int[Tensor, " M"], target_at: Int[Tensor, " M"]) -> Examples:
+        return Examples(user, target_at, (target_at - self.offsets[user]).clamp(max=self.max_len))
+
+    def batch(self, examples: Examples, width: int, negatives: Int[Tensor, "B C"] | None = None) -> Batch:
+        """Gather B histories, right-padded with 0 to ``width``."""
+        position = torch.arange(width, device=self.items.device)
+        first = examples.target_at - examples.seq_len
+        # Rows shorter than the width read beyond their end: clamped into the store, then overwritten by padding.
+        index = (first[:, None] + position).clamp(max=len(self.items) - 1)
+        item_seq = self.items[index].long().masked_fill(position >= examples.seq_len[:, None], 0)
+        target = self.items[examples.target_at].long()
+        return Batch(examples.user, item_seq, examples.seq_len, target, negatives)
+
+
+class TrainingBatches:
+    """Shuffled training batches of similar lengths, one epoch an iteration.
+
+    Each epoch shuffles the examples, sorts runs of `RUN` batches by length, cuts them and shuffles the batches. With
+    several processes every batch is dealt out among them, so the number of processes does not change what a step sees
+    and no example is seen twice. Lightning calls ``sampler.set_epoch`` before each epoch, and keeps ``state_dict``, the
+    place within an epoch, in checkpoints.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        batch_size: int,
+        seed: int,
+        full_length: bool,
+        process: int = 0,
+        num_processes: int = 1,
+    ):
+        self.sequences = sequences
+        self.batch_size = batch_size
+        self.seed = seed
+        self.full_length = full_length
+        self.process = process
+        self.num_processes = num_processes
+        self.examples = sequences.training()
+        self.seq_len = self.examples.seq_len.cpu()
+        self.sampler = self
+        self.epoch = 0
+        self.position = 0
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.seq_len), self.batch_size)
+        return max(1, whole + (rest >= self.num_processes))
+
+    def plan(self) -> list[Int[Tensor, " b"]]:
+        """This epoch's batches, as indices of examples on the CPU."""
+        seeds = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(seeds[0]))
+        order = torch.randperm(len(self.seq_len), generator=generator)
+        # Too few for every process: left to a later epoch.
+        order = order[: len(order) - (len(order) % self.batch_size) % self.num_processes or None]
+        batches = []
+        for run in order.split(RUN * self.batch_size):
+            batches += run[self.seq_len[run].argsort(stable=True)].split(self.batch_size)
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan = self.plan()
+        while self.position < len(plan):
+            index = plan[self.position]
+            width = self.sequences.max_len if self.full_length else int(self.seq_len[index].max())
+            mine = index[self.process :: self.num_processes].to(self.sequences.items.device, non_blocking=True)
+            self.position += 1
+            yield self.sequences.batch(self.examples.select(mine), width)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch, unless already within it."""
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and the next batch in it."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from a saved place."""
+        self.epoch, self.position = state["epoch"], state["position"]
+
+
+class EvaluationBatches:
+    """One held-out item of every user with its negatives, longest histories first, each user in one process only."""
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        examples: Examples,
+        negatives: Int[Tensor, "U C"],
+        batch_size: int,
+        full_length: bool,
+        process: int = 0,
+        num_processes: int = 1,
+    ):
+        seq_len = examples.seq_len.cpu()
+        self.batches = seq_len.argsort(descending=True, stable=True)[process::num_processes].split(batch_size)
+        self.widths = [sequences.max_len if full_length else int(seq_len[index[0]]) for index in self.batches]
+        self.sequences = sequences
+        self.examples = examples
+        self.negatives = negatives
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index, width in zip(self.batches, self.widths, strict=True):
+            examples = self.examples.select(index.to(self.sequences.items.device, non_blocking=True))
+            yield self.sequences.batch(examples, width, self.negatives[examples.user].long())

@@ -1,0 +1,249 @@
+"""Read any supported log of interactions into one frame: user, item, timestamp.
+
+The file name decides how a file is read:
+
+- ``.txt``: a sequence file, ``user item item ...`` a line, separated by whitespace, oldest item first.
+- ``.csv``, ``.tsv``: a header, then a row an interaction. Only ``ratings_*.csv`` may lack the header (Amazon 2014:
+  user, item, rating, timestamp), and its content tells: a first row of four fields, the last two numbers, is data.
+- ``.inter``: RecBole's tab-separated file; a header field ``user_id:token`` names the column ``user_id``.
+- ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object an interaction (Amazon 2014: ``reviews_*_5.json.gz``).
+- ``.parquet``.
+
+All but Parquet may be compressed, with a further ``.gz`` or ``.zst``.
+"""
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+import polars as pl
+
+from adamct.errors import InputError
+
+
+class Columns(NamedTuple):
+    """The names of the three columns in a file; None tries the usual names."""
+
+    user: str | None = None
+    item: str | None = None
+    timestamp: str | None = None
+
+
+_BY_USUAL_NAMES = Columns()
+_USUAL_NAMES = {
+    "user": ("user", "user_id", "userId", "reviewerID"),
+    "item": ("item", "item_id", "itemId", "movieId", "asin"),
+    "timestamp": ("timestamp", "time", "unixReviewTime"),
+}
+_MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
+
+
+def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES) -> pl.DataFrame:
+    """Read the interactions of a file, in file order.
+
+    Args:
+        path: a file in one of the formats above.
+        columns: the names to look for in its header or keys; all None for a sequence file, which has none.
+
+    Returns:
+        ``user`` and ``item`` (String, the ids as written) and ``timestamp`` (Int64, or Float64 if some are not whole).
+        In a sequence file the timestamp counts the items of a user: 0, 1, 2, ...
+
+    Raises:
+        InputError: the file cannot be opened, is not what its name says, or lacks an id or a time. Rows count from 1
+            as they lie in the file, a header included: they are line numbers unless a quoted field spans lines.
+    """
+    names, log = _load(path, columns)
+    for field, name in names.items():
+        values = log[field]
+        empty = values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
+        if empty.any():
+            row = log["row"].filter(empty)[0]
+            raise InputError(f"{path}, row {row}: {name} is missing; fill it in or delete the row")
+    return log.select("user", "item", _numbers(path, log["row"], log["timestamp"], names["timestamp"]))
+
+
+def sha256(path: Path) -> str:
+    """Hash the content of a file, as 64 hexadecimal digits; InputError if it cannot be opened."""
+    digest = hashlib.sha256()
+    with _open(path) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of a file you may read") from error
+
+
+def _load(path: Path, columns: Columns) -> tuple[dict[str, str], pl.DataFrame]:
+    """Read the columns row, user, item and timestamp, not yet checked, and resolve their names in the file."""
+    with _open(path) as file:
+        head = file.read(4)
+    read = _reader(path)
+    if head and not head.startswith(_MAGIC.get(path.suffix.lower(), b"")):
+        raise InputError(f"{path}: its content is not what {path.suffix} says; rename or replace the file")
+    try:
+        if not head:
+            raise pl.exceptions.NoDataError
+        names, scan = read(path, columns)
+        log = scan.collect(engine="streaming")
+        if log.is_empty():
+            raise pl.exceptions.NoDataError
+        if any(log[field].str.contains("\0", literal=True).any() for field in ("user", "item")):
+            raise UnicodeError("an id holds a NUL character")
+    except pl.exceptions.NoDataError as error:
+        raise InputError(f"{path}: empty, or nothing below its header; give a file with interactions") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise InputError(_explain(path, error)) from error
+    return names, log
+
+
+# A reader resolves the column names and plans a scan of four columns: row (the place in the file, from 1), user and
+# item (text), timestamp (text or a number). It raises ValueError for what is no text at all: _explain finds the line.
+_Source: TypeAlias = tuple[dict[str, str], pl.LazyFrame]
+
+
+def _read_sequences(path: Path, columns: Columns) -> _Source:
+    if any(columns):
+        raise InputError(f"{path}: a .txt file is a sequence file, without columns; set dataset.columns.* to null")
+    words = _lines(path).with_columns(pl.col("line").str.extract_all(r"\S+"))
+    histories = words.select("row", user=pl.col("line").list.first(), item=pl.col("line").list.slice(1))
+    log = histories.explode("item", empty_as_null=True)  # a user without items keeps a row, to be reported
+    return {field: field for field in _USUAL_NAMES}, log.with_columns(timestamp=pl.int_range(pl.len()).over("user"))
+
+
+def _read_delimited(path: Path, columns: Columns, separator: str) -> _Source:
+    scan = partial(pl.scan_csv, path, separator=separator, infer_schema=False, glob=False)
+    header = scan().collect_schema().names()
+    if any("\0" in name or "\ufffd" in name for name in header):
+        raise UnicodeError("the header is not text")
+    headless = path.name.startswith("ratings_") and len(header) == 4 and all(map(_NUMBER.fullmatch, header[2:]))
+    header = ["user", "item", "rating", "timestamp"] if headless else [_RECBOLE_TYPE.sub("", name) for name in header]
+    names = _choose(path, header, columns)
+    table = scan(has_header=not headless, new_columns=header).select(**names)
+    filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end come as nulls
+    return names, table.filter(filled).with_row_index("row", 1 if headless else 2)
+
+
+def _read_json_lines(path: Path, columns: Columns) -> _Source:
+    lines = _lines(path)
+    keys = {key: None for line in lines.head(100).collect(engine="streaming")["line"] for key in _json_object(line)}
+    if not keys:
+        raise pl.exceptions.NoDataError
+    names = _choose(path, list(keys), columns)
+    texts = pl.Struct(dict.fromkeys(names.values(), pl.String))  # nothing else is built; numbers become text
+    objects = lines.with_columns(pl.col("line").str.json_decode(texts))
+    return names, objects.select("row", **{field: pl.col("line").struct.field(name) for field, name in names.items()})
+
+
+def _read_parquet(path: Path, columns: Columns) -> _Source:
+    scan = pl.scan_parquet(path, glob=False)
+    schema = scan.collect_schema()
+    names = _choose(path, schema.names(), columns)
+    for field, name in names.items():
+        dtype = schema[name]
+        timely = dtype.is_numeric() or dtype.is_temporal() or dtype == pl.String
+        if dtype.is_nested() or (field == "timestamp" and not timely):
+            raise InputError(
+                f"{path}: column {name!r} is {dtype}; set dataset.columns.{field} to another, or convert it"
+            )
+    table = scan.select(**names).cast({"user": pl.String, "item": pl.String})
+    return names, table.with_row_index("row", 1)
+
+
+_TEXT_READERS: dict[str, Callable[[Path, Columns], _Source]] = {
+    ".txt": _read_sequences,
+    ".csv": partial(_read_delimited, separator=","),
+    ".tsv": partial(_read_delimited, separator="\t"),
+    ".inter": partial(_read_delimited, separator="\t"),
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".json": _read_json_lines,
+}
+_READERS = {end + packed: read for end, read in _TEXT_READERS.items() for packed in ("", ".gz", ".zst")}
+_READERS[".parquet"] = _read_parquet
+
+
+def _reader(path: Path) -> Callable[[Path, Columns], _Source]:
+    for end, read in _READERS.items():
+        if path.name.lower().endswith(end):
+            return read
+    known = " ".join(_TEXT_READERS)
+    raise InputError(f"{path}: unknown extension; supported are {known} (all also with .gz or .zst) and .parquet")
+
+
+def _lines(path: Path) -> pl.LazyFrame:
+    """Plan a scan of the lines that are not blank, with their numbers as ``row``."""
+    lines = pl.scan_lines(path, glob=False, row_index_name="row", row_index_offset=1)
+    return lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line").str.contains(r"\S"))
+
+
+def _json_object(line: str) -> dict[str, object]:
+    if not line.lstrip().startswith("{"):
+        raise ValueError("not an object")
+    return json.loads(line)
+
+
+def _choose(path: Path, names: list[str], columns: Columns) -> dict[str, str]:
+    """Map each field to the one column that has its configured name, or one of its usual names."""
+    chosen = {}
+    for field, name in columns._asdict().items():
+        candidates = _USUAL_NAMES[field] if name is None else (name,)
+        found = [candidate for candidate in candidates if candidate in names]
+        if len(found) != 1:
+            problem = f"several {field} columns {found}" if found else f"no {field} column {' or '.join(candidates)}"
+            raise InputError(f"{path}: {problem}; set dataset.columns.{field} to one of {names!r:.500}")
+        chosen[field] = found[0]
+    return chosen
+
+
+def _numbers(path: Path, rows: pl.Series, values: pl.Series, name: str) -> pl.Series:
+    """Convert timestamps to Int64 if all are whole, else to Float64."""
+    if values.dtype.is_temporal():
+        values = values.to_physical()
+    whole = values.dtype.is_integer() or values.dtype == pl.String
+    numbers = values.cast(pl.Int64 if whole else pl.Float64, strict=False)
+    if numbers.has_nulls():
+        numbers = values.cast(pl.Float64, strict=False)
+    wrong = ~numbers.is_finite().fill_null(False)
+    if wrong.any():
+        row, value = rows.filter(wrong)[0], values.filter(wrong)[0]
+        raise InputError(f"{path}, row {row}: {name} {value!r:.80} is not a number; convert it, e.g. to seconds")
+    return numbers
+
+
+def _explain(path: Path, error: BaseException) -> str:
+    """Say in one line why polars gave up on a file, naming the line if a walk through the text finds a bad one."""
+    reason = next(iter(str(error).strip().splitlines()), "")
+    general = f"{path}: cannot be read ({reason:.200}); check or replace the file"
+    if path.suffix.lower() in (".zst", ".parquet"):
+        return general
+    number = 1
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as lines:
+            for line in lines:
+                text = line.decode("utf-8-sig")
+                if "\0" in text:
+                    raise UnicodeError
+                if _reader(path) is _read_json_lines and text.strip():
+                    _json_object(text)
+                number += 1
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return f"{path}: the gzip data is cut short or damaged at line {number}; copy or download the file again"
+    except UnicodeError:
+        return f"{path}, line {number}: not UTF-8 text; convert or replace the file"
+    except ValueError:
+        return f"{path}, line {number}: not a JSON object; write one object a line"
+    return general

@@ -1,0 +1,62 @@
+"""The embedded dataset: no file, no download, and the best possible score is known."""
+
+from collections.abc import Callable
+from hashlib import sha256
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from datamodules.base import TEST, SequenceDataModule
+from datamodules.negatives import UniformNegatives
+from datamodules.planted import PlantedLog, PlantedProcess
+from datamodules.preprocessing import Interactions
+
+
+class SyntheticDataModule(SequenceDataModule):
+    """Draws its log from a `PlantedProcess`, half of whose users follow a taste and half their last few items.
+
+    Args:
+        process: what the log is drawn from.
+        num_users: how many users are drawn.
+        max_len: see `SequenceDataModule`, as for all that follow.
+    """
+
+    def __init__(
+        self,
+        process: PlantedProcess,
+        num_users: int,
+        max_len: int,
+        batch_size: int,
+        eval_batch_size: int,
+        negatives: UniformNegatives,
+        seed: int,
+    ):
+        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed)
+        self.process = process
+        self.log: PlantedLog = process.sample(num_users)
+
+    def load(self) -> Interactions:
+        """The log as it was drawn: every user and item has five interactions, so no k-core is needed."""
+        num_users, num_items = len(self.log.offsets) - 1, self.process.tastes.shape[1] - 1
+        return Interactions(
+            items=self.log.items,
+            offsets=self.log.offsets,
+            user_ids=pl.Series("id", np.arange(num_users)).cast(pl.String),
+            item_ids=pl.Series("id", np.arange(1, num_items + 1)).cast(pl.String),
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the drawn log."""
+        return sha256(self.log.items.tobytes() + self.log.offsets.tobytes()).hexdigest()
+
+    def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
+        """Popularity, and the exact probabilities of each user's test item, which no model can beat but by luck."""
+        return {**super().references(), "planted optimum": self._optimum}
+
+    def _optimum(self, user: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
+        users = user.numpy(force=True)
+        starts, ends = self.log.offsets[users], self.log.offsets[users + 1] - TEST
+        return torch.from_numpy(self.process.next_item_probabilities(self.log.items, starts, ends)).to(user.device)

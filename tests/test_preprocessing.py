@@ -1,0 +1,108 @@
+"""k-core, order and numbering against plain Python; the counts of the paper's Table 1 on the real files."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adamct.errors import InputError
+from datamodules.preprocessing import Interactions, Statistics, build_sequences, k_core, statistics
+from datamodules.sources import read_log
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+Row = tuple[str, str, int | float]
+
+
+def logs(times: st.SearchStrategy) -> st.SearchStrategy[list[Row]]:
+    """Few users, items and times, so that pairs repeat and times tie."""
+    return st.lists(st.tuples(st.sampled_from("zyxw"), st.sampled_from("54321"), times), max_size=40)
+
+
+TIMES = st.integers(-2, 2) | st.sampled_from([2**62, 2**62 + 1])
+FRACTIONS = st.sampled_from([-1.5, -0.0, 0.0, 0.25])
+
+
+def frame(rows: list[Row], dtype: type[pl.DataType] = pl.Int64) -> pl.DataFrame:
+    return pl.DataFrame(rows, {"user": pl.String, "item": pl.String, "timestamp": dtype}, orient="row")
+
+
+def plain_k_core(rows: list[Row], min_user: int, min_item: int) -> list[Row]:
+    """Remove one row at a time, as long as any may go."""
+    rows = list(rows)
+    while True:
+        users, items = Counter(row[0] for row in rows), Counter(row[1] for row in rows)
+        weak = [row for row in rows if users[row[0]] < min_user or items[row[1]] < min_item]
+        if not weak:
+            return rows
+        rows.remove(weak[0])
+
+
+@settings(deadline=None)
+@given(logs(TIMES), st.integers(0, 5), st.integers(0, 5))
+def test_k_core_equals_removing_row_by_row(rows: list[Row], min_user: int, min_item: int) -> None:
+    assert k_core(frame(rows), min_user, min_item).rows() == plain_k_core(rows, min_user, min_item)
+
+
+@settings(deadline=None)
+@given(logs(TIMES).map(lambda rows: (rows, pl.Int64)) | logs(FRACTIONS).map(lambda rows: (rows, pl.Float64)))
+def test_sequences_equal_a_plain_loop(log: tuple[list[Row], type[pl.DataType]]) -> None:
+    core = plain_k_core(log[0], 3, 2)
+    if not core:
+        return
+    found = build_sequences(frame(*log), 3, 2)
+    users, items = list(dict.fromkeys(row[0] for row in core)), list(dict.fromkeys(row[1] for row in core))
+    assert found.user_ids.to_list() == users
+    assert found.item_ids.to_list() == items
+    sequences = np.split(found.items, found.offsets[1:-1])
+    for user, sequence in zip(users, sequences, strict=True):
+        rows = sorted((row for row in core if row[0] == user), key=lambda row: row[2])  # sorted is stable
+        assert sequence.tolist() == [1 + items.index(row[1]) for row in rows]
+    assert (found.items.dtype, found.offsets.dtype) == (np.int32, np.int64)
+    assert (found.offsets[0], found.offsets[-1]) == (0, len(core))
+
+
+def test_ties_keep_file_order_in_a_long_log() -> None:
+    rows: list[Row] = [("u", str(at), at % 2) for at in range(2000)]  # short lists are sorted stably by chance
+    assert build_sequences(frame(rows), 1, 1).items.tolist() == [*range(1, 2001, 2), *range(2, 2001, 2)]
+
+
+def test_an_empty_core_says_what_came_in() -> None:
+    log = frame([("a", "x", 1), ("a", "y", 2), ("b", "x", 3)])
+    expected = r"3 rows, 2 users and 2 items with dataset\.min_user=5 and dataset\.min_item=4"
+    with pytest.raises(InputError, match=expected):
+        build_sequences(log, 5, 4)
+
+
+def test_a_user_too_short_for_leave_one_out_is_named() -> None:
+    log = frame([("long", "x", 1), ("long", "y", 2), ("long", "x", 3), ("short", "x", 1), ("short", "y", 2)])
+    with pytest.raises(InputError, match=r"user 'short' has 2 interactions.*dataset\.min_user"):
+        build_sequences(log, 2, 1)
+    assert build_sequences(log, 3, 1).user_ids.to_list() == ["long"]
+
+
+def test_statistics_by_hand() -> None:
+    log = frame([(user, item, 0) for user, count in (("a", 3), ("b", 5)) for item in "xyzwx"[:count]])
+    assert statistics(build_sequences(log, 1, 1)) == Statistics(8, 2, 4, 8 / 2, 8 / 4, 1 - 8 / (2 * 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [  # paper, Table 1
+        ("beauty", (198_502, 22_363, 12_101, "8.9", "16.4", "99.93%")),
+        ("sports", (296_337, 35_598, 18_357, "8.3", "16.1", "99.95%")),
+        ("toys", (167_597, 19_412, 11_924, "8.6", "14.1", "99.93%")),
+    ],
+)
+def test_real_files_have_the_counts_of_table_1(name: str, expected: tuple) -> None:
+    if not DATA.exists():
+        pytest.skip("the real data is not here")
+    found: Interactions = build_sequences(read_log(DATA / f"{name}.txt"), 5, 5)
+    counts = statistics(found)
+    shown = (f"{counts.mean_user_len:.1f}", f"{counts.mean_item_len:.1f}", f"{counts.sparsity:.2%}")
+    assert (*counts[:3], *shown) == expected
+    assert found.item_ids.to_list() == [str(item) for item in range(1, counts.items + 1)]  # first-appearance ids

@@ -1,0 +1,261 @@
+"""Every format gives the same frame; every mistake gives one line that names the file and the place."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adamct.errors import InputError
+from datamodules.sources import Columns, read_log, sha256
+
+ROWS = [("0001", "B00ABC", 30), ("1e5", "007", 10), ("0001", "NA", 20), ('ü "q"', "x, y", -5), ("1e5", "007", 10)]
+SEQUENCES = [("0001", ["B00ABC", "007", "NA"]), ("1e5", ["1.0", "B00ABC"]), ("ü", ["1.0"])]
+
+
+def delimited(rows: list[tuple], header: list[str] | None, separator: str = ",") -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows([header, *rows] if header else rows)
+    return text.getvalue().encode()
+
+
+def json_lines(rows: list[tuple], keys: list[str], **extra: object) -> bytes:
+    return "".join(json.dumps(dict(zip(keys, row, strict=True)) | extra) + "\n" for row in rows).encode()
+
+
+def parquet(**columns: list | pl.Series) -> bytes:
+    pl.DataFrame(columns).write_parquet(file := io.BytesIO())
+    return file.getvalue()
+
+
+def compress(content: bytes, name: str) -> bytes:
+    """Compress as the end of the name says; polars is the one zstd writer at hand."""
+    if name.endswith(".zst"):
+        lines = pl.DataFrame({"": content.decode().removesuffix("\n").split("\n")})
+        lines.write_csv(file := io.BytesIO(), include_header=False, quote_style="never", compression="zstd")
+        return file.getvalue()
+    return gzip.compress(content) if name.endswith(".gz") else content
+
+
+def write(folder: Path, name: str, content: bytes) -> Path:
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+WIDE = [(f"line one\nline two, {user}", item, 5.0, user, time) for user, item, time in ROWS]
+RATED = [(user, item, 4.5, time) for user, item, time in ROWS]
+USER, ITEM, TIME = (list(column) for column in zip(*ROWS, strict=True))
+TEXTS = {
+    "log.csv": delimited(WIDE, ["review", "item", "rating", "user", "timestamp"]),
+    "log.tsv": delimited(WIDE, ["review", "itemId", "rating", "userId", "time"], "\t"),
+    "log.inter": delimited(RATED, ["user_id:token", "item_id:token", "rating:float", "timestamp:float"], "\t"),
+    "log.jsonl": json_lines(ROWS, ["user_id", "item_id", "timestamp"], row=1, line=[{"deep": "line\ntwo"}]),
+    "log.ndjson": json_lines(ROWS, ["user", "item", "timestamp"]),
+    "reviews_Toys_5.json": json_lines(ROWS, ["reviewerID", "asin", "unixReviewTime"], reviewTime="x", overall=5.0),
+    "ratings_Toys.csv": delimited(RATED, None),
+    "ratings_small.CSV": delimited(RATED, ["userId", "movieId", "rating", "timestamp"]),
+}
+DIRT: dict[str, Callable[[bytes], bytes]] = {
+    "clean": lambda text: text,
+    "bom": lambda text: b"\xef\xbb\xbf" + text,
+    "crlf": lambda text: text.replace(b"\n", b"\r\n"),
+    "blank end": lambda text: text + b"\n\r\n\n",
+    "cut end": lambda text: text.removesuffix(b"\n"),
+}
+
+
+@pytest.mark.parametrize("dirt", DIRT)
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_text_format_gives_the_same_frame(tmp_path: Path, name: str, packed: str, dirt: str) -> None:
+    path = write(tmp_path, name + packed, compress(DIRT[dirt](TEXTS[name]), name + packed))
+    log = read_log(path)
+    assert log.schema == {"user": pl.String, "item": pl.String, "timestamp": pl.Int64}
+    assert log.rows() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("user", "time", "expected"),
+    [
+        (pl.Series(USER), pl.Series(TIME, dtype=pl.Int32), TIME),
+        (pl.Series(USER, dtype=pl.Categorical), pl.Series(TIME).cast(pl.Datetime("us")), TIME),
+        (pl.Series(USER), pl.Series(TIME, dtype=pl.Float32), [float(time) for time in TIME]),
+        (pl.Series(USER), pl.Series([str(time) for time in TIME]), TIME),
+    ],
+)
+def test_parquet_types(tmp_path: Path, user: pl.Series, time: pl.Series, expected: list) -> None:
+    table = pl.DataFrame({"extra": [[1]] * len(ROWS), "timestamp": time, "user": user, "item": ITEM})
+    table.write_parquet(path := tmp_path / "log.parquet")
+    assert read_log(path).rows() == list(zip(USER, ITEM, expected, strict=True))
+
+
+@pytest.mark.parametrize("dirt", DIRT)
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+def test_sequence_file(tmp_path: Path, packed: str, dirt: str) -> None:
+    text = "\n \n".join(f" {user}\t{'  '.join(items)} " for user, items in SEQUENCES).encode() + b"\n"
+    path = write(tmp_path, "log.txt" + packed, compress(DIRT[dirt](text), packed))
+    assert read_log(path).rows() == [(user, item, at) for user, items in SEQUENCES for at, item in enumerate(items)]
+
+
+def test_a_user_on_several_lines_of_a_sequence_file_goes_on(tmp_path: Path) -> None:
+    path = write(tmp_path, "pairs.txt", b"a 1\na 2\nb 1\na 3 4\n")
+    assert read_log(path).rows() == [("a", "1", 0), ("a", "2", 1), ("b", "1", 0), ("a", "3", 2), ("a", "4", 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("log.csv", "user,item,timestamp\n12,3,{}\n12,3,{}"), ("log.json", '{{"user":12,"item":3,"timestamp":{}}}\n' * 2)],
+)
+@pytest.mark.parametrize("times", [[1, 2.5], [-2.25, 1e300], [9007199254740993, -1]])
+def test_numbers_keep_their_precision(tmp_path: Path, name: str, text: str, times: list) -> None:
+    log = read_log(write(tmp_path, name, text.format(*times).encode()))
+    assert log.rows() == [("12", "3", time) for time in times]
+    assert log["timestamp"].dtype == (pl.Int64 if all(isinstance(time, int) for time in times) else pl.Float64)
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "log.csv", b"user,user_id,b,timestamp,t\nx,u,i,7,8\n")
+    assert read_log(path, Columns("user_id", "b", "t")).rows() == [("u", "i", 8)]
+
+
+def test_names_are_no_patterns(tmp_path: Path) -> None:
+    folder = tmp_path / "a[bc]*?"
+    folder.mkdir()
+    for name in ("log.csv", "log.jsonl", "log.inter"):
+        assert read_log(write(folder, name, TEXTS[name])).rows() == ROWS
+    assert read_log(write(folder, "log.txt", b"u i")).rows() == [("u", "i", 0)]
+    assert read_log(write(folder, "l.parquet", parquet(user=USER, item=ITEM, timestamp=TIME))).rows() == ROWS
+
+
+HEADER = b"user,item,timestamp\n"
+GZ = gzip.compress(b"".join(b"u%d i%d\n" % (n, n * n) for n in range(5000)))
+GOOD = parquet(user=["a"], item=["b"], timestamp=[1])
+JSON_OK = b'{"user":"a","item":"b","timestamp":1}\n'
+MISTAKES = {
+    **{f"empty {name}": (name, b"", ["empty"]) for name in ("a.csv", "a.txt", "a.jsonl", "a.parquet", "a.csv.gz")},
+    "empty inside gzip": ("a.csv.gz", gzip.compress(b""), ["empty"]),
+    "bom only": ("a.txt", b"\xef\xbb\xbf", ["empty"]),
+    "blank lines": ("a.jsonl", b"\n \n\n", ["empty"]),
+    "header only": ("a.csv", HEADER, ["empty", "header"]),
+    "header and blanks": ("a.inter", b"user\titem\ttimestamp\n\n\n", ["empty", "header"]),
+    "no parquet rows": ("a.parquet", parquet(user=[], item=[], timestamp=pl.Series(TIME).head(0)), ["empty"]),
+    "cut txt.gz": ("a.txt.gz", GZ[: len(GZ) // 2], ["gzip", "cut short"]),
+    "cut csv.gz trailer": ("a.csv.gz", gzip.compress(HEADER + b"a,b,1\n")[:-4], ["gzip", "cut short"]),
+    "cut json.gz": ("a.json.gz", gzip.compress(JSON_OK)[:-9], ["gzip", "cut short"]),
+    "damaged gzip": ("a.txt.gz", GZ[:-8] + b"\0" * 8, ["gzip", "damaged"]),
+    "cut zst": ("a.csv.zst", compress(HEADER + b"a,b,1\n" * 99, ".zst")[:-3], ["cannot be read"]),
+    "no gzip": ("a.csv.gz", HEADER + b"a,b,1\n", [".gz"]),
+    "no zst": ("a.csv.zst", HEADER + b"a,b,1\n", [".zst"]),
+    "no parquet": ("a.parquet", b"user,item\n" * 9, [".parquet"]),
+    "cut parquet": ("a.parquet", GOOD[:-20], ["cannot be read"]),
+    "bad utf-8 in csv": ("a.csv", HEADER + b"a,b,1\na,\xff,1\n", ["line 3", "UTF-8"]),
+    "bad utf-8 in txt": ("a.txt", b"a b\n\xff\xfe b\n", ["line 2", "UTF-8"]),
+    "bad utf-8 in jsonl.gz": ("a.jsonl.gz", gzip.compress(JSON_OK + b'{"user":"\xff"}\n'), ["line 2", "UTF-8"]),
+    "bad utf-8 in header": ("a.csv", b"\xff\xfe\x01,\xc3\n1,2\n", ["line 1", "UTF-8"]),
+    "nul in csv": ("a.csv", HEADER + b"a,b,1\nc,d\0,2\n", ["line 3", "text"]),
+    "nul in txt": ("a.txt", b"a b\n\0\0\0\n", ["line 2", "text"]),
+    "nul in header": ("a.tsv", b"user\0\titem\n", ["line 1", "text"]),
+    "open quote": ("a.csv", HEADER + b'a,b,1\n"c,d,2\n', ["cannot be read"]),
+    "json array": ("a.json", b'[\n{"user":1,"item":2,"timestamp":3}\n]\n', ["line 1", "JSON object"]),
+    "json number": ("a.json", JSON_OK + b"5\n", ["line 2", "JSON object"]),
+    "python dict": ("a.json", JSON_OK + b"\n" + JSON_OK.replace(b'"', b"'"), ["line 3", "JSON object"]),
+    "cut json far down": ("a.jsonl", JSON_OK * 150 + b'{"user":', ["line 151", "JSON object"]),
+    "json list as id": ("a.jsonl", b'{"user":[1],"item":2,"timestamp":3}\n', ["cannot be read"]),
+    "json keys missing": ("a.jsonl", JSON_OK + b'\n{"user":"a","timestamp":1}\n', ["row 3", "item is missing"]),
+    "json null": ("a.jsonl", JSON_OK + b'{"user":null,"item":"b","timestamp":1}\n', ["row 2", "user is missing"]),
+    "json empty": ("a.jsonl", JSON_OK + b'{"user":"","item":"b","timestamp":1}\n', ["row 2", "user is missing"]),
+    "json no time": ("a.jsonl", JSON_OK + b'{"user":"a","item":"b"}\n', ["row 2", "timestamp is missing"]),
+    "json time": ("a.jsonl", JSON_OK + b'{"user":"a","item":"b","timestamp":true}\n', ["row 2", "'true'"]),
+    "no user": ("a.csv", b"who,item,timestamp\n1,2,3\n", ["user_id", "dataset.columns.user", "'who', 'item'"]),
+    "no item": ("a.jsonl", b'{"user":1,"what":2,"timestamp":3}\n', ["movieId", "dataset.columns.item", "'what'"]),
+    "no time": ("a.inter", b"user_id:token\titem_id:token\n1\t2\n", ["dataset.columns.timestamp", "'item_id'"]),
+    "no parquet item": (
+        "a.parquet",
+        parquet(user=["a"], timestamp=[1]),
+        ["dataset.columns.item", "['user', 'timestamp']"],
+    ),
+    "two users": ("a.csv", b"user,userId,item,timestamp\n1,1,2,3\n", ["several", "userId", "dataset.columns.user"]),
+    "no user id": ("a.csv", HEADER + b"a,b,1\n,b,2\n", ["row 3", "user is missing"]),
+    "empty item id": ("a.csv", b'reviewerID,asin,time\na,b,1\na,"",2\n', ["row 3", "asin is missing"]),
+    "blank line inside": ("a.csv", HEADER + b"a,b,1\n\na,b,2\n", ["row 3", "user is missing"]),
+    "no header row": ("ratings_a.csv", b"a,b,5.0,1\na,b,5.0,x\n", ["row 2", "timestamp 'x'"]),
+    "null parquet id": ("a.parquet", parquet(user=["a", None], item=["b", "c"], timestamp=[1, 2]), ["row 2", "user"]),
+    "no csv time": ("a.csv", HEADER + b"a,b,1\na,b,\n", ["row 3", "timestamp is missing"]),
+    "date": ("a.csv", HEADER + b"a,b,1\na,b,2014-07-01\n", ["row 3", "timestamp '2014-07-01'"]),
+    "time is nan": ("a.csv", HEADER + b"a,b,nan\n", ["row 2", "timestamp 'nan'"]),
+    "long value": ("a.csv", HEADER + b'a,b,"x\n' + b"y" * 9999 + b'"\n', ["row 2", r"'x\nyyy"]),
+    "parquet nan": ("a.parquet", parquet(user=["a"], item=["b"], timestamp=[float("inf")]), ["row 1", "inf"]),
+    "parquet list": ("a.parquet", parquet(user=[[1]], item=["b"], timestamp=[1]), ["'user'", "List"]),
+    "parquet bool": ("a.parquet", parquet(user=["a"], item=["b"], timestamp=[True]), ["'timestamp'", "Boolean"]),
+    "user alone": ("a.txt", b"1 2 3\n\n2\n", ["row 3", "item is missing"]),
+    "extension": ("a.xlsx", b"PK", [".csv", ".inter", ".parquet", ".gz"]),
+    "packed parquet": ("a.parquet.gz", gzip.compress(b"PAR1"), ["unknown extension"]),
+    "no extension": ("data", b"1 2", ["unknown extension"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gives_one_line(tmp_path: Path, mistake: str) -> None:
+    name, content, parts = MISTAKES[mistake]
+    with pytest.raises(InputError) as caught:
+        read_log(write(tmp_path, name, content))
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert len(message) < 800
+    for part in [str(tmp_path / name), *parts]:
+        assert part in message
+
+
+@pytest.mark.parametrize("read", [read_log, sha256])
+def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"absent\.csv: No such file"):
+        read(tmp_path / "absent.csv")
+    with pytest.raises(InputError, match=r"folder: Is a directory"):
+        read(tmp_path / "folder")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"locked\.csv: Permission denied"):
+        read(tmp_path / "locked.csv")
+
+
+def test_columns_of_a_mistaken_name_or_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no user column who; set dataset\.columns\.user to one of \['user'"):
+        read_log(write(tmp_path, "log.csv", HEADER + b"a,b,1\n"), Columns(user="who"))
+    with pytest.raises(InputError, match=r"log\.txt: .* dataset\.columns"):
+        read_log(write(tmp_path, "log.txt", b"1 2\n"), Columns(user="user"))
+
+
+FUZZED = st.sampled_from([*TEXTS, "log.csv.gz", "log.txt", "log.txt.zst", "log.jsonl.gz", "log.parquet"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=FUZZED, noise=st.binary(max_size=40), at=st.integers(0, 400), whole=st.booleans())
+def test_no_other_exception_leaks(
+    tmp_path_factory: pytest.TempPathFactory, name: str, noise: bytes, at: int, whole: bool
+) -> None:
+    good = GOOD if name == "log.parquet" else compress(TEXTS.get(name, b"u i j\n" * 50), name)
+    path = write(tmp_path_factory.getbasetemp(), name, noise if whole else good[:at] + noise + good[at + len(noise) :])
+    message, log = str(path), None
+    try:
+        log = read_log(path)
+    except InputError as error:
+        message = str(error)
+    assert str(path) in message
+    assert len(message.splitlines()) == 1
+    assert log is None or (log.height and log.null_count().row(0) == (0, 0, 0))
+
+
+def test_sha256(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000  # longer than one chunk
+    assert sha256(write(tmp_path, "a.bin", content)) == hashlib.sha256(content).hexdigest()
