@@ -76,7 +76,7 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
         )
     time_order = np.lexsort((core["timestamp"].to_numpy(), users))  # stable
     return Interactions(
-        items=(items[time_order] + 1).astype(np.int32),
+        items=items[time_order] + 1,
         offsets=np.concatenate(([0], lengths.cumsum())),
         user_ids=user_ids,
         item_ids=item_ids,
@@ -89,7 +89,8 @@ def statistics(interactions: Interactions) -> Statistics:
     return Statistics(rows, users, items, rows / users, rows / items, 1 - rows / (users * items))
 
 
-def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.uint32], pl.Series]:
+def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
     """Number the ids from 0 in order of first appearance; give the numbers and the distinct ids in that order."""
     distinct = ids.unique(maintain_order=True)
-    return ids.cast(pl.Enum(distinct)).to_physical().to_numpy(), distinct
+    numbers = ids.cast(pl.Enum(distinct)).to_physical()  # as narrow as their count allows
+    return numbers.cast(pl.Int32).to_numpy(), distinct

@@ -203,7 +203,7 @@ def _choose(path: Path, names: list[str], columns: Columns) -> dict[str, str]:
         candidates = _USUAL_NAMES[field] if name is None else (name,)
         found = [candidate for candidate in candidates if candidate in names]
         if len(found) != 1:
-            problem = f"several {field} columns {found}" if found else f"no {field} column {' or '.join(candidates)}"
+            problem = f"several {field} columns {found}" if found else f"no {field} column {list(candidates)}"
             raise InputError(f"{path}: {problem}; set dataset.columns.{field} to one of {names!r:.500}")
         chosen[field] = found[0]
     return chosen
@@ -211,10 +211,8 @@ def _choose(path: Path, names: list[str], columns: Columns) -> dict[str, str]:
 
 def _numbers(path: Path, rows: pl.Series, values: pl.Series, name: str) -> pl.Series:
     """Convert timestamps to Int64 if all are whole, else to Float64."""
-    if values.dtype.is_temporal():
-        values = values.to_physical()
-    whole = values.dtype.is_integer() or values.dtype == pl.String
-    numbers = values.cast(pl.Int64 if whole else pl.Float64, strict=False)
+    fractional = values.dtype.is_float() or values.dtype.is_decimal()  # which a cast to Int64 would truncate
+    numbers = values.cast(pl.Float64 if fractional else pl.Int64, strict=False)
     if numbers.has_nulls():
         numbers = values.cast(pl.Float64, strict=False)
     wrong = ~numbers.is_finite().fill_null(False)
@@ -243,7 +241,7 @@ def _explain(path: Path, error: BaseException) -> str:
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return f"{path}: the gzip data is cut short or damaged at line {number}; copy or download the file again"
     except UnicodeError:
-        return f"{path}, line {number}: not UTF-8 text; convert or replace the file"
+        return f"{path}, line {number}: not UTF-8 text but binary or another encoding; convert or replace the file"
     except ValueError:
         return f"{path}, line {number}: not a JSON object; write one object a line"
     return general
