@@ -102,6 +102,9 @@ def fit(
     trainer: pl.Trainer, module: NextItemModule, data: pl.LightningDataModule, folder: Path, resume: str | None
 ) -> None:
     """Train to the early stop, from scratch or from where a checkpoint stands."""
+    for callback in trainer.early_stopping_callbacks:
+        known = module.metric_names("val")
+        require(callback.monitor in known, f"monitor={callback.monitor}: must be one of {', '.join(known)}")
     start = folder / LAST if resume == "auto" else resume and Path(resume)
     if resume == "auto" and not (folder / LAST).exists():
         start = None

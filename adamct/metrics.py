@@ -46,6 +46,7 @@ class RankingMetrics(Metric):
     def __init__(self, num_users: int, cutoffs: Sequence[int]):
         super().__init__()
         self.cutoffs = tuple(cutoffs)
+        self.names = ["mrr", *(f"{name}@{k}" for k in self.cutoffs for name in ("recall", "ndcg"))]
         self.add_state("ranks", torch.zeros(num_users, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, user: Int[Tensor, " B"], rank: Int[Tensor, " B"]) -> None:

@@ -120,6 +120,12 @@ class NextItemModule(pl.LightningModule):
         """The ranks of one stage (val, test) under one protocol."""
         return cast(RankingMetrics, cast(nn.ModuleDict, self.metrics[stage])[protocol])
 
+    def metric_names(self, stage: str) -> list[str]:
+        """What a stage logs, such as ``val/uni100/ndcg@10``."""
+        return [
+            f"{stage}/{protocol}/{name}" for protocol in self.protocols for name in self.metric(stage, protocol).names
+        ]
+
     def on_validation_epoch_end(self) -> None:
         """Log ``val/...``."""
         self._log_metrics("val")
