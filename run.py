@@ -1,7 +1,9 @@
 """Compose the config, build data, model and trainer from it, run the stages. `python run.py --help` shows the keys."""
 
+import os
 import sys
 from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -9,20 +11,23 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from adamct.errors import blame, explain
+
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """One run; its best validation score is what a sweep optimises."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    from adamct.errors import explain
-
     try:
         return experiment(cfg, quiet=in_sweep)
     except Exception as error:
-        line = explain(error)
-        if line is None or in_sweep:
+        if in_sweep:  # the sweep goes on, and Hydra raises this at its end
             raise
-        sys.exit(f"error: {line}")
+        exit_with(error)
+    finally:
+        finish_wandb(failed=sys.exc_info()[0] is not None)
 
 
 def experiment(cfg: DictConfig, quiet: bool) -> float:
@@ -36,13 +41,15 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 
     folder = Path(cfg.output_dir)
     OmegaConf.save(cfg, folder / "config.yaml")
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
+    with blame("seed"):
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
     data = instantiate(cfg.dataset)
     announce(data.statistics)
-    model = instantiate(cfg.model, _partial_=True)(data.spec)
+    make_model = instantiate(cfg.model, _partial_=True)
+    with blame("model"):
+        model = make_model(data.spec)
     data.full_length = model.full_length
     module = NextItemModule(
         model,
@@ -63,6 +70,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         cfg.monitor,
         cfg.patience,
         cfg.save_every_n_steps,
+        config["stages"],
         quiet,
     )
     for logger in trainer.loggers:
@@ -73,5 +81,24 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     return checkpoint["val_scores"][cfg.monitor]
 
 
+def finish_wandb(failed: bool) -> None:
+    """Close this run's W&B run, if it has one: the next job of a sweep would go on with it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=int(failed))
+
+
+def exit_with(error: Exception) -> NoReturn:
+    """One line for a user's mistake; a bug of ours, or all where HYDRA_FULL_ERROR is set, keeps its traceback."""
+    line = explain(error)
+    if line is None or FULL_ERROR:
+        raise error
+    sys.exit(f"error: {line}")
+
+
 if __name__ == "__main__":
-    main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own complaints instead of printing them
+    try:
+        main()  # pyright: ignore[reportCallIssue]  # Hydra passes the config
+    except Exception as error:
+        exit_with(error)

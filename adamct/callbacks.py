@@ -50,6 +50,10 @@ class LastCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in this run's folder."""
+        super().load_state_dict({**state_dict, "dirpath": self.dirpath})
+
 
 class Timing(pl.Callback):
     """Seconds of every epoch's training and validation, and training samples per second."""
@@ -61,15 +65,18 @@ class Timing(pl.Callback):
         self.started = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
         self.samples = 0
         self.started = now()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Count."""
         self.samples += len(batch.user)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validation follows training within an epoch: stop one clock and start the other."""
         if trainer.state.fn == "fit":
             seconds = now() - self.started
             self.train_seconds.append(seconds)
@@ -77,6 +84,7 @@ class Timing(pl.Callback):
         self.started = now()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
         self.validation_seconds.append(now() - self.started)
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,18 +98,14 @@ class Timing(pl.Callback):
 
 
 class Progress(RichProgressBar):
-    """Lightning's bar, with the best validation score so far."""
-
-    def __init__(self, monitor: str):
-        super().__init__()
-        self.monitor = monitor
+    """Lightning's bar with no more than the loss and the best validation score so far."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """The loss, and the best score."""
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        best = trainer.checkpoint_callback.best_model_score if trainer.checkpoint_callback else None
-        return metrics if best is None else {**metrics, f"best {self.monitor}": f"{best:.4f}"}
+        """The latest step's loss, and the best score."""
+        loss = trainer.progress_bar_metrics.get("train/loss_step")
+        best = next((c.best_model_score for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+        shown = {"loss": loss, "best": best}
+        return {name: f"{value:.4f}" for name, value in shown.items() if value is not None}
 
 
 def now() -> float:

@@ -35,7 +35,8 @@ def check_identity(checkpoint: dict[str, Any], identity: dict[str, Any], name: s
     if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
         raise InputError(f"{name}: not a checkpoint of this project")
     saved, now = flatten(checkpoint["identity"]), flatten(identity)
-    for key in sorted(saved.keys() | now.keys(), key=lambda key: (key != "model._target_", key)):
+    telling = sorted(saved.keys() | now.keys(), key=lambda key: (key != "model._target_", key == "dataset.sha256", key))
+    for key in telling:
         if saved.get(key) != now.get(key):
             raise InputError(
                 f"{name}: was trained with {key}={saved.get(key)}, but this run has {key}={now.get(key)}; "

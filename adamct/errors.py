@@ -1,5 +1,8 @@
 """What a user can mend is told in one line; anything else is a bug of ours and keeps its traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,22 +17,30 @@ def require(holds: bool, otherwise: str) -> None:
         raise InputError(otherwise)
 
 
+@contextmanager
+def blame(key: str) -> Iterator[None]:
+    """Lay what a constructor or library refuses at the door of the config key whose values it was given."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # libraries refuse arguments with all kinds
+        raise InputError(f"{key}: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where") from error
+
+
 def explain(error: BaseException) -> str | None:
     """One line for an error a user can mend, None for a bug."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         cause = explain(error.__cause__)
-        if cause is not None:
-            return cause
         key = str(error).rpartition("full_key: ")[2]
-        # A wrong key or type of value reaches the constructor; what it raises deeper down is ours.
-        return f"{key}: {on_one_line(error.__cause__)}" if isinstance(error.__cause__, TypeError | ValueError) else None
+        return cause or f"{key}: {on_one_line(error.__cause__)}; HYDRA_FULL_ERROR=1 shows where"
     if isinstance(error, OSError) and error.strerror is not None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; data_dir and hydra.run.dir must be on a disk with space to write"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return on_one_line(error)
+        return on_one_line(error).partition(" Config search path")[0]
     return None
 
 

@@ -1,5 +1,7 @@
 """The stages of a run: fit, test, and the record of both."""
 
+import logging
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from adamct.callbacks import BEST, LAST, BestCheckpoint, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import read_checkpoint
-from adamct.errors import InputError, require
+from adamct.errors import InputError, blame, require
 from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
 
@@ -26,9 +28,10 @@ def build_trainer(
     monitor: str,
     patience: int,
     save_every_n_steps: int | None,
+    stages: Sequence[Stage],
     quiet: bool,
 ) -> pl.Trainer:
-    """A trainer with what every run does beside training, and the callbacks it was configured with.
+    """A trainer with what every run does beside its stages, and the callbacks it was configured with.
 
     Args:
         make_trainer: the configured trainer.
@@ -38,24 +41,34 @@ def build_trainer(
         monitor: the validation score that chooses and stops.
         patience: validations without improvement before the run stops.
         save_every_n_steps: also save the state to resume from within an epoch.
+        stages: what the trainer is for.
         quiet: no progress bar, whatever is configured.
     """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells at length what nobody asked
+    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own use of torch
     progress = make_trainer.keywords.get("enable_progress_bar", True) and not quiet
-    callbacks: list[pl.Callback] = [
-        *(make_trainer.keywords.get("callbacks") or []),
-        Timing(),
-        MixtureMonitor(num_users),
-        EarlyStopping(monitor, mode="max", patience=patience),
-        BestCheckpoint(folder, monitor),
-        LastCheckpoint(folder, save_every_n_steps),
-    ]
-    if logger is not None:
-        callbacks.append(LearningRateMonitor("epoch"))
+    callbacks: list[pl.Callback] = [*(make_trainer.keywords.get("callbacks") or []), Timing()]
+    if "fit" in stages:
+        require(isinstance(patience, int) and patience >= 1, f"patience={patience}: must be a whole number from 1")
+        callbacks += [
+            MixtureMonitor(num_users),
+            EarlyStopping(monitor, mode="max", patience=patience),
+            BestCheckpoint(folder, monitor),
+            LastCheckpoint(folder, save_every_n_steps),
+        ]
+        if logger is not None:
+            callbacks.append(LearningRateMonitor("epoch"))
     if progress:
-        callbacks.append(Progress(monitor))
-    return make_trainer(
-        logger=logger or False, callbacks=callbacks, enable_progress_bar=progress, default_root_dir=folder.parent
-    )
+        callbacks.append(Progress())
+    with blame("trainer"):
+        return make_trainer(
+            logger=logger or False,
+            callbacks=callbacks,
+            enable_progress_bar=progress,
+            enable_checkpointing="fit" in stages,
+            default_root_dir=folder.parent,
+        )
 
 
 def run_stages(
@@ -66,7 +79,7 @@ def run_stages(
     stages: Sequence[Stage],
     ckpt: str | None,
     resume: str | None,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Run the stages in order.
 
     Args:

@@ -16,8 +16,8 @@ FOLLOWED_USERS = (0, 1)
 class MixtureMonitor(pl.Callback):
     """Logs every layer's coefficient α over the validation users after each epoch.
 
-    ``mixture/layerL/mean`` and ``std``, ``mixture/layerL/userU`` for a few fixed users, and a histogram where the logger
-    has them. It listens to the validation pass that is made anyway; models without coefficients cost nothing.
+    ``mixture/layerL/mean`` and ``std``, ``mixture/layerL/userU`` for a few fixed users, and a histogram where the
+    logger has them. It listens to the validation pass that is made anyway; models without coefficients cost nothing.
 
     Args:
         num_users: how many users there are.
@@ -81,4 +81,4 @@ def log_histogram(trainer: pl.Trainer, name: str, values: Float[Tensor, " U"]) -
         elif isinstance(logger, WandbLogger):
             import wandb
 
-            logger.experiment.log({name: wandb.Histogram(values.cpu().numpy())}, commit=False)
+            logger.experiment.log({name: wandb.Histogram(values.tolist())}, commit=False)

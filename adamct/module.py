@@ -14,10 +14,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from adamct.batch import Batch
 from adamct.checkpoint import check_identity
-from adamct.errors import InputError
+from adamct.errors import InputError, blame, require
 from adamct.losses import cross_entropy
 from adamct.metrics import RankingMetrics, ranks
 from adamct.models.base import NextItemModel
+
+LOOK_EVERY = 50
+"""Steps between looks at the loss, because looking makes a GPU wait."""
 
 
 class NextItemModule(pl.LightningModule):
@@ -46,6 +49,7 @@ class NextItemModule(pl.LightningModule):
         identity: dict[str, Any],
     ):
         super().__init__()
+        require(all(k >= 1 for k in cutoffs), f"cutoffs={list(cutoffs)}: must be at least 1")
         self.model = model
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -65,10 +69,12 @@ class NextItemModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped every epoch."""
-        optimizer = self.make_optimizer(self.model.parameters())
+        with blame("optimizer"):
+            optimizer = self.make_optimizer(self.model.parameters())
         if self.make_scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+        with blame("scheduler"):
+            return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed every step from its number, so that a resumed run needs no generator's state to continue exactly."""
@@ -82,12 +88,12 @@ class NextItemModule(pl.LightningModule):
         loss = loss + self.model.penalty(batch)
         bad = torch.where(loss.detach().isfinite(), self.first_bad_step, self.global_step)
         self.first_bad_step = torch.minimum(self.first_bad_step, bad)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
+        self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Look at the loss now and then only, because looking makes a GPU wait."""
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        """Look at the loss now and then."""
+        if self.global_step % LOOK_EVERY == 0:
             self.raise_if_not_finite()
 
     def on_validation_start(self) -> None:

@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int
+from pytorch_lightning.utilities import rank_zero_only
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -71,7 +73,11 @@ def provenance(device: torch.device) -> dict[str, Any]:
         commit = None
     return {
         "git_commit": commit,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": pl.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": version("pytorch-lightning"),
+        },
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or device.type,
         "threads": torch.get_num_threads(),
         "host": platform.platform(),
@@ -82,11 +88,22 @@ class RankedData(Protocol):
     """What the record of a run asks of its data."""
 
     @property
-    def spec(self) -> DataSpec: ...
+    def spec(self) -> DataSpec:
+        """What models know of it."""
+        ...
+
     @property
-    def statistics(self) -> NamedTuple: ...
-    def references(self) -> dict[str, Scorer]: ...
-    def test_dataloader(self) -> Iterable[Batch]: ...
+    def statistics(self) -> NamedTuple:
+        """Its row of Table 1."""
+        ...
+
+    def references(self) -> dict[str, Scorer]:
+        """What to read a model's scores against."""
+        ...
+
+    def test_dataloader(self) -> Iterable[Batch]:
+        """Its test batches."""
+        ...
 
 
 def record(
@@ -112,7 +129,8 @@ def record(
     if not trainer.is_global_zero:
         return
     references = reference_scores(data, module)
-    timing = next(callback for callback in trainer.callbacks if isinstance(callback, Timing))
+    callbacks: list[pl.Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    timing = next(callback for callback in callbacks if isinstance(callback, Timing))
     results = {
         "metrics": {**checkpoint["val_scores"], **module.scores["test"]},
         "references": references,
@@ -156,7 +174,7 @@ def save_ranks(folder: Path, module: NextItemModule) -> None:
     """Write every user's test rank under both protocols, in the order of user ids."""
     vectors = {name: module.metric("test", name).joined.cpu().numpy().astype(np.int32) for name in module.protocols}
     partial = folder / ".ranks.npz"
-    np.savez_compressed(partial, **vectors)
+    np.savez_compressed(partial, allow_pickle=False, **vectors)
     os.replace(partial, folder / "ranks.npz")
 
 
@@ -167,6 +185,7 @@ def save_results(folder: Path, results: dict[str, Any]) -> None:
     os.replace(partial, folder / "results.json")
 
 
+@rank_zero_only
 def announce(statistics: NamedTuple) -> None:
     """Print the dataset's row of Table 1."""
     table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
@@ -189,7 +208,7 @@ def print_table(scores: dict[str, dict[str, float]]) -> None:
     ]
     for key in shown:
         _, protocol, metric = key.split("/")
-        table.add_column(f"{protocol}\n{metric}", justify="right")
+        table.add_column("\n".join((protocol, *metric.split("@"))), justify="right")
     for name, values in scores.items():
         table.add_row(name, *(f"{values[key]:.4f}" for key in shown))
     Console().print(table)

@@ -1,11 +1,11 @@
 """Weights & Biases, so that a resumed run goes on as the same run."""
 
+import secrets
 from pathlib import Path
 from typing import Literal
 
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from wandb.util import generate_id
 
 
 class WandbRun(WandbLogger):
@@ -59,5 +59,5 @@ def run_id(folder: Path) -> str:
     file = folder / "wandb_run_id"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(generate_id())
+        file.write_text(secrets.token_hex(4))
     return file.read_text()

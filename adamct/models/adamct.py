@@ -7,7 +7,7 @@ the docstrings say so.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -389,7 +389,7 @@ class AdaMCT(NextItemModel):
         return self.item_embedding.weight
 
     def item_bias(self) -> Float[Tensor, " V"] | None:
-        return self.head.bias
+        return cast(Tensor | None, self.head.bias)
 
 
 def initialize(module: nn.Module) -> None:
