@@ -1,9 +1,9 @@
-"""What a dataset tells a model: once in a `DataSpec`, at every step in a `Batch`.
+"""What a dataset tells: a model once in a `DataSpec` and at every step in a `Batch`, its users in `Statistics`.
 
 Axes, here and in every signature of the project: B batch, N length, D hidden, H heads, V items with the padding
 row, C candidates, K cutoffs, U users, M training pairs.
 
-Both are NamedTuples: they pass through Lightning's device transfer as they are, and Hydra leaves them alone.
+All are NamedTuples: they pass through Lightning's device transfer as they are, and Hydra leaves them alone.
 """
 
 from typing import NamedTuple
@@ -21,6 +21,18 @@ class DataSpec(NamedTuple):
     """Users: ids run from 0 to num_users - 1."""
     max_len: int
     """Most recent items kept of a history."""
+
+
+class Statistics(NamedTuple):
+    """A row of the paper's Table 1."""
+
+    interactions: int
+    users: int
+    items: int
+    mean_user_len: float
+    mean_item_len: float
+    sparsity: float
+    """The fraction of empty cells in the user-item matrix, a repeated pair counted as often as it occurs."""
 
 
 class Batch(NamedTuple):

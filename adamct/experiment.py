@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
@@ -17,8 +17,6 @@ from adamct.errors import InputError, blame, require
 from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
 
-Stage = Literal["fit", "test"]
-
 
 def build_trainer(
     make_trainer: partial[pl.Trainer],
@@ -28,7 +26,7 @@ def build_trainer(
     monitor: str,
     patience: int,
     save_every_n_steps: int | None,
-    stages: Sequence[Stage],
+    stages: Sequence[str],
     quiet: bool,
 ) -> pl.Trainer:
     """A trainer with what every run does beside its stages, and the callbacks it was configured with.
@@ -76,7 +74,7 @@ def run_stages(
     module: NextItemModule,
     data: pl.LightningDataModule,
     folder: Path,
-    stages: Sequence[Stage],
+    stages: Sequence[str],
     ckpt: str | None,
     resume: str | None,
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from adamct.batch import Batch, DataSpec
+from adamct.batch import Batch, DataSpec, Statistics
 from adamct.callbacks import Timing
 from adamct.metrics import RankingMetrics, ranks
 from adamct.models.base import NextItemModel
@@ -84,6 +84,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
+@runtime_checkable
 class RankedData(Protocol):
     """What the record of a run asks of its data."""
 
@@ -93,7 +94,7 @@ class RankedData(Protocol):
         ...
 
     @property
-    def statistics(self) -> NamedTuple:
+    def statistics(self) -> Statistics:
         """Its row of Table 1."""
         ...
 
@@ -186,7 +187,7 @@ def save_results(folder: Path, results: dict[str, Any]) -> None:
 
 
 @rank_zero_only
-def announce(statistics: NamedTuple) -> None:
+def announce(statistics: Statistics) -> None:
     """Print the dataset's row of Table 1."""
     table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
     interactions, users, items, per_user, per_item, sparsity = statistics

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adamct.batch import DataSpec
+from adamct.batch import DataSpec, Statistics
 from adamct.errors import InputError
 from datamodules.negatives import UniformNegatives
-from datamodules.preprocessing import Interactions, Statistics, statistics
+from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
 
 TEST, VALIDATION = 1, 2

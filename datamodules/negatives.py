@@ -26,7 +26,7 @@ class UniformNegatives:
         self.seed = seed
 
     def draw(
-        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " U+1"], num_items: int, from_end: int
+        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], num_items: int, from_end: int
     ) -> Int[np.ndarray, "U C"]:
         """Negatives for the example ``from_end`` items from each user's end.
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from adamct.batch import Statistics
 from adamct.errors import InputError
 
 
@@ -24,18 +25,6 @@ class Interactions(NamedTuple):
     """Original ids: position u for user u."""
     item_ids: pl.Series
     """Original ids: position i - 1 for item i."""
-
-
-class Statistics(NamedTuple):
-    """A row of the paper's Table 1."""
-
-    interactions: int
-    users: int
-    items: int
-    mean_user_len: float
-    mean_item_len: float
-    sparsity: float
-    """The fraction of empty cells in the user-item matrix, a repeated pair counted as often as it occurs."""
 
 
 def k_core(log: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:

@@ -41,7 +41,7 @@ class Sequences:
         max_len: the most recent items kept of a history.
     """
 
-    def __init__(self, items: Int[Tensor, " T"], offsets: Int[Tensor, " U+1"], max_len: int):
+    def __init__(self, items: Int[Tensor, " T"], offsets: Int[Tensor, " bounds"], max_len: int):
         self.items = items
         self.offsets = offsets
         self.max_len = max_len

@@ -1,0 +1,108 @@
+"""Checks the shapes in all signatures while the tests run; composes configs and builds models as `run.py` does."""
+
+import os
+import runpy
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from jaxtyping import install_import_hook
+from omegaconf import DictConfig, OmegaConf
+
+# Sums depend on the number of threads in their last bit, and tests compare runs of several processes to that bit.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+install_import_hook(["adamct", "datamodules"], "beartype.beartype")
+
+CONF = Path(__file__).parents[1] / "conf"
+SIZES = {"hidden_size": 16, "num_heads": 2}
+"""Of test models; a key counts where the model's YAML has it."""
+
+
+@cache
+def composed(*overrides: str) -> DictConfig:
+    GlobalHydra.instance().clear()  # as a run in this process leaves it behind
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+@pytest.fixture(scope="session")
+def configure() -> Callable[..., DictConfig]:
+    """``configure("model=sasrec", ...)``: the config of these command-line overrides, free to be changed."""
+    return lambda *overrides: deepcopy(composed(*overrides))
+
+
+@pytest.fixture(scope="session")
+def build(configure: Callable[..., DictConfig]) -> Callable[..., Any]:
+    """``build(spec, "model=sasrec", dropout=0.0)``: a small model of these overrides, some of its keys changed."""
+
+    def build(spec: tuple, *overrides: str, **keys: object) -> Any:
+        cfg = configure(*overrides)
+        for key, value in ({key: size for key, size in SIZES.items() if key in cfg.model} | keys).items():
+            OmegaConf.update(cfg.model, key, value)
+        return instantiate(cfg.model, _partial_=True)(spec)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def histories() -> Callable[..., Any]:
+    """``histories(lengths, width, num_items)``: a batch of random histories, right-padded to the width."""
+    from adamct.batch import Batch
+
+    def histories(lengths: Sequence[int], width: int, num_items: int) -> Batch:
+        generator = torch.Generator().manual_seed(0)
+        items = torch.randint(1, num_items + 1, (len(lengths), 64), generator=generator)[:, :width]
+        seq_len = torch.tensor(lengths)
+        item_seq = items.masked_fill(torch.arange(width) >= seq_len[:, None], 0)
+        target = torch.randperm(num_items, generator=generator)[: len(lengths)] + 1
+        return Batch(torch.arange(len(lengths)), item_seq, seq_len, target)
+
+    return histories
+
+
+TINY = (
+    "dataset.num_users=80",
+    "dataset.process.num_items=60",
+    "dataset.process.num_tastes=3",
+    "dataset.batch_size=128",
+    "dataset.negatives.count=20",
+    "monitor=val/uni20/ndcg@10",
+    "model.hidden_size=8",
+    "optimizer.lr=0.01",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=3",
+    "trainer.enable_progress_bar=false",
+)
+"""Overrides for a run of a second."""
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code, and the one line it left on stderr where that is not 0."""
+
+    code: int
+    line: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """``run("dataset=toys", ...)``: `python run.py` with these overrides, in this process."""
+
+    def run(*overrides: str) -> Ended:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr("sys.argv", ["run.py", *overrides])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        try:
+            runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
+        except SystemExit as exit:
+            return Ended(1, exit.code) if isinstance(exit.code, str) else Ended(exit.code or 0, "")
+        return Ended(0, "")
+
+    return run

@@ -1,0 +1,132 @@
+"""A run that is killed and resumed ends as one that never was: the same weights and metrics, to the last bit."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from tests.conftest import CONF, TINY, Ended
+
+Run = Callable[..., Ended]
+
+
+class Killed(BaseException):
+    """Not an Exception, so that nothing tidies up, as after a kill."""
+
+
+class Killer(pl.Callback):
+    """Ends the process' run at the start of a step."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == self.step:
+            raise Killed
+
+
+def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]:
+    """Metrics, best epoch and final weights."""
+    results = json.loads((folder / "results.json").read_text())
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return results["metrics"] | {"best": results["best_epoch"]}, last["state_dict"], last["global_step"]
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    metrics, weights, steps = outcome(found)
+    expected_metrics, expected_weights, expected_steps = outcome(expected)
+    assert metrics == expected_metrics
+    assert steps == expected_steps
+    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, f"hydra.run.dir={folder}"]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def steps_an_epoch(folder: Path) -> int:
+    return outcome(folder)[2] // 3
+
+
+@pytest.mark.parametrize(
+    ("save_every_n_steps", "epoch", "step"),
+    [("null", 0, 3), ("null", 1, 3), ("1", 0, 3), ("1", 1, 0), ("1", 1, -1), ("3", 1, 2)],
+    ids=[
+        "before the first checkpoint",
+        "mid-epoch",
+        "within an epoch",
+        "between epochs",
+        "at the last batch",
+        "lagging",
+    ],
+)
+def test_killed_and_resumed(
+    save_every_n_steps: str, epoch: int, step: int, uninterrupted: Path, tmp_path: Path, run: Run
+) -> None:
+    length = steps_an_epoch(uninterrupted)
+    at = epoch * length + step % length
+    command = (*TINY, f"save_every_n_steps={save_every_n_steps}", "resume=auto", f"hydra.run.dir={tmp_path}")
+    with pytest.raises(Killed):
+        run(*command, f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {at}}}]")
+    assert not (tmp_path / "results.json").exists()
+    assert run(*command).code == 0
+    assert_same(tmp_path, uninterrupted)
+
+
+def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    killer = (
+        f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {2 * steps_an_epoch(uninterrupted) + 1}}}]"
+    )
+    with pytest.raises(Killed):
+        run(*TINY, killer, f"hydra.run.dir={tmp_path / 'first'}")
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    ended = run(*TINY, f"resume={moved}/checkpoints/last.ckpt", f"hydra.run.dir={tmp_path / 'second'}")
+    assert ended.code == 0
+    assert_same(tmp_path / "second", uninterrupted)
+
+
+def test_a_finished_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    again = Path(shutil.copytree(uninterrupted, tmp_path / "again"))
+    assert run(*TINY, "resume=auto", f"hydra.run.dir={again}").code == 0
+    assert_same(again, uninterrupted)
+
+
+def test_early_stopped_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    command = (*TINY, "optimizer.lr=0", "patience=1", "resume=auto", f"hydra.run.dir={tmp_path}")
+    assert run(*command).code == 0
+    first = outcome(tmp_path)
+    assert first[2] < outcome(uninterrupted)[2]
+    assert run(*command).code == 0
+    assert outcome(tmp_path)[0] == first[0]
+    assert outcome(tmp_path)[2] == first[2]
+
+
+@pytest.mark.slow
+def test_killed_by_signal_at_any_moment(uninterrupted: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "resume=auto", f"hydra.run.dir={tmp_path}"]
+    wait, kills = 4.0, 0
+    while not (tmp_path / "results.json").exists():
+        process = subprocess.Popen(command)
+        try:
+            assert process.wait(wait) == 0
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        wait += 0.7
+        time.sleep(0.1)
+    assert kills > 0
+    assert_same(tmp_path, uninterrupted)

@@ -1,0 +1,206 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+
+from tests.conftest import CONF, TINY, Ended
+
+Run = Callable[..., Ended]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, made by a process of its own, as a user makes it."""
+    folder = tmp_path_factory.mktemp("finished")
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "seed=3", f"hydra.run.dir={folder}"]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def test_results_agree_with_ranks_and_config(finished: Path) -> None:
+    found = results(finished)
+    with np.load(finished / "ranks.npz") as ranks:
+        for protocol in ("uni20", "full"):
+            rank = ranks[protocol]
+            assert len(rank) == found["dataset"]["num_users"]
+            assert found["metrics"][f"test/{protocol}/recall@10"] == pytest.approx((rank <= 10).mean(), abs=1e-12)
+            gain = (1 / np.log2(rank + 1.0))[rank <= 10].sum() / len(rank)
+            assert found["metrics"][f"test/{protocol}/ndcg@10"] == pytest.approx(gain, abs=1e-12)
+    assert found["seed"] == 3
+    assert found["config"]["model"]["hidden_size"] == 8
+    assert "seed=3" in found["overrides"]
+    assert found["cost"]["epochs"] == 3
+    assert set(found["references"]) == {"popularity", "planted optimum"}
+    best = found["references"]["planted optimum"]["test/uni20/ndcg@10"]
+    assert best > found["references"]["popularity"]["test/uni20/ndcg@10"]
+
+
+def test_weights_on_disk_are_those_of_the_best_validation(finished: Path) -> None:
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    lines = [line.split(",") for line in (finished / "csv/version_0/metrics.csv").read_text().splitlines()]
+    column = lines[0].index("val/uni20/ndcg@10")
+    curve = [float(line[column]) for line in lines[1:] if line[column]]
+    assert len(curve) == 3
+    assert checkpoint["epoch"] == int(np.argmax(curve))
+    assert checkpoint["val_scores"]["val/uni20/ndcg@10"] == pytest.approx(max(curve), abs=1e-6)
+
+
+def test_saved_config_alone_reproduces_the_run(finished: Path, tmp_path: Path, run: Run) -> None:
+    again = tmp_path / "again"
+    ended = run(f"--config-path={finished}", "--config-name=config", f"hydra.run.dir={again}")
+    assert ended.code == 0
+    assert results(again)["metrics"] == results(finished)["metrics"]
+
+
+def test_checkpoint_tests_to_the_same_metrics(finished: Path, tmp_path: Path, run: Run) -> None:
+    checkpoint = finished / "checkpoints" / "best.ckpt"
+    ended = run(*TINY, "seed=3", "stages=[test]", f"ckpt={checkpoint}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 0
+    assert results(tmp_path)["metrics"] == results(finished)["metrics"]
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import runpy, sys; sys.argv = ['run.py', '--cfg', 'job']; runpy.run_path('run.py', run_name='__main__')"
+    check = "; print('torch' in sys.modules, 'polars' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script + check], cwd=CONF.parent, capture_output=True, text=True)
+    assert found.stdout.endswith("False False\n"), found.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["model.hiden_size=3"], ["model.hiden_size"]),
+        (["+model.hiden_size=3"], ["model:", "hiden_size"]),
+        (["patiense=3"], ["patiense"]),
+        (["model=nope"], ["model/nope", "adamct"]),
+        (["model.kernel_size=4"], ["model.kernel_size=4", "odd"]),
+        (["model.num_heads=3"], ["model.num_heads=3", "model.hidden_size=8"]),
+        (["model.dropout=1.0"], ["model.dropout=1.0"]),
+        (["model.dropout=abc"], ["model:"]),
+        (["optimizer.lr=abc"], ["optimizer:"]),
+        (["trainer.accelerator=abacus"], ["trainer:", "abacus"]),
+        (["patience=0"], ["patience=0"]),
+        (["cutoffs=[0]"], ["cutoffs=[0]"]),
+        (["monitor=val/uni100/ndcg@10"], ["monitor=val/uni100/ndcg@10", "val/uni20/ndcg@10"]),
+        (["seed=-1"], ["seed:", "-1"]),
+        (["stages=[try]"], ["stages=['try']"]),
+        (["stages=[test]"], ["ckpt=PATH"]),
+        (["stages=[test]", "ckpt=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
+        (["resume=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
+        (["dataset.batch_size=0"], ["dataset.batch_size=0"]),
+        (["optimizer.lr=1e30"], ["not finite at step 1", "optimizer.lr"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_mistakes_are_told_in_one_line(overrides: list[str], named: list[str], tmp_path: Path, run: Run) -> None:
+    ended = run(*TINY, *overrides, f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert all(name in ended.line for name in named), ended.line
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["dataset=beauty"], ["reviews_Beauty_5.json.gz", "https://", "dataset.path"]),
+        (["dataset=custom"], ["dataset.path"]),
+        (["dataset=custom", "dataset.path=empty.csv"], ["empty.csv"]),
+        (["dataset=toys", "dataset.path=small.txt"], ["small.txt", "167,597", "dataset.expect=null"]),
+        (["dataset=custom", "dataset.path=sparse.txt"], ["dataset.min_user"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_unusable_logs_are_told_in_one_line(
+    overrides: list[str], named: list[str], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.csv").touch()
+    Path("small.txt").write_text("".join(f"{user} 1 2 3 4 5 6 7\n" for user in range(9)))
+    Path("sparse.txt").write_text("1 2 3\n4 5 6\n")
+    ended = run(*overrides, "hydra.run.dir=out")
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert all(name in ended.line for name in named), ended.line
+    cache = Path("data/cache")
+    assert not cache.exists() or [path.name for path in cache.iterdir() if path.is_dir()] in ([], [cached(cache)])
+
+
+def cached(cache: Path) -> str:
+    """The one complete entry: an unexpected file is prepared before it is found to be unexpected."""
+    return next((path.name for path in cache.iterdir() if (path / "facts.json").exists()), "")
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "garbage", "truncated"])
+def test_corrupt_checkpoints_are_refused(content: bytes | None, finished: Path, tmp_path: Path, run: Run) -> None:
+    whole = (finished / "checkpoints" / "best.ckpt").read_bytes()
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    ended = run(*TINY, "seed=3", "stages=[test]", f"ckpt={broken}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert str(broken) in ended.line
+
+
+@pytest.mark.parametrize("other", ["model.kernel_size=5", "dataset.num_users=121", "model=adamct_paper"])
+def test_checkpoints_of_another_model_or_dataset_are_refused(
+    other: str, finished: Path, tmp_path: Path, run: Run
+) -> None:
+    checkpoint = finished / "checkpoints" / "best.ckpt"
+    ended = run(*TINY, "seed=3", other, "stages=[test]", f"ckpt={checkpoint}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert str(checkpoint) in ended.line
+
+
+def test_checkpoints_execute_nothing(finished: Path, tmp_path: Path, run: Run) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "executed",))
+
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    torch.save({**checkpoint, "trap": Trap()}, tmp_path / "trap.ckpt")
+    ended = run(*TINY, "seed=3", "stages=[test]", f"ckpt={tmp_path / 'trap.ckpt'}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert not (tmp_path / "executed").exists()
+
+
+class Poison(pl.Callback):
+    """Makes the weights NaN at the first step."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        for parameter in pl_module.parameters():
+            parameter.data.fill_(torch.nan)
+
+
+def test_nan_keeps_the_last_good_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
+    assert run(*TINY, "seed=3", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
+    good = (tmp_path / "checkpoints" / "best.ckpt").read_bytes()
+    poison = "trainer.callbacks=[{_target_: tests.test_run.Poison}]"
+    ended = run(*TINY, "seed=3", "resume=auto", poison, f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert "not finite at step" in ended.line
+    assert (tmp_path / "checkpoints" / "best.ckpt").read_bytes() == good
+
+
+def test_mixture_coefficients_are_logged(finished: Path) -> None:
+    header = (finished / "csv/version_0/metrics.csv").read_text().splitlines()[0].split(",")
+    for layer in (1, 2):
+        assert {f"mixture/layer{layer}/{what}" for what in ("mean", "std", "user0", "user1")} <= set(header)
+
+
+def test_run_folder_holds_a_whole_config(finished: Path) -> None:
+    config = OmegaConf.load(finished / "config.yaml")
+    assert set(config) >= {"dataset", "model", "trainer", "logger", "optimizer", "seed", "monitor"}
