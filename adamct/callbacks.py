@@ -1,9 +1,8 @@
 """What a run does beside training: keep the best weights, take times, show progress."""
 
-import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,7 +12,7 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """The weights with the best validation score, carried along when a run continues in another folder."""
+    """The weights with the best validation score."""
 
     def __init__(self, folder: Path, monitor: str):
         super().__init__(
@@ -26,14 +25,10 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the best weights so far, which Lightning would leave behind in their old folder."""
-        assert self.dirpath is not None
-        old, new = Path(state_dict["best_model_path"]), Path(self.dirpath) / BEST
-        if old != new and old.is_file():
-            new.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(old, new)
-        paths = {"dirpath": self.dirpath, "best_model_path": str(new), "kth_best_model_path": str(new)}
-        best_k_models = {str(new): score for score in state_dict["best_k_models"].values()}
+        """Go on in this run's folder, where Lightning would forget the best score with the old one."""
+        best = str(Path(cast(str, self.dirpath)) / BEST)
+        paths = {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
+        best_k_models = {best: score for score in state_dict["best_k_models"].values()}
         super().load_state_dict({**state_dict, **paths, "best_k_models": best_k_models})
 
 

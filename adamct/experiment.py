@@ -1,6 +1,7 @@
 """The stages of a run: fit, test, and the record of both."""
 
 import logging
+import shutil
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -44,6 +45,8 @@ def build_trainer(
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells at length what nobody asked
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")  # ranks are joined by their metric
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # as it should when resumed
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own use of torch
     progress = make_trainer.keywords.get("enable_progress_bar", True) and not quiet
     callbacks: list[pl.Callback] = [*(make_trainer.keywords.get("callbacks") or []), Timing()]
@@ -116,12 +119,16 @@ def fit(
     for callback in trainer.early_stopping_callbacks:
         known = module.metric_names("val")
         require(callback.monitor in known, f"monitor={callback.monitor}: must be one of {', '.join(known)}")
-    start = folder / LAST if resume == "auto" else resume and Path(resume)
-    if resume == "auto" and not (folder / LAST).exists():
-        start = None
-    if start and has_stopped(read_checkpoint(Path(start), module.identity)):
+    start = Path(resume) if resume not in (None, "auto") else folder / LAST
+    if resume is None or (resume == "auto" and not start.exists()):
+        trainer.fit(module, data)
         return
-    trainer.fit(module, data, ckpt_path=start, weights_only=True)
+    stopped = has_stopped(read_checkpoint(start, module.identity))
+    if start.parent != folder and start.with_name(BEST).exists() and trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(start.with_name(BEST), folder / BEST)  # it may stay the best
+    if not stopped:
+        trainer.fit(module, data, ckpt_path=start, weights_only=True)
 
 
 def has_stopped(checkpoint: dict[str, Any]) -> bool:

@@ -127,9 +127,9 @@ def record(
         config: the whole config, as plain nested dicts.
         overrides: what was given on the command line.
     """
+    references = reference_scores(data, module)  # by all processes together
     if not trainer.is_global_zero:
         return
-    references = reference_scores(data, module)
     callbacks: list[pl.Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     timing = next(callback for callback in callbacks if isinstance(callback, Timing))
     results = {

@@ -1,6 +1,7 @@
 """Weights & Biases, so that a resumed run goes on as the same run."""
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,7 @@ class WandbRun(WandbLogger):
         name: str | None,
         group: str | None,
         job_type: str | None,
-        tags: list[str],
+        tags: Sequence[str],
     ):
         super().__init__(
             name=name,

@@ -1,0 +1,28 @@
+"""Two processes rank and train as one does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.conftest import CONF, TINY
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    # Dropout is drawn by each process for its own share of a batch, so it is left out.
+    common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0")
+    command = [sys.executable, str(CONF.parent / "run.py"), *common]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    subprocess.run([*command, f"hydra.run.dir={alone}"], check=True)
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    subprocess.run([*command, *ddp, f"hydra.run.dir={together}"], check=True)
+    one, two = (json.loads((folder / "results.json").read_text()) for folder in (alone, together))
+    for metrics in ("metrics", "references"):
+        assert one[metrics].keys() == two[metrics].keys()
+    assert two["references"] == one["references"]
+    assert two["metrics"].keys() == one["metrics"].keys()
+    assert all(abs(two["metrics"][name] - value) <= 1e-6 for name, value in one["metrics"].items())
+    with np.load(alone / "ranks.npz") as ours, np.load(together / "ranks.npz") as theirs:
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
