@@ -28,7 +28,7 @@ class BestCheckpoint(ModelCheckpoint):
         """Go on in this run's folder, where Lightning would forget the best score with the old one."""
         best = str(Path(cast(str, self.dirpath)) / BEST)
         paths = {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
-        best_k_models = {best: score for score in state_dict["best_k_models"].values()}
+        best_k_models = dict(zip([best], state_dict["best_k_models"].values(), strict=False))  # none yet, or one
         super().load_state_dict({**state_dict, **paths, "best_k_models": best_k_models})
 
 

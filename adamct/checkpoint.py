@@ -1,11 +1,35 @@
-"""What a checkpoint is checked for before its weights are used."""
+"""How a checkpoint is written, and what it is checked for before its weights are used."""
 
+import io
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.plugins import TorchCheckpointIO
 
 from adamct.errors import InputError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the final name and renames: whenever a run is killed, its checkpoints are whole.
+
+    Lightning's own writes to the system's folder for temporary files and copies from there.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save a checkpoint, whole or not at all."""
+        final = Path(path)
+        partial = final.with_suffix(".partial")
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(buffer.getbuffer())
+            os.replace(partial, final)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(final)) from error
 
 
 def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:

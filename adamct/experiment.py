@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
 from adamct.callbacks import BEST, LAST, BestCheckpoint, LastCheckpoint, Progress, Timing
-from adamct.checkpoint import read_checkpoint
+from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.errors import InputError, blame, require
 from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
@@ -68,6 +68,7 @@ def build_trainer(
             callbacks=callbacks,
             enable_progress_bar=progress,
             enable_checkpointing="fit" in stages,
+            plugins=[*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
             default_root_dir=folder.parent,
         )
 
@@ -108,7 +109,8 @@ def run_stages(
         raise InputError("stages=[test] needs the weights to test: ckpt=PATH")
     checkpoint = read_checkpoint(chosen, module.identity)
     if "test" in stages:
-        trainer.test(module, data, ckpt_path=chosen, verbose=False, weights_only=True)
+        module.load_state_dict(checkpoint["state_dict"])
+        trainer.test(module, data, verbose=False)
     return {key: checkpoint[key] for key in ("epoch", "global_step", "val_scores", "callbacks")}
 
 

@@ -44,8 +44,10 @@ def save(interactions: Interactions, entry: Path, facts: dict[str, object]) -> N
         interactions.item_ids.to_frame("id").write_parquet(partial / "item_ids.parquet")
         (partial / "facts.json").write_text(json.dumps(facts, indent=2))
         partial.rename(entry)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):  # NumPy does not say which file
+            raise OSError(error.errno, error.strerror, str(entry)) from error
         raise
 
 

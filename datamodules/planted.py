@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from adamct.errors import require
+
 
 class PlantedLog(NamedTuple):
     """A log of U users; the items of user u are ``items[offsets[u] : offsets[u + 1]]``, in time order."""
@@ -31,55 +33,60 @@ class PlantedLog(NamedTuple):
 class PlantedProcess:
     """The tables of the process, the logs drawn from it, and the exact distribution of the next item.
 
-    The defaults, with those of `sample`, make the embedded dataset. They keep the last item, and the history as a
-    set, clearly short of the optimum: three lags count, and two groups that may follow hide the direction of time.
+    With the values of ``conf/dataset/synthetic.yaml``, whatever reads only the last item, or the history as a set,
+    stays clearly short of the optimum.
 
     Args:
         num_items: Items of the catalogue, ids 1 to num_items.
         num_tastes: K equally likely tastes; each is centred on its own part of the catalogue.
         taste_skew: Exponent of the Zipf profile of a taste over its part.
         taste_share: Probability that a user is taste-driven.
-        num_groups: Groups of items that follow one another; they cut across the tastes.
-        num_successors: Groups that may follow an item's group, equally likely.
-        lag_weights: Weight w_j of the last item, the one before it, and so on; they sum to 1.
-        uniform_share: Probability, positive, that the next item comes from the whole catalogue instead.
+        num_groups: Groups of items on a hidden cycle, at most num_items; they cut across the tastes, and what follows
+            an item is an item of the next group.
+        lag_weights: Weight w_j of the last item, the one before it, and so on; scaled to sum to 1.
+        background_share: Probability, above 0, that the next item comes from the whole catalogue instead.
         seed: Seed of the tables and of the log.
     """
 
     def __init__(
         self,
-        num_items: int = 1000,
-        num_tastes: int = 20,
-        taste_skew: float = 0.5,
-        taste_share: float = 0.5,
-        num_groups: int = 200,
-        num_successors: int = 2,
-        lag_weights: Sequence[float] = (0.5, 0.3, 0.2),
-        uniform_share: float = 0.05,
-        seed: int = 0,
+        num_items: int,
+        num_tastes: int,
+        taste_skew: float,
+        taste_share: float,
+        num_groups: int,
+        lag_weights: Sequence[float],
+        background_share: float,
+        seed: int,
     ):
+        for name, parts in {"num_tastes": num_tastes, "num_groups": num_groups}.items():
+            require(1 <= parts <= num_items, f"{name}={parts}: must be from 1 to num_items={num_items}")
+        require(0 < background_share <= 1, f"background_share={background_share}: must be above 0 and at most 1")
         tables_seed, self._log_seed = np.random.SeedSequence(seed).spawn(2)
         rng = np.random.default_rng(tables_seed)
-        uniform = np.append(0.0, np.full(num_items, 1 / num_items))
+        appeal = rng.uniform(0.5, 1.5, num_items)  # unequal, so that no two items tie in the optimum
+        background = np.pad(appeal / appeal.sum(), (1, 0))
         tastes = _tastes(rng, num_items, num_tastes, taste_skew)
-        transitions = _transitions(rng, num_items, num_groups, num_successors)
-        self.tastes = (1 - uniform_share) * tastes + uniform_share * uniform  # (K, V)
-        self.transitions = (1 - uniform_share) * transitions + uniform_share * uniform  # (V, V)
-        self.transitions[0] = uniform  # what padding is followed by: the start of a recency-driven user
+        transitions = _transitions(rng, appeal, num_groups)
+        self.tastes = (1 - background_share) * tastes + background_share * background  # (K, V)
+        self.transitions = (1 - background_share) * transitions + background_share * background  # (V, V)
+        self.transitions[0] = background  # what follows padding: the start of a recency-driven user
         self.taste_share = taste_share
-        self._weights = np.asarray(lag_weights, float)[::-1]  # (J,), oldest first as in a history
+        weights = np.array(lag_weights, float)[::-1]  # (J,), oldest first as in a history
+        self._weights = weights / weights.sum()
 
-    def sample(
-        self, num_users: int = 4000, min_len: int = 8, mean_len: float = 11.5, max_len: int = 30
-    ) -> PlantedLog:
+    def sample(self, num_users: int, min_len: int = 8, mean_len: float = 11.5, max_len: int = 30) -> PlantedLog:
         """Draw a log, the same at every call.
 
         Args:
             num_users: Users; the kind and the taste of each are drawn independently of its length.
             min_len: Shortest sequence.
             mean_len: Mean length before the cut at ``max_len``; the excess over ``min_len`` is geometric.
-            max_len: Longest sequence, shorter than the catalogue.
+            max_len: Longest sequence, at most num_items.
         """
+        num_items = len(self.transitions) - 1
+        require(min_len <= max_len <= num_items, f"max_len={max_len}: must be in {min_len}..{num_items} (num_items)")
+        require(mean_len >= min_len, f"mean_len={mean_len}: must be at least min_len={min_len}")
         rng = np.random.default_rng(self._log_seed)
         excess = rng.geometric(1 / (1 + mean_len - min_len), num_users) - 1
         lengths = np.minimum(min_len + excess, max_len)
@@ -101,10 +108,10 @@ class PlantedProcess:
     def next_item_probabilities(
         self, items: Int[np.ndarray, " L"], starts: Int[np.ndarray, " U"], ends: Int[np.ndarray, " U"]
     ) -> Float[np.ndarray, "U V"]:
-        """P(next item | history) for the histories ``items[starts[u] : ends[u]]``, each of one item or more.
+        """P(next item | history) for the histories ``items[starts[u] : ends[u]]``.
 
         The test step of a log is ``(log.items, log.offsets[:-1], log.offsets[1:] - 1)``; cut both bounds for a chunk.
-        As scores, these rows have the highest expected Recall, NDCG and MRR among all functions of the history.
+        As scores, no function of the history has higher expected Recall, NDCG or MRR, among all items or sampled ones.
 
         Returns:
             Rows that sum to 1, zero at the items of the history and at padding.
@@ -135,9 +142,9 @@ class PlantedProcess:
             return np.log(np.append(1 - self.taste_share, np.full(num_tastes, self.taste_share / num_tastes)))
 
     def _chances(
-        self, padded: Int[np.ndarray, "U J+N"], history: Int[np.ndarray, "U N"]
+        self, padded: Int[np.ndarray, "U padded"], history: Int[np.ndarray, "U N"]
     ) -> tuple[Float[np.ndarray, "states U N"], Float[np.ndarray, "states U N+1"]]:
-        """Per hidden state: the chance of each item before the cut, and of any unseen item at each step and next."""
+        """Per hidden state, chance before the cut: of the item at each step; of unseen items there and at the next."""
         pairs = self.transitions[padded[:, :, None], history[:, None, :]]  # (U, J+N, N)
         windows = np.lib.stride_tricks.sliding_window_view(pairs, len(self._weights), axis=1)
         at_step = windows @ self._weights  # (U, N+1, N): of item n at step t
@@ -156,13 +163,10 @@ def _tastes(rng: np.random.Generator, num_items: int, num_tastes: int, skew: flo
 
 
 def _transitions(
-    rng: np.random.Generator, num_items: int, num_groups: int, num_successors: int
+    rng: np.random.Generator, appeal: Float[np.ndarray, " items"], num_groups: int
 ) -> Float[np.ndarray, "V V"]:
-    """Uniform over the items of the groups that follow; on a hidden cycle of groups, those at a few fixed distances.
-
-    A cycle lets as many groups lead to each group, so that no item is popular for it.
-    """
-    place = rng.permutation(num_items) % num_groups  # of an item's group on the cycle
-    distances = 1 + rng.choice(num_groups - 1, num_successors, replace=False)
-    follows = np.isin((place - place[:, None]) % num_groups, distances)
-    return np.pad(follows / follows.sum(axis=1, keepdims=True), ((1, 0), (1, 0)))
+    """What follows each item: an item of the next group, by appeal; after the last group comes the first."""
+    group = rng.permutation(len(appeal)) % num_groups
+    share = appeal / np.bincount(group, appeal)[group]  # of an item in its group
+    follows = group == (group[:, None] + 1) % num_groups
+    return np.pad(follows * share, ((1, 0), (1, 0)))

@@ -72,6 +72,7 @@ TINY = (
     "dataset.num_users=80",
     "dataset.process.num_items=60",
     "dataset.process.num_tastes=3",
+    "dataset.process.num_groups=10",
     "dataset.batch_size=128",
     "dataset.negatives.count=20",
     "monitor=val/uni20/ndcg@10",

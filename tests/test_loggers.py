@@ -29,7 +29,7 @@ def records(folder: Path) -> Iterator[Any]:
             pieces += data[at + 7 : at + 7 + length]
             at += 7 + length
             if kind in (1, 4):  # whole, or the last piece
-                record = wandb_internal_pb2.Record()
+                record = wandb_internal_pb2.Record()  # pyright: ignore[reportAttributeAccessIssue]
                 record.ParseFromString(pieces)
                 pieces = b""
                 yield record

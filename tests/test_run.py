@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -180,7 +181,7 @@ def test_checkpoints_execute_nothing(finished: Path, tmp_path: Path, run: Run) -
 class Poison(pl.Callback):
     """Makes the weights NaN at the first step."""
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
         for parameter in pl_module.parameters():
             parameter.data.fill_(torch.nan)
 
@@ -204,3 +205,33 @@ def test_mixture_coefficients_are_logged(finished: Path) -> None:
 def test_run_folder_holds_a_whole_config(finished: Path) -> None:
     config = OmegaConf.load(finished / "config.yaml")
     assert set(config) >= {"dataset", "model", "trainer", "logger", "optimizer", "seed", "monitor"}
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adamct.checkpoint import AtomicCheckpointIO
+
+    def fill_disk(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, file)
+    monkeypatch.setattr(Path, "write_bytes", fill_disk)
+    with pytest.raises(OSError, match=r"last\.ckpt"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, file)
+    assert torch.load(file, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "data_dir"])
+def test_unwritable_folders_are_told_in_one_line(key: str, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "log.txt").write_text("".join(f"{user} 1 2 3 4 5 6 7\n" for user in range(9)))
+    folders = {"hydra.run.dir": tmp_path / "out", "data_dir": tmp_path / "data", key: tmp_path / "file" / "folder"}
+    ended = run("dataset=custom", f"dataset.path={tmp_path / 'log.txt'}", *(f"{k}={v}" for k, v in folders.items()))
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert str(tmp_path / "file") in ended.line

@@ -1,0 +1,187 @@
+"""Prepared data on disk: built once, whole or not at all, never changed by its readers; and the file it comes from."""
+
+import time
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import polars as pl
+import pytest
+
+from adamct.errors import InputError
+from datamodules.cache import load_or_build
+from datamodules.preprocessing import Interactions
+
+# The eight processes import this file: datamodules.amazon, which takes seconds, is imported where it is used.
+
+FACTS: dict[str, object] = {"sha256": "0" * 64, "min_user": 5}
+
+
+def three_users(first: int = 1) -> Interactions:
+    items = np.arange(first, first + 12, dtype=np.int32)
+    user_ids, item_ids = pl.Series("user", ["a", "b", "c"]), pl.Series("item", [f"i{item}" for item in items])
+    return Interactions(items, np.array([0, 3, 7, 12]), user_ids, item_ids)
+
+
+def never() -> NoReturn:
+    raise AssertionError("built again")
+
+
+def assert_equal(found: Interactions, expected: Interactions) -> None:
+    for mine, theirs in zip(found[:2], expected[:2], strict=True):
+        assert mine.dtype == theirs.dtype
+        assert np.array_equal(mine, theirs)
+    assert [ids.to_list() for ids in found[2:]] == [ids.to_list() for ids in expected[2:]]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def ask_at_once(number: int, barrier: Barrier, folder: Path) -> None:
+    def build() -> Interactions:
+        (folder / f"built_by_{number}").touch()
+        time.sleep(0.3)  # long enough for the others to come
+        return three_users()
+
+    barrier.wait(timeout=60)
+    found = load_or_build(folder / "cache", FACTS, build)
+    np.savez(folder / f"found_by_{number}.npz", items=found.items, offsets=found.offsets)
+
+
+def test_eight_processes_at_once_build_once(tmp_path: Path) -> None:
+    context = get_context("forkserver")  # as cold as spawn, but the libraries are imported once
+    context.set_forkserver_preload(["pytest", "adamct.metrics", "datamodules.cache"])
+    barrier = context.Barrier(8)
+    processes = [context.Process(target=ask_at_once, args=(number, barrier, tmp_path)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert len(list(tmp_path.glob("built_by_*"))) == 1
+    found = [np.load(path) for path in tmp_path.glob("found_by_*")]
+    assert len(found) == 8
+    expected = three_users()
+    assert all(np.array_equal(arrays["items"], expected.items) for arrays in found)
+    assert all(np.array_equal(arrays["offsets"], expected.offsets) for arrays in found)
+
+
+def test_what_was_built_is_found_again_whole_and_not_built_twice(tmp_path: Path) -> None:
+    assert_equal(load_or_build(tmp_path / "new" / "folder", FACTS, three_users), three_users())
+    assert_equal(load_or_build(tmp_path / "new" / "folder", FACTS, never), three_users())
+
+
+@pytest.mark.parametrize("other", [{"sha256": "1" * 64}, {"min_user": 4}, {"columns": [None, None, None]}])
+def test_other_facts_are_another_entry(tmp_path: Path, other: dict[str, object]) -> None:
+    load_or_build(tmp_path, FACTS, three_users)
+    assert_equal(load_or_build(tmp_path, FACTS | other, lambda: three_users(50)), three_users(50))
+    assert_equal(load_or_build(tmp_path, FACTS, never), three_users())
+
+
+@pytest.mark.parametrize("failing", ["build", "write"])
+def test_a_failure_leaves_nothing_and_the_next_call_builds(
+    tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        if failing == "write":
+            patch.setattr(pl.DataFrame, "write_parquet", fail)  # after the arrays
+        with pytest.raises(OSError, match="the disk is full"):
+            load_or_build(tmp_path, FACTS, fail if failing == "build" else three_users)
+    assert all(name.endswith(".lock") for name in names(tmp_path))
+    assert_equal(load_or_build(tmp_path, FACTS, three_users), three_users())
+
+
+def test_arrays_are_mapped_and_writing_to_them_does_not_reach_the_file(tmp_path: Path) -> None:
+    load_or_build(tmp_path, FACTS, three_users)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    before = [path.read_bytes() for path in files]
+    found = load_or_build(tmp_path, FACTS, never)
+    for array in (found.items, found.offsets):
+        assert isinstance(array, np.memmap)
+        array[:] = 99
+        array.flush()
+    assert [path.read_bytes() for path in files] == before
+    assert_equal(load_or_build(tmp_path, FACTS, never), three_users())
+
+
+def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None = None, **changed: Any) -> Any:
+    from datamodules.amazon import AmazonDataModule, Counts
+    from datamodules.negatives import UniformNegatives
+    from datamodules.sources import Columns
+
+    arguments: dict[str, Any] = {
+        "path": None if path is None else str(path),
+        "url": None,
+        "columns": Columns(),
+        "min_user": 3,
+        "min_item": 1,
+        "expect": None if expect is None else Counts(*expect),
+        "cache_dir": str(folder / "cache"),
+        "max_len": 5,
+        "batch_size": 2,
+        "eval_batch_size": 2,
+        "negatives": UniformNegatives(1, "seen", 0),
+        "seed": 0,
+    }
+    return AmazonDataModule(**arguments | changed)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.txt"
+    path.write_text("ann x y z\nbob y z w x\n")
+    return path
+
+
+def test_a_file_becomes_sequences_and_expected_counts_are_accepted(tmp_path: Path, log: Path) -> None:
+    module = amazon(tmp_path, log, expect=(7, 2, 4))
+    assert module.interactions.items.tolist() == [1, 2, 3, 2, 3, 4, 1]
+    assert module.interactions.offsets.tolist() == [0, 3, 7]
+    assert module.spec == (4, 2, 5)
+
+
+@pytest.mark.parametrize("expected", [(6, 2, 4), (7, 3, 4), (7, 2, 12101)])
+def test_unexpected_counts_are_shown_with_those_expected(
+    tmp_path: Path, log: Path, expected: tuple[int, int, int]
+) -> None:
+    with pytest.raises(InputError) as refused:
+        _ = amazon(tmp_path, log, expected).interactions
+    for counts in ((7, 2, 4), expected):
+        assert "{:,} interactions of {:,} users with {:,} items".format(*counts) in str(refused.value)
+    assert str(log) in str(refused.value)
+    assert "dataset.expect" in str(refused.value)
+
+
+def test_a_missing_file_is_told_with_the_place_to_get_it(tmp_path: Path) -> None:
+    url, path = "https://example.org/log.json.gz", tmp_path / "log.json.gz"
+    with pytest.raises(InputError, match="example") as refused:
+        _ = amazon(tmp_path, path, url=url).interactions
+    assert url in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_no_path_is_told_by_its_key(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset\.path"):
+        amazon(tmp_path, None)
+
+
+def test_a_changed_file_of_the_same_name_is_read_anew(tmp_path: Path, log: Path) -> None:
+    before = amazon(tmp_path, log)
+    assert before.spec.num_users == 2
+    fingerprint = before.fingerprint()
+    log.write_text("ann x y z\nbob y z w x\ncat z z z\n")
+    after = amazon(tmp_path, log)
+    assert after.spec.num_users == 3
+    assert after.fingerprint() != fingerprint
+
+
+def test_another_preparation_of_the_same_file_is_made_anew(tmp_path: Path, log: Path) -> None:
+    assert amazon(tmp_path, log).spec.num_users == 2
+    assert amazon(tmp_path, log, min_user=4).spec.num_users == 1
+    assert amazon(tmp_path, log).spec.num_users == 2

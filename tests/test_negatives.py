@@ -1,0 +1,86 @@
+"""Sampled negatives: allowed, distinct, uniform, and the same for every model of one seed."""
+
+from inspect import unwrap
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adamct.errors import InputError
+from datamodules.negatives import UniformNegatives
+
+EXCLUDES: tuple[Literal["seen", "target"], ...] = ("seen", "target")
+Ragged = list[list[int]]
+HISTORIES = st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=9), min_size=1, max_size=6)
+
+
+def draw(
+    users: Ragged, num_items: int, count: int, exclude: Literal["seen", "target"], seed: int = 0, from_end: int = 1
+) -> np.ndarray:
+    offsets = np.cumsum([0, *map(len, users)])
+    items = np.concatenate(users).astype(np.int32)
+    return UniformNegatives(count, exclude, seed).draw(items, offsets, num_items, from_end)
+
+
+@settings(deadline=None, max_examples=60)
+@given(HISTORIES, st.integers(1, 5), st.sampled_from(EXCLUDES), st.integers(1, 2), st.integers(0, 9))
+def test_negatives_are_distinct_items_that_may_be_drawn(
+    users: Ragged, count: int, exclude: Literal["seen", "target"], from_end: int, seed: int
+) -> None:
+    negatives = draw(users, 14, count, exclude, seed, from_end)
+    assert negatives.shape == (len(users), count)
+    for user, row in zip(users, negatives.tolist(), strict=True):
+        forbidden = set(user) if exclude == "seen" else {user[-from_end]}
+        assert len({*row} - forbidden) == count
+        assert {*row} <= {*range(1, 15)}
+
+
+@pytest.mark.parametrize("from_end", [1, 2])
+def test_only_the_target_is_spared_by_target(from_end: int) -> None:
+    users = [[1, 2, 3, 4, 5]] * 200
+    drawn = {*draw(users, 8, 3, "target", from_end=from_end).flat}
+    assert drawn == {*range(1, 9)} - {users[0][-from_end]}
+
+
+@pytest.mark.parametrize("exclude", EXCLUDES)
+def test_the_draw_is_a_function_of_seed_and_split(exclude: Literal["seen", "target"]) -> None:
+    users = [[user % 20 + 1, user % 20 + 2, user % 20 + 3] for user in range(50)]
+    first = draw(users, 40, 5, exclude, seed=7, from_end=1)
+    assert np.array_equal(first, draw(users, 40, 5, exclude, seed=7, from_end=1))
+    assert not np.array_equal(first, draw(users, 40, 5, exclude, seed=8, from_end=1))
+    assert not np.array_equal(first, draw(users, 40, 5, exclude, seed=7, from_end=2))
+
+
+@pytest.mark.parametrize(("exclude", "allowed"), [("seen", range(4, 11)), ("target", [1, 2, *range(4, 11)])])
+def test_every_allowed_item_and_every_set_of_them_is_as_likely(
+    exclude: Literal["seen", "target"], allowed: list[int]
+) -> None:
+    num_users, count = 8000, 3
+    negatives = draw([[1, 1, 2, 3]] * num_users, 10, count, exclude)
+    outcomes = [(item,) for item in allowed], list(combinations(allowed, count))
+    for draws, possible in zip((negatives[:, -1:], np.sort(negatives, 1)), outcomes, strict=True):
+        found, counts = np.unique(draws, axis=0, return_counts=True)
+        assert found.tolist() == list(map(list, possible))
+        chi_square = float(((counts - num_users / len(possible)) ** 2).sum() * len(possible) / num_users)
+        freedom = len(possible) - 1
+        assert abs(chi_square - freedom) < 3.5 * (2 * freedom) ** 0.5  # its mean and standard deviation
+
+
+@pytest.mark.parametrize(("exclude", "available"), [("seen", 7), ("target", 9)])
+def test_all_available_items_can_be_drawn_but_not_one_more(exclude: Literal["seen", "target"], available: int) -> None:
+    users = [[4, 4, 5, 4], [1, 2, 3], [10, 9, 9, 10, 9]]
+    for user, row in zip(users, draw(users, 10, available, exclude), strict=True):
+        allowed = {*range(1, 11)} - ({*user} if exclude == "seen" else {user[-1]})
+        assert {*row} <= allowed
+        assert len({*row}) == available
+    with pytest.raises(InputError, match=rf"dataset\.negatives\.count={available + 1}: only {available} of 10 items"):
+        draw(users, 10, available + 1, exclude)
+
+
+def test_an_unknown_exclude_is_refused() -> None:
+    create = unwrap(UniformNegatives.__init__)  # without the type check of tests, which would speak first
+    with pytest.raises(InputError, match=r"dataset\.negatives\.exclude=history: must be seen or target"):
+        create(object.__new__(UniformNegatives), 1, "history", 0)
