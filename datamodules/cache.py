@@ -46,7 +46,7 @@ def save(interactions: Interactions, entry: Path, facts: dict[str, object]) -> N
         partial.rename(entry)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):  # NumPy does not say which file
+        if isinstance(error, OSError) and error.errno and not error.filename:  # NumPy does not say which file
             raise OSError(error.errno, error.strerror, str(entry)) from error
         raise
 

@@ -24,6 +24,7 @@ from adamct import losses
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError, explain
 from adamct.models import adamct as parts
+from adamct.models import adamct_variants as variants
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
@@ -171,13 +172,13 @@ def test_convolution_is_equations_8_to_10_and_as_released_with_the_norm_first(
 ) -> None:
     x = random(1, 7, D)
     for branch, norm_first in (
-        (scrambled(parts.PaperConvolution(D, kernel_size, activation, 0.5)), False),
+        (scrambled(variants.PaperConvolution(D, kernel_size, activation, 0.5)), False),
         (scrambled(parts.Convolution(D, kernel_size, activation)), True),
     ):
         agree(branch(x)[0], conv_mid(array(x[0]), branch, PHI[activation], norm_first))
 
 
-@pytest.mark.parametrize("gate_class", [parts.SigmoidGate, parts.SoftmaxGate])
+@pytest.mark.parametrize("gate_class", [parts.SigmoidGate, variants.SoftmaxGate])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("width", "reduction"), [(N, 2), (9, 5)])
 def test_squeeze_excitation_is_equations_12_to_14(
@@ -193,8 +194,8 @@ def test_squeeze_excitation_is_equations_12_to_14(
     ("mixture_class", "local_weight", "global_weight"),
     [
         (parts.AdaptiveMixture, lambda a: a, lambda a: 1 - a),
-        (parts.AdaptiveLocalMixture, lambda a: a, lambda a: 1),
-        (parts.AdaptiveGlobalMixture, lambda a: 1, lambda a: 1 - a),
+        (variants.AdaptiveLocalMixture, lambda a: a, lambda a: 1),
+        (variants.AdaptiveGlobalMixture, lambda a: 1, lambda a: 1 - a),
     ],
 )
 def test_adaptive_mixture_is_equations_15_to_17_and_table_3_leaves_one_coefficient_out(
@@ -222,7 +223,7 @@ def test_layer_is_equations_1_11_and_18_also_without_a_part(build: Build, withou
     layer = scrambled(model.layers[0])
     bare = deepcopy(layer)
     if without:
-        setattr(bare, without, parts.NoGate() if without.endswith("gate") else parts.NoBranch())
+        setattr(bare, without, variants.NoGate() if without.endswith("gate") else variants.NoBranch())
     h, all_real = random(1, N, D), torch.ones(1, N, dtype=torch.bool)
     agree(bare(h, all_real, all_real)[0], paper_layer(array(h[0]), layer, PHI["gelu"], without))
 
@@ -354,7 +355,7 @@ def test_parts_of_the_paper_model_can_be_exchanged_as_well(build: Build, histori
         overrides += [f"model/{group}=none" for group in ("mixture", "local_branch", "global_branch")]
     model = build(SPEC, "model=adamct_paper", *overrides, hidden_size=D)
     assert not any(key.endswith(("squeeze.bias", "excite.bias")) for key, _ in model.named_parameters())
-    assert isinstance(model.layers[0].local_gate, {"none": parts.NoGate, "softmax": parts.SoftmaxGate}[name])
+    assert isinstance(model.layers[0].local_gate, {"none": variants.NoGate, "softmax": variants.SoftmaxGate}[name])
     check_padding_takes_part_in_nothing(scrambled(model), histories)
 
 
