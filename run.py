@@ -40,7 +40,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     from adamct.results import announce, record
 
     folder = Path(cfg.output_dir)
-    OmegaConf.save(cfg, folder / "config.yaml")
+    (folder / "config.yaml").write_text(self_contained(cfg))
     with blame("seed"):
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
@@ -79,6 +79,14 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     if "test" in cfg.stages:
         record(folder, trainer, module, data, checkpoint, config, list(HydraConfig.get().overrides.task))
     return checkpoint["val_scores"][cfg.monitor]
+
+
+def self_contained(cfg: DictConfig) -> str:
+    """The config as YAML that composes to itself: names of chosen groups stand in place of their interpolations."""
+    text = OmegaConf.to_yaml(cfg)
+    for group, choice in HydraConfig.get().runtime.choices.items():
+        text = text.replace(f"${{hydra:runtime.choices.{group}}}", str(choice))
+    return text
 
 
 def finish_wandb(failed: bool) -> None:

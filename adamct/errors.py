@@ -36,7 +36,7 @@ def explain(error: BaseException) -> str | None:
         cause = explain(error.__cause__)
         key = str(error).rpartition("full_key: ")[2]
         return cause or f"{key}: {on_one_line(error.__cause__)}; HYDRA_FULL_ERROR=1 shows where"
-    if isinstance(error, OSError) and error.strerror is not None:
+    if isinstance(error, OSError) and error.strerror is not None and not isinstance(error, ConnectionError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; data_dir and hydra.run.dir must be on a disk with space to write"
     if isinstance(error, HydraException | OmegaConfBaseException):

@@ -57,6 +57,7 @@ def test_wandb_offline_holds_the_whole_run(tmp_path: Path, run: Run, monkeypatch
     monkeypatch.setenv("WANDB_SILENT", "true")
     command = (*TINY, "logger=wandb", "logger.mode=offline", "resume=auto", f"hydra.run.dir={tmp_path}")
     assert run(*command, "trainer.max_epochs=1").code == 0
+    assert "runtime.choices" not in (tmp_path / "config.yaml").read_text()
     started = of_kind(tmp_path, "run")[0]
     assert started.run_group == "synthetic"
     assert started.job_type == "adamct"
