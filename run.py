@@ -59,7 +59,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         data.negatives.count,
         config["cutoffs"],
         cfg.seed,
-        identity={"model": config["model"], "dataset": {"sha256": data.fingerprint(), **data.spec._asdict()}},
+        identity={"model": config["model"], "dataset": {"sha256": data.fingerprint, **data.spec._asdict()}},
     )
     checkpoints = folder / "checkpoints"
     trainer = build_trainer(

@@ -1,5 +1,6 @@
 """A dataset read from a file: the paper's three Amazon categories, or a user's own log."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class AmazonDataModule(SequenceDataModule):
         interactions = load_or_build(
             self.cache_dir,
             {
-                "sha256": self.fingerprint(),
+                "sha256": self.fingerprint,
                 "name": self.path.name,  # the format is read off the name
                 "columns": list(self.columns),
                 "min_user": self.min_user,
@@ -88,6 +89,7 @@ class AmazonDataModule(SequenceDataModule):
             )
         return interactions
 
+    @cached_property
     def fingerprint(self) -> str:
         """The file's SHA-256."""
         if self.url is not None and not self.path.exists():

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adamct.batch import DataSpec, Statistics
-from adamct.errors import InputError
+from adamct.errors import require
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
@@ -37,8 +37,7 @@ class SequenceDataModule(pl.LightningDataModule):
     def __init__(self, max_len: int, batch_size: int, eval_batch_size: int, negatives: UniformNegatives, seed: int):
         super().__init__()
         for key, value in {"max_len": max_len, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            if value < 1:
-                raise InputError(f"dataset.{key}={value}: must be at least 1")
+            require(value >= 1, f"dataset.{key}={value}: must be at least 1")
         self.max_len = max_len
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -54,6 +53,7 @@ class SequenceDataModule(pl.LightningDataModule):
     def load(self) -> Interactions:
         """Read or make the users' sequences."""
 
+    @property
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash of the data: results of equal fingerprints are comparable."""
@@ -82,11 +82,16 @@ class SequenceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> TrainingBatches:
         """All prefixes of the training part."""
-        batches = TrainingBatches(
-            self._sequences(), self.batch_size, self.seed, self.full_length, *self._process_of_processes()
+        process, num_processes = self._process_of_processes()
+        require(
+            self.batch_size % num_processes == 0,
+            f"dataset.batch_size={self.batch_size}: must be a multiple of the {num_processes} processes that share it",
         )
-        if not len(batches.seq_len):
-            raise InputError("no user has two items to train on, after leaving out one to validate and one to test")
+        batches = TrainingBatches(
+            self._sequences(), self.batch_size, self.seed, self.full_length, process, num_processes
+        )
+        enough = len(batches.seq_len) >= num_processes
+        require(enough, "no user has two items to train on, after leaving out one to validate and one to test")
         return batches
 
     def val_dataloader(self) -> EvaluationBatches:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +35,9 @@ def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], In
 
 def save(interactions: Interactions, entry: Path, facts: dict[str, object]) -> None:
     """Write all files beside their place, then move them there in one step."""
-    partial = Path(tempfile.mkdtemp(prefix=f"{entry.name}.", dir=entry.parent))
+    partial = entry.with_name(f"{entry.name}.partial")  # nobody else writes while the lock is held
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     try:
         np.save(partial / "items.npy", interactions.items)
         np.save(partial / "offsets.npy", interactions.offsets)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
-from adamct.errors import InputError
+from adamct.errors import require
 
 
 class UniformNegatives:
@@ -19,8 +19,8 @@ class UniformNegatives:
     """
 
     def __init__(self, count: int, exclude: Literal["seen", "target"], seed: int):
-        if exclude not in ("seen", "target"):
-            raise InputError(f"dataset.negatives.exclude={exclude}: must be seen or target")
+        require(count >= 1, f"dataset.negatives.count={count}: must be at least 1")
+        require(exclude in ("seen", "target"), f"dataset.negatives.exclude={exclude}: must be seen or target")
         self.count = count
         self.exclude = exclude
         self.seed = seed
@@ -40,11 +40,12 @@ class UniformNegatives:
         else:
             excluded = np.arange(num_users) * (num_items + 1) + items[offsets[1:] - from_end]
         most_excluded = int(np.bincount(excluded // (num_items + 1)).max())
-        if self.count > num_items - most_excluded:
-            raise InputError(
-                f"dataset.negatives.count={self.count}: only {num_items - most_excluded} of {num_items} items can be "
-                "negatives of the user with the most items; lower it"
-            )
+        available = num_items - most_excluded
+        require(
+            self.count <= available,
+            f"dataset.negatives.count={self.count}: only {available} of {num_items} items can be negatives of the user "
+            "with the most items; lower it",
+        )
         generator = np.random.default_rng([self.seed, from_end])
         negatives = generator.integers(1, num_items + 1, (num_users, self.count), dtype=np.int32)
         pending = np.arange(num_users)  # rows that may hold an excluded item or one item twice

@@ -117,12 +117,13 @@ class TrainingBatches:
         seeds = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(seeds[0]))
         order = torch.randperm(len(self.seq_len), generator=generator)
-        # Too few for every process: left to a later epoch.
-        order = order[: len(order) - (len(order) % self.batch_size) % self.num_processes or None]
         batches = []
         for run in order.split(RUN * self.batch_size):
             batches += run[self.seq_len[run].argsort(stable=True)].split(self.batch_size)
-        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        # What cannot be dealt out evenly, of the one smaller batch, is left to another epoch.
+        dealt = [index[: len(index) - len(index) % self.batch_size % self.num_processes] for index in shuffled]
+        return [index for index in dealt if len(index)]
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.plan()
@@ -161,7 +162,8 @@ class EvaluationBatches:
         num_processes: int = 1,
     ):
         seq_len = examples.seq_len.cpu()
-        self.batches = seq_len.argsort(descending=True, stable=True)[process::num_processes].split(batch_size)
+        mine = seq_len.argsort(descending=True, stable=True)[process::num_processes]
+        self.batches = mine.split(batch_size) if len(mine) else ()
         self.widths = [sequences.max_len if full_length else int(seq_len[index[0]]) for index in self.batches]
         self.sequences = sequences
         self.examples = examples

@@ -48,6 +48,7 @@ class SyntheticDataModule(SequenceDataModule):
             item_ids=pl.Series("id", np.arange(1, num_items + 1)).cast(pl.String),
         )
 
+    @property
     def fingerprint(self) -> str:
         """A hash of the drawn log."""
         return sha256(self.log.items.tobytes() + self.log.offsets.tobytes()).hexdigest()

@@ -174,11 +174,11 @@ def test_no_path_is_told_by_its_key(tmp_path: Path) -> None:
 def test_a_changed_file_of_the_same_name_is_read_anew(tmp_path: Path, log: Path) -> None:
     before = amazon(tmp_path, log)
     assert before.spec.num_users == 2
-    fingerprint = before.fingerprint()
+    fingerprint = before.fingerprint
     log.write_text("ann x y z\nbob y z w x\ncat z z z\n")
     after = amazon(tmp_path, log)
     assert after.spec.num_users == 3
-    assert after.fingerprint() != fingerprint
+    assert after.fingerprint != fingerprint
 
 
 def test_another_preparation_of_the_same_file_is_made_anew(tmp_path: Path, log: Path) -> None:

@@ -1,5 +1,7 @@
 import errno
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,3 +237,16 @@ def test_unwritable_folders_are_told_in_one_line(key: str, tmp_path: Path, run: 
     assert ended.code == 1
     assert "\n" not in ended.line
     assert str(tmp_path / "file") in ended.line
+
+
+def commands_of_readme() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", (CONF.parent / "README.md").read_text(), re.S)
+    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
+    return [command for line in lines for command in line.split(" && ") if command.startswith("python run.py")]
+
+
+@pytest.mark.parametrize("command", commands_of_readme())
+def test_commands_of_the_readme_compose(command: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [word.split(",")[0] for word in shlex.split(command)[2:] if word != "-m"]
+    assert run("--cfg", "job", *overrides) == Ended(0, "")
+    assert "_target_" in capsys.readouterr().out
