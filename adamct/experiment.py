@@ -43,11 +43,7 @@ def build_trainer(
         stages: what the trainer is for.
         quiet: no progress bar, whatever is configured.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it tells at length what nobody asked
-    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
-    warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")  # ranks are joined by their metric
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # as it should when resumed
-    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own use of torch
+    hush()
     progress = make_trainer.keywords.get("enable_progress_bar", True) and not quiet
     callbacks: list[pl.Callback] = [*(make_trainer.keywords.get("callbacks") or []), Timing()]
     if "fit" in stages:
@@ -71,6 +67,18 @@ def build_trainer(
             plugins=[*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
             default_root_dir=folder.parent,
         )
+
+
+def hush() -> None:
+    """Silence what Lightning says at length and nobody asked, and warnings that do not apply here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for beginning in (
+        "The number of training batches .* is smaller than the logging interval",  # epochs are logged
+        "It is recommended to use .*sync_dist=True",  # processes are joined by their metric
+        "Checkpoint directory .* exists and is not empty",  # as it should when resumed
+        ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
+    ):
+        warnings.filterwarnings("ignore", beginning)
 
 
 def run_stages(
