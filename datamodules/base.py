@@ -53,7 +53,7 @@ class SequenceDataModule(pl.LightningDataModule):
     def load(self) -> Interactions:
         """Read or make the users' sequences."""
 
-    @property
+    @cached_property
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash of the data: results of equal fingerprints are comparable."""

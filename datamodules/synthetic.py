@@ -1,6 +1,7 @@
 """The embedded dataset: no file, no download, and the best possible score is known."""
 
 from collections.abc import Callable
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
@@ -48,7 +49,7 @@ class SyntheticDataModule(SequenceDataModule):
             item_ids=pl.Series("id", np.arange(1, num_items + 1)).cast(pl.String),
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of the drawn log."""
         return sha256(self.log.items.tobytes() + self.log.offsets.tobytes()).hexdigest()
