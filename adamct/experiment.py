@@ -1,4 +1,4 @@
-"""The stages of a run: fit, test, and the record of both."""
+"""The trainer of a run and its stages, fit and test."""
 
 import logging
 import shutil
