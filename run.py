@@ -50,7 +50,8 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     make_model = instantiate(cfg.model, _partial_=True)
     with blame("model"):
         model = make_model(data.spec)
-    data.full_length = model.full_length
+    data.full_length, data.all_positions = model.full_length, model.all_positions
+    sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
     module = NextItemModule(
         model,
         instantiate(cfg.optimizer),
@@ -59,7 +60,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         data.negatives.count,
         config["cutoffs"],
         cfg.seed,
-        identity={"model": config["model"], "dataset": {"sha256": data.fingerprint, **data.spec._asdict()}},
+        identity={"model": config["model"], "dataset": {"sha256": data.fingerprint, **sizes}},
     )
     checkpoints = folder / "checkpoints"
     trainer = build_trainer(

@@ -8,12 +8,12 @@ All are NamedTuples: they pass through Lightning's device transfer as they are, 
 
 from typing import NamedTuple
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
 class DataSpec(NamedTuple):
-    """The facts of a dataset a model's shape depends on."""
+    """The facts of a dataset a model is built from."""
 
     num_items: int
     """Items, without padding: ids run from 1 to num_items, and 0 is padding (so V = num_items + 1)."""
@@ -21,6 +21,8 @@ class DataSpec(NamedTuple):
     """Users: ids run from 0 to num_users - 1."""
     max_len: int
     """Most recent items kept of a history."""
+    item_counts: Float[Tensor, " V"]
+    """How often each item occurs in the training part."""
 
 
 class Statistics(NamedTuple):

@@ -33,6 +33,8 @@ class SequenceDataModule(pl.LightningDataModule):
 
     full_length = False
     """Whether batches are padded to ``max_len``, as some models need."""
+    all_positions = False
+    """Whether the model predicts all items of a history at once, so that it needs no prefixes."""
 
     def __init__(self, max_len: int, batch_size: int, eval_batch_size: int, negatives: UniformNegatives, seed: int):
         super().__init__()
@@ -61,7 +63,8 @@ class SequenceDataModule(pl.LightningDataModule):
     @property
     def spec(self) -> DataSpec:
         """What models need to know."""
-        return DataSpec(len(self.interactions.item_ids), len(self.interactions.user_ids), self.max_len)
+        num_items, num_users = len(self.interactions.item_ids), len(self.interactions.user_ids)
+        return DataSpec(num_items, num_users, self.max_len, self.item_counts)
 
     @property
     def statistics(self) -> Statistics:
@@ -73,7 +76,7 @@ class SequenceDataModule(pl.LightningDataModule):
         """How often each item occurs in the training part."""
         items, offsets = self.interactions.items, self.interactions.offsets
         held_out = np.concatenate([items[offsets[1:] - TEST], items[offsets[1:] - VALIDATION]])
-        length = self.spec.num_items + 1
+        length = len(self.interactions.item_ids) + 1
         return torch.from_numpy(np.bincount(items, minlength=length) - np.bincount(held_out, minlength=length)).float()
 
     def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
@@ -81,14 +84,16 @@ class SequenceDataModule(pl.LightningDataModule):
         return {"popularity": lambda user: self.item_counts.to(user.device).expand(len(user), -1)}
 
     def train_dataloader(self) -> TrainingBatches:
-        """All prefixes of the training part."""
+        """All prefixes of the training part, or as few histories as hold it all."""
         process, num_processes = self._process_of_processes()
         require(
             self.batch_size % num_processes == 0,
             f"dataset.batch_size={self.batch_size}: must be a multiple of the {num_processes} processes that share it",
         )
+        sequences = self._sequences()
+        examples = sequences.windows() if self.all_positions else sequences.prefixes()
         batches = TrainingBatches(
-            self._sequences(), self.batch_size, self.seed, self.full_length, process, num_processes
+            sequences, examples, self.batch_size, self.seed, self.full_length, process, num_processes
         )
         enough = len(batches.seq_len) >= num_processes
         require(enough, "no user has two items to train on, after leaving out one to validate and one to test")

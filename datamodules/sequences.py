@@ -55,7 +55,7 @@ class Sequences:
         target_at = self.offsets[1:] - from_end
         return self._examples(torch.arange(len(target_at), device=target_at.device), target_at)
 
-    def training(self) -> Examples:
+    def prefixes(self) -> Examples:
         """Every item of the training part (all but each user's last two) that has a history."""
         start, count = self.offsets[:-1], self.offsets.diff() - 3
         user = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
@@ -63,6 +63,16 @@ class Sequences:
             count.cumsum(0) - count, count
         )
         return self._examples(user, start[user] + 1 + rank_in_user)
+
+    def windows(self) -> Examples:
+        """The fewest prefixes whose kept histories and targets hold every item of the training part.
+
+        Each user's longest, and from there every ``max_len``-th: each item but the first is then predicted once by a
+        model that predicts at all positions.
+        """
+        prefixes = self.prefixes()
+        from_longest = self.offsets[prefixes.user + 1] - 3 - prefixes.target_at
+        return prefixes.select((from_longest % self.max_len == 0).nonzero()[:, 0])
 
     def _examples(self, user: Int[Tensor, " M"], target_at: Int[Tensor, " M"]) -> Examples:
         return Examples(user, target_at, (target_at - self.offsets[user]).clamp(max=self.max_len))
@@ -90,6 +100,7 @@ class TrainingBatches:
     def __init__(
         self,
         sequences: Sequences,
+        examples: Examples,
         batch_size: int,
         seed: int,
         full_length: bool,
@@ -102,8 +113,8 @@ class TrainingBatches:
         self.full_length = full_length
         self.process = process
         self.num_processes = num_processes
-        self.examples = sequences.training()
-        self.seq_len = self.examples.seq_len.cpu()
+        self.examples = examples
+        self.seq_len = examples.seq_len.cpu()
         self.sampler = self
         self.epoch = 0
         self.position = 0

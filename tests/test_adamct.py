@@ -31,7 +31,7 @@ Build = Callable[..., Any]
 Histories = Callable[[Sequence[int], int, int], Batch]
 
 CONF = Path(__file__).parents[1] / "conf"
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12)
+SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.zeros(31))
 N, D = SPEC.max_len, 8
 LENGTHS = (1, 8, 3, 5)
 PHI: dict[str, Callable[[float], float]] = {
@@ -92,16 +92,16 @@ def en(h: Array, projection: nn.Sequential) -> Array:
 def mhsa(e: Array, branch: parts.SelfAttention, is_item: list[bool]) -> Array:
     """Eq. 2 to 4 and 6, and keys that are padding masked."""
     n, d = e.shape
-    size = d // branch.num_heads
-    w_q, w_k, w_v = np.split(array(branch.query_key_value.weight), 3)
-    b_q, b_k, b_v = np.split(array(branch.query_key_value.bias), 3)
+    size = d // branch.attention.num_heads
+    w_q, w_k, w_v = np.split(array(branch.attention.query_key_value.weight), 3)
+    b_q, b_k, b_v = np.split(array(branch.attention.query_key_value.bias), 3)
     concat = np.zeros((n, d))
-    for head in range(branch.num_heads):
+    for head in range(branch.attention.num_heads):
         own = slice(head * size, (head + 1) * size)
         q, k, v = (e @ w[own].T + b[own] for w, b in ((w_q, b_q), (w_k, b_k), (w_v, b_v)))
         for i in range(n):
             seen = [j for j in range(i + 1) if is_item[j]]
-            a = [math.exp(sum(q[i] * k[j]) / math.sqrt(d / branch.num_heads)) for j in seen]
+            a = [math.exp(sum(q[i] * k[j]) / math.sqrt(d / branch.attention.num_heads)) for j in seen]
             concat[i, own] = sum(a_j * v[j] for a_j, j in zip(a, seen, strict=True)) / sum(a)
     return layer_norm(linear(concat, branch.output), branch.norm)
 
@@ -267,7 +267,7 @@ def released(model: Any, batch: Batch, num_heads: int, phi: Callable[[Tensor], T
         attention, convolution = layer.global_branch, layer.local_branch.convolution
         q, k, v = (
             x.reshape(len(seq), N, num_heads, -1).transpose(1, 2)
-            for x in dense(e, attention.query_key_value).chunk(3, -1)
+            for x in dense(e, attention.attention.query_key_value).chunk(3, -1)
         )
         weights = (q @ k.transpose(-1, -2) / math.sqrt(h.shape[-1] / num_heads) + mask).softmax(-1)
         context = (weights @ v).transpose(1, 2).reshape(h.shape)
@@ -381,7 +381,9 @@ def test_tuned_default_has_as_many_parameters_as_the_released_code(
     configure: Build, dataset: str, num_items: int, parameters: int
 ) -> None:
     cfg = configure("model=adamct", f"dataset={dataset}")
-    model = instantiate(cfg.model, _partial_=True)(DataSpec(num_items, 1, cfg.dataset.max_len))
+    model = instantiate(cfg.model, _partial_=True)(
+        DataSpec(num_items, 1, cfg.dataset.max_len, torch.zeros(num_items + 1))
+    )
     assert cfg.dataset.max_len == 50
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
 
@@ -391,7 +393,7 @@ def test_dropout_is_where_the_released_code_or_the_equations_have_it(build: Buil
         model = build(SPEC, f"model={name}", dropout=0.25, attn_dropout=0.75)
         named = {"entry": model.entry, **dict(model.layers[1].named_children()), "head": model.head}
         found = {key: [m.p for m in part.modules() if isinstance(m, nn.Dropout) and m.p] for key, part in named.items()}
-        assert model.layers[1].global_branch.attn_dropout == 0.75
+        assert model.layers[1].global_branch.attention.dropout == 0.75
         return {key: rates for key, rates in found.items() if rates}
 
     assert rates("adamct") == {"entry": [0.25], "inputs": [0.25], "dropout": [0.25]}

@@ -17,7 +17,7 @@ from adamct.models.base import NextItemModel
 Build = Callable[..., Any]
 Histories = Callable[[Sequence[int], int, int], Batch]
 
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12)
+SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 9)
 MODELS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "model").glob("*.yaml"))
 

@@ -71,7 +71,8 @@ def by_target(batches: Iterable[Iterable[Row]]) -> list[Row]:
 
 
 def training(count: int, seed: int = 0, process: int = 0, num_processes: int = 1) -> TrainingBatches:
-    return TrainingBatches(store(with_examples(count)), BATCH_SIZE, seed, False, process, num_processes)
+    sequences = store(with_examples(count))
+    return TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, seed, False, process, num_processes)
 
 
 @settings(deadline=None, max_examples=60)
@@ -79,7 +80,7 @@ def training(count: int, seed: int = 0, process: int = 0, num_processes: int = 1
 def test_examples_equal_plain_lists(users: Ragged, max_len: int) -> None:
     sequences = store(users, max_len)
     for examples, expected in (
-        (sequences.training(), plain_training(users, max_len)),
+        (sequences.prefixes(), plain_training(users, max_len)),
         (sequences.held_out(1), plain_held_out(users, 1, max_len)),
         (sequences.held_out(2), plain_held_out(users, 2, max_len)),
     ):
@@ -92,7 +93,7 @@ def test_the_test_history_holds_the_validation_item_and_both_are_no_training_tar
     sequences = store([[5, 6, 7, 8]])
     assert rows_of(sequences.batch(sequences.held_out(1), 3)) == [(0, [5, 6, 7], 8)]
     assert rows_of(sequences.batch(sequences.held_out(2), 2)) == [(0, [5, 6], 7)]
-    assert rows_of(sequences.batch(sequences.training(), 1)) == [(0, [5], 6)]
+    assert rows_of(sequences.batch(sequences.prefixes(), 1)) == [(0, [5], 6)]
 
 
 @pytest.mark.parametrize("name", ["beauty", "sports", "toys"])
@@ -101,7 +102,7 @@ def test_real_files_have_the_papers_number_of_training_examples(name: str) -> No
         pytest.skip("the real data is not here")
     log = build_sequences(read_log(DATA / f"{name}.txt"), 5, 5)
     sequences = Sequences(torch.from_numpy(log.items), torch.from_numpy(log.offsets), 50)
-    seq_len = sequences.training().seq_len
+    seq_len = sequences.prefixes().seq_len
     assert len(seq_len) == {"beauty": 131_413, "sports": 189_543, "toys": 109_361}[name]
     assert (seq_len.min(), seq_len.max()) == (1, 50)
 
@@ -110,7 +111,8 @@ def test_real_files_have_the_papers_number_of_training_examples(name: str) -> No
 @pytest.mark.parametrize("count", [1, BATCH_SIZE, 16 * BATCH_SIZE, 1001])
 def test_an_epoch_is_every_training_example_once(count: int, full_length: bool) -> None:
     users = with_examples(count)
-    batches = TrainingBatches(store(users), BATCH_SIZE, 0, full_length)
+    sequences = store(users)
+    batches = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, full_length)
     epoch = list(batches)
     assert by_target(map(rows_of, epoch)) == plain_training(users)
     assert len(batches) == len(epoch) == -(-count // BATCH_SIZE)

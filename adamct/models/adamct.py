@@ -17,17 +17,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-
-LAYER_NORM_EPS = 1e-12
-INIT_STD = 0.02
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "swish": F.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
+from adamct.models.layers import ACTIVATIONS, LAYER_NORM_EPS, MultiHeadAttention, at, causal, initialize
 
 
 class Projection(nn.Sequential):
@@ -59,25 +49,13 @@ class SelfAttention(nn.Module):
 
     def __init__(self, hidden_size: int, num_heads: int, attn_dropout: float, output_dropout: float):
         super().__init__()
-        divides = num_heads >= 1 and hidden_size % num_heads == 0
-        require(divides, f"model.num_heads={num_heads}: must divide model.hidden_size={hidden_size}")
-        require(0 <= attn_dropout < 1, f"model.attn_dropout={attn_dropout}: must be in [0, 1)")
-        self.num_heads = num_heads
-        self.attn_dropout = attn_dropout
-        self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size)
+        self.attention = MultiHeadAttention(hidden_size, num_heads, attn_dropout, bias=True)
         self.output = nn.Linear(hidden_size, hidden_size)
         self.dropout = nn.Dropout(output_dropout)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        length = x.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
-        allowed = (causal & is_item[:, None, :])[:, None]  # (B, 1, N, N)
-        qkv = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, H, D/H)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, D/H)
-        dropout = self.attn_dropout if self.training else 0.0
-        heads = F.scaled_dot_product_attention(query, key, value, allowed, dropout)
-        return self.norm(self.dropout(self.output(heads.transpose(1, 2).flatten(2))))
+        return self.norm(self.dropout(self.output(self.attention(x, causal(is_item)))))
 
 
 class Convolution(nn.Module):
@@ -296,22 +274,10 @@ class AdaMCT(NextItemModel):
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
         hidden = self.hidden_states(batch.item_seq)
-        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.seq_len - 1]
-        return self.head(last)
+        return self.head(at(hidden, batch.seq_len - 1))
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight
 
     def item_bias(self) -> Float[Tensor, " V"] | None:
         return cast(Tensor | None, self.head.bias)
-
-
-def initialize(module: nn.Module) -> None:
-    """Normal(0, 0.02) for linears and embeddings, as in the released code; the padding row stays 0."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=INIT_STD)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
-    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-        with torch.no_grad():
-            module.weight[module.padding_idx].zero_()

@@ -19,6 +19,10 @@ class NextItemModel(nn.Module, ABC):
     full_length: bool = False
     """Whether the model needs every batch padded to ``max_len`` rather than to the batch's longest history."""
 
+    all_positions: bool = False
+    """Whether `training_pairs` predicts all items of a history, not only what follows it. Training then takes one
+    history of each user (a long one in pieces of ``max_len``) in place of every prefix of it."""
+
     @abstractmethod
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
         """Each user's vector at the moment of prediction."""

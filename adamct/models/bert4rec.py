@@ -1,0 +1,86 @@
+"""BERT4Rec: masked items are filled in (Sun et al., CIKM 2019; equation numbers are the paper's).
+
+"BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer".
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+from adamct.models.layers import INIT_STD, TransformerLayer, at, initialize
+
+
+class BERT4Rec(NextItemModel):
+    """Fills in masked items of the whole training part; predicts at a mask put after the history (Section 3.6).
+
+    A share ``last_prob`` of the training histories have only their last item masked, as prediction will have it. The
+    scores are GELU(h W^P + b^P) E^T + b^O (Eq. 7). There is room for ``max_len`` items and the mask; RecBole instead
+    drops the oldest item for it, and adds a LayerNorm to the head.
+    """
+
+    all_positions = True
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        inner_size: int,
+        dropout: float,
+        attn_dropout: float,
+        mask_prob: float,
+        last_prob: float,
+    ):
+        super().__init__()
+        require(0 < mask_prob < 1, f"model.mask_prob={mask_prob}: must be between 0 and 1")
+        require(0 <= last_prob <= 1, f"model.last_prob={last_prob}: must be from 0 to 1")
+        self.mask_prob = mask_prob
+        self.last_prob = last_prob
+        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.mask_embedding = nn.Parameter(torch.randn(hidden_size) * INIT_STD)
+        self.position_embedding = nn.Embedding(spec.max_len + 1, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
+        )
+        self.head = nn.Linear(hidden_size, hidden_size)
+        self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
+        self.apply(initialize)
+
+    def states(
+        self, item_seq: Int[Tensor, "B N"], masked: Bool[Tensor, "B N"], seq_len: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B N D"]:
+        """The encoder's output (Eq. 1-6) where some positions, of ``seq_len`` each, hold a mask."""
+        items = torch.where(masked.unsqueeze(-1), self.mask_embedding, self.item_embedding(item_seq))
+        hidden = self.dropout(items + self.position_embedding.weight[: item_seq.shape[1]])
+        present = torch.arange(item_seq.shape[1], device=item_seq.device) < seq_len[:, None]
+        for layer in self.layers:
+            hidden = layer(hidden, present[:, None, None])
+        return hidden
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        item_seq = F.pad(batch.item_seq, (0, 1))
+        masked = torch.arange(item_seq.shape[1], device=item_seq.device) == batch.seq_len[:, None]
+        return self._output(at(self.states(item_seq, masked, batch.seq_len + 1), batch.seq_len))
+
+    def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
+        item_seq = F.pad(batch.item_seq, (0, 1)).scatter(1, batch.seq_len[:, None], batch.target[:, None])
+        is_last = torch.arange(item_seq.shape[1], device=item_seq.device) == batch.seq_len[:, None]
+        cloze = (torch.rand(item_seq.shape, device=item_seq.device) < self.mask_prob) & (item_seq != 0)
+        only_last = torch.rand(len(item_seq), 1, device=item_seq.device) < self.last_prob
+        masked = torch.where(only_last | ~cloze.any(1, keepdim=True), is_last, cloze)
+        return self._output(self.states(item_seq, masked, batch.seq_len + 1)[masked]), item_seq[masked]
+
+    def _output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+        return F.gelu(self.head(state))
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight
+
+    def item_bias(self) -> Float[Tensor, " V"]:
+        return self.output_bias

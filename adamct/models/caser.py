@@ -1,0 +1,66 @@
+"""Caser: convolutions over the last items (Tang and Wang, WSDM 2018; equation numbers are the paper's).
+
+"Personalized Top-N Sequential Recommendation via Convolutional Sequence Embedding".
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+from adamct.models.layers import latest
+
+
+class Caser(NextItemModel):
+    """Convolutions over the last L items, and the user: scores are W' [z; P_u] + b' (Eq. 10).
+
+    Filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5); others weight
+    the L items as a whole (Eq. 6-8). RecBole takes L = ``max_len``, ten times the paper's, and scores with the
+    embeddings of the input, after a linear layer, where W' is a table of its own.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        window: int,
+        num_horizontal: int,
+        num_vertical: int,
+        dropout: float,
+    ):
+        super().__init__()
+        for key, value in {"window": window, "num_horizontal": num_horizontal, "num_vertical": num_vertical}.items():
+            require(value >= 1, f"model.{key}={value}: must be at least 1")
+        self.window = window
+        table_rows = spec.num_items + 1
+        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.user_embedding = nn.Embedding(spec.num_users, hidden_size)
+        self.horizontal = nn.ModuleList(
+            nn.Conv1d(hidden_size, num_horizontal, height) for height in range(1, window + 1)
+        )
+        self.vertical = nn.Linear(window, num_vertical, bias=False)
+        features = window * num_horizontal + hidden_size * num_vertical
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(features, hidden_size)
+        self.output_embedding = nn.Embedding(table_rows, 2 * hidden_size, padding_idx=0)
+        self.output_bias = nn.Parameter(torch.zeros(table_rows))
+        for embedding in (self.item_embedding, self.user_embedding, self.output_embedding):
+            nn.init.normal_(embedding.weight, std=1 / embedding.embedding_dim)
+        with torch.no_grad():
+            self.item_embedding.weight[0] = 0
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D2"]:
+        items = self.item_embedding(latest(batch.item_seq, batch.seq_len, self.window)).transpose(1, 2)  # (B, D, L)
+        horizontal = [F.relu(convolution(items)).amax(-1) for convolution in self.horizontal]
+        features = torch.cat([self.vertical(items).flatten(1), *horizontal], 1)
+        z = F.relu(self.dense(self.dropout(features)))  # Eq. 9
+        return torch.cat([z, self.user_embedding(batch.user)], 1)
+
+    def item_table(self) -> Float[Tensor, "V D2"]:
+        return self.output_embedding.weight
+
+    def item_bias(self) -> Float[Tensor, " V"]:
+        return self.output_bias

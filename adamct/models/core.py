@@ -1,0 +1,93 @@
+"""CORE: a history is a mean of its items (Hou et al., SIGIR 2022; equation numbers are the paper's).
+
+"CORE: Simple and Effective Session-based Recommendation within Consistent Representation Space".
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal, initialize
+
+
+class MeanWeights(nn.Module):
+    """CORE-ave: every item of the history counts the same (Eq. 2)."""
+
+    def __init__(self, max_len: int, hidden_size: int):
+        super().__init__()
+
+    def forward(self, items: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        return is_item / is_item.sum(1, keepdim=True)
+
+
+class TransformerWeights(nn.Module):
+    """CORE-trm: a transformer over items and positions says how much each item counts, softmax(F w) (Eq. 3, 4)."""
+
+    def __init__(
+        self,
+        max_len: int,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        inner_size: int,
+        dropout: float,
+        attn_dropout: float,
+    ):
+        super().__init__()
+        self.position_embedding = nn.Embedding(max_len, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
+        )
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+        self.apply(initialize)
+
+    def forward(self, items: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        hidden = self.dropout(self.norm(items + self.position_embedding.weight[: items.shape[1]]))
+        allowed = causal(is_item)
+        for layer in self.layers:
+            hidden = layer(hidden, allowed)
+        return self.score(hidden).squeeze(-1).masked_fill(~is_item, -torch.inf).softmax(1)
+
+
+class CORE(NextItemModel):
+    """A history is a weighted mean of its own items' embeddings (Eq. 1), compared by cosine over a temperature (Eq. 6).
+
+    So histories and items live in one space: nothing but the weights passes through a network. Dropout falls on the
+    items of the history and, apart from that, on the items to be scored.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        session_dropout: float,
+        item_dropout: float,
+        temperature: float,
+        weights: Callable[[int, int], nn.Module],
+    ):
+        super().__init__()
+        require(temperature > 0, f"model.temperature={temperature}: must be above 0")
+        self.temperature = temperature
+        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.session_dropout = nn.Dropout(session_dropout)
+        self.item_dropout = nn.Dropout(item_dropout)
+        self.weights = weights(spec.max_len, hidden_size)
+        nn.init.uniform_(self.item_embedding.weight, -(hidden_size**-0.5), hidden_size**-0.5)
+        with torch.no_grad():
+            self.item_embedding.weight[0] = 0
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        items = self.session_dropout(self.item_embedding(batch.item_seq))
+        weight = self.weights(items, batch.item_seq != 0)
+        return F.normalize((weight.unsqueeze(-1) * items).sum(1), dim=-1) / self.temperature
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return F.normalize(self.item_dropout(self.item_embedding.weight), dim=-1)

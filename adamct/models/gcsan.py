@@ -1,0 +1,120 @@
+"""GC-SAN: a graph of the history, then attention (Xu et al., IJCAI 2019; equation numbers are the paper's).
+
+"Graph Contextualized Self-Attention Network for Session-based Recommendation".
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+from adamct.models.layers import MultiHeadAttention, at
+
+
+def session_graph(
+    item_seq: Int[Tensor, "B N"],
+) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N N"], Float[Tensor, "B N N"]]:
+    """The graph of each history: its items, a repeated one merged into one node, and an edge for each step.
+
+    Returns:
+        The node of each position, which is where its item first occurs; the share of each node's incoming steps that
+        come from every other node, and likewise of its outgoing steps (Section 3.1).
+    """
+    batch, length = item_seq.shape
+    node = (item_seq[:, :, None] == item_seq[:, None, :]).int().argmax(-1)  # (B, N)
+    is_step = (item_seq[:, 1:] != 0).float()
+    step = node[:, :-1] * length + node[:, 1:]
+    steps = torch.zeros(batch, length * length, device=item_seq.device).scatter_add(1, step, is_step)
+    steps = steps.unflatten(1, (length, length))  # (B, from, to)
+    outgoing = steps / steps.sum(2, keepdim=True).clamp(min=1)
+    incoming = (steps / steps.sum(1, keepdim=True).clamp(min=1)).transpose(1, 2)
+    return node, incoming, outgoing
+
+
+class GraphLayer(nn.Module):
+    """A step of a gated graph neural network (Eq. 1, 2): each node hears its neighbours along the edges and against."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.edges_in = nn.Linear(hidden_size, hidden_size)
+        self.edges_out = nn.Linear(hidden_size, hidden_size)
+        self.from_neighbours = nn.Linear(2 * hidden_size, 3 * hidden_size, bias=False)  # W_z, W_r, W_h
+        self.gates = nn.Linear(hidden_size, 2 * hidden_size, bias=False)  # P_z, P_r
+        self.candidate = nn.Linear(hidden_size, hidden_size, bias=False)  # P_h
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "B N D"],
+        incoming: Float[Tensor, "B N N"],
+        outgoing: Float[Tensor, "B N N"],
+    ) -> Float[Tensor, "B N D"]:
+        neighbours = torch.cat([incoming @ self.edges_in(hidden), outgoing @ self.edges_out(hidden)], -1)
+        size = hidden.shape[-1]
+        gates_in, candidate_in = self.from_neighbours(neighbours).split([2 * size, size], -1)
+        update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
+        candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
+        return torch.lerp(hidden, candidate, update)
+
+
+class AttentionLayer(nn.Module):
+    """F = softmax(Q K^T / sqrt(D)) V, then Dpt(ReLU(F W_1 + b_1) W_2 + b_2) + F (Eq. 3, 4): every item sees all."""
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.attention = MultiHeadAttention(hidden_size, num_heads, 0.0, bias=False)
+        self.inner = nn.Linear(hidden_size, hidden_size)
+        self.outer = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 1 N"]) -> Float[Tensor, "B N D"]:
+        attended = self.attention(x, allowed)
+        return attended + self.dropout(self.outer(F.relu(self.inner(attended))))
+
+
+class GCSAN(NextItemModel):
+    """A graph network over each history's items, self-attention over its positions, and a weighted end (Eq. 5-7).
+
+    The query is w times the attention's last vector plus 1 - w times the graph's. RecBole's attention is BERT's block,
+    and sees earlier items only; the paper masks nothing and has neither LayerNorm nor positions.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        num_graph_layers: int,
+        num_layers: int,
+        num_heads: int,
+        attention_weight: float,
+        dropout: float,
+    ):
+        super().__init__()
+        for key, value in {"num_graph_layers": num_graph_layers, "num_layers": num_layers}.items():
+            require(value >= 1, f"model.{key}={value}: must be at least 1")
+        require(0 <= attention_weight <= 1, f"model.attention_weight={attention_weight}: must be from 0 to 1")
+        self.attention_weight = attention_weight
+        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.graph_layers = nn.ModuleList(GraphLayer(hidden_size) for _ in range(num_graph_layers))
+        self.layers = nn.ModuleList(AttentionLayer(hidden_size, num_heads, dropout) for _ in range(num_layers))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+        with torch.no_grad():
+            self.item_embedding.weight[0] = 0
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        node, incoming, outgoing = session_graph(batch.item_seq)
+        hidden = self.item_embedding(batch.item_seq)
+        for layer in self.graph_layers:
+            hidden = layer(hidden, incoming, outgoing)
+        hidden = hidden.gather(1, node.unsqueeze(-1).expand_as(hidden))  # each position its node's
+        attended, is_item = hidden, (batch.item_seq != 0)[:, None, None]
+        for layer in self.layers:
+            attended = layer(attended, is_item)
+        last = batch.seq_len - 1
+        return torch.lerp(at(hidden, last), at(attended, last), self.attention_weight)
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight

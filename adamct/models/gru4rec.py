@@ -1,0 +1,80 @@
+"""GRU4Rec: a recurrent network (Hidasi et al., ICLR 2016; equation numbers are the paper's).
+
+"Session-based Recommendations with Recurrent Neural Networks".
+
+Trained on prefixes with dropout on the embeddings, after Tan et al. (DLRS 2016), and with one table for the items that
+go in and those that are scored, after Hidasi and Karatzoglou (CIKM 2018).
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import DataSpec
+from adamct.errors import require
+from adamct.models.causal import CausalModel
+
+
+class GRULayer(nn.Module):
+    """h_t = (1 - z_t) h_{t-1} + z_t tanh(W x_t + U (r_t * h_{t-1})) (Eq. 1-4), without biases.
+
+    ``torch.nn.GRU`` multiplies by r_t after U where the paper does before, and swaps z and 1 - z.
+    """
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.input = nn.Linear(hidden_size, 3 * hidden_size, bias=False)  # W_z, W_r, W
+        self.gates = nn.Linear(hidden_size, 2 * hidden_size, bias=False)  # U_z, U_r
+        self.candidate = nn.Linear(hidden_size, hidden_size, bias=False)  # U
+
+    def forward(self, x: Float[Tensor, "N B D"]) -> Float[Tensor, "N B D"]:
+        size = x.shape[-1]
+        hidden = torch.zeros_like(x[0])
+        states = []
+        for gates_in, candidate_in in zip(*(part.unbind() for part in self.input(x).split(2 * size, -1)), strict=True):
+            update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
+            candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
+            hidden = torch.lerp(hidden, candidate, update)
+            states.append(hidden)
+        return torch.stack(states)
+
+
+class GRU4Rec(CausalModel):
+    """Embeddings, GRU layers, and the last state as the query.
+
+    Where Hidasi et al. sample negatives for a pairwise loss, this trains with the cross-entropy of the whole catalogue,
+    as every model here. RecBole adds a linear layer after the GRU.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        num_layers: int,
+        embedding_dropout: float,
+        dropout: float,
+        all_positions: bool,
+    ):
+        super().__init__(all_positions)
+        require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
+        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.layers = nn.ModuleList(GRULayer(hidden_size) for _ in range(num_layers))
+        self.dropout = nn.Dropout(dropout)
+        for layer in self.layers.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+        with torch.no_grad():
+            nn.init.xavier_normal_(self.item_embedding.weight)[0] = 0
+
+    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        hidden = self.embedding_dropout(self.item_embedding(item_seq.T))  # (N, B, D)
+        for layer in self.layers:
+            hidden = self.dropout(layer(hidden))
+        return hidden.transpose(0, 1)
+
+    def output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+        return state
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight

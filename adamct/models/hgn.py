@@ -1,0 +1,51 @@
+"""HGN: gates on features and items (Ma et al., KDD 2019; equation numbers are the paper's).
+
+"Hierarchical Gating Networks for Sequential Recommendation".
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+from adamct.models.layers import latest
+
+
+class HGN(NextItemModel):
+    """Gates on the features, then on the items, of the last L; scores are (u + s + sum of the L items) Q^T (Eq. 7).
+
+    The user's taste u, the gated items' mean s and the items themselves all meet the output table Q. RecBole takes
+    L = ``max_len``, ten times the paper's. The paper's pairwise loss gives way to the cross-entropy every model here
+    trains with; its L2 term is ``optimizer.weight_decay``.
+    """
+
+    def __init__(self, spec: DataSpec, hidden_size: int, window: int):
+        super().__init__()
+        require(window >= 1, f"model.window={window}: must be at least 1")
+        self.window = window
+        table_rows = spec.num_items + 1
+        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.user_embedding = nn.Embedding(spec.num_users, hidden_size)
+        self.feature_gate = nn.Linear(hidden_size, hidden_size)  # W_1, b
+        self.feature_gate_user = nn.Linear(hidden_size, hidden_size, bias=False)  # W_2
+        self.item_gate = nn.Linear(hidden_size, 1, bias=False)  # w_3
+        self.item_gate_user = nn.Linear(hidden_size, window, bias=False)  # W_4
+        self.output_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        for embedding in (self.item_embedding, self.user_embedding, self.output_embedding):
+            nn.init.normal_(embedding.weight, std=1 / hidden_size)
+        with torch.no_grad():
+            self.item_embedding.weight[0] = 0
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        item_seq = latest(batch.item_seq, batch.seq_len, self.window)
+        items, user = self.item_embedding(item_seq), self.user_embedding(batch.user)  # (B, L, D), (B, D)
+        features = items * (self.feature_gate(items) + self.feature_gate_user(user)[:, None]).sigmoid()  # Eq. 2
+        weight = (self.item_gate(features).squeeze(-1) + self.item_gate_user(user)).sigmoid()  # (B, L), Eq. 4
+        weight = weight * (item_seq != 0)
+        pooled = (weight.unsqueeze(-1) * features).sum(1) / batch.seq_len.clamp(max=self.window)[:, None]  # Eq. 5
+        return user + pooled + items.sum(1)
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.output_embedding.weight

@@ -1,0 +1,80 @@
+"""NextItNet: dilated causal convolutions (Yuan et al., WSDM 2019).
+
+"A Simple Convolutional Generative Network for Next Item Recommendation".
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import DataSpec
+from adamct.errors import require
+from adamct.models.causal import CausalModel
+from adamct.models.layers import initialize
+
+
+class CausalConvolution(nn.Conv1d):
+    """A dilated convolution that sees no later position: zeros are put before the first (Section 3.3)."""
+
+    def forward(self, x: Float[Tensor, "B D N"]) -> Float[Tensor, "B D N"]:
+        return super().forward(F.pad(x, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
+
+
+class ResidualBlock(nn.Module):
+    """x + ReLU(LN(conv_2l(ReLU(LN(conv_l(x)))))), with the dilations l and 2l (Section 3.4, Figure 3b)."""
+
+    def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
+        super().__init__()
+        self.first = CausalConvolution(hidden_size, hidden_size, kernel_size, dilation=dilation)
+        self.first_norm = nn.LayerNorm(hidden_size)
+        self.second = CausalConvolution(hidden_size, hidden_size, kernel_size, dilation=2 * dilation)
+        self.second_norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        out = F.relu(self.first_norm(self.first(x.transpose(1, 2)).transpose(1, 2)))
+        return x + F.relu(self.second_norm(self.second(out.transpose(1, 2)).transpose(1, 2)))
+
+
+class NextItNet(CausalModel):
+    """Embeddings, dilated residual blocks, and a softmax layer with a table and bias of its own (Section 3.5).
+
+    RecBole puts a linear layer after the blocks and scores with the embeddings of the input instead.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        kernel_size: int,
+        dilations: Sequence[int],
+        dropout: float,
+        all_positions: bool,
+    ):
+        super().__init__(all_positions)
+        require(kernel_size >= 1, f"model.kernel_size={kernel_size}: must be at least 1")
+        require(all(d >= 1 for d in dilations), f"model.dilations={list(dilations)}: must be at least 1")
+        table_rows = spec.num_items + 1
+        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
+        self.dropout = nn.Dropout(dropout)
+        self.output_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.output_bias = nn.Parameter(torch.zeros(table_rows))
+        self.apply(initialize)
+
+    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        hidden = self.dropout(self.item_embedding(item_seq))
+        for block in self.blocks:
+            hidden = block(hidden)
+        return hidden
+
+    def output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+        return self.dropout(state)
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.output_embedding.weight
+
+    def item_bias(self) -> Float[Tensor, " V"]:
+        return self.output_bias

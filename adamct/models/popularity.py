@@ -1,0 +1,24 @@
+"""Popularity, the floor: every user is offered what was bought most."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from adamct.batch import Batch, DataSpec
+from adamct.models.base import NextItemModel
+
+
+class Popularity(NextItemModel):
+    """Scores every item by how often it occurs in the training part; there is nothing to train."""
+
+    item_counts: Tensor
+
+    def __init__(self, spec: DataSpec):
+        super().__init__()
+        self.register_buffer("item_counts", spec.item_counts)
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        return torch.ones(len(batch.user), 1, device=batch.user.device)
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_counts.unsqueeze(1)

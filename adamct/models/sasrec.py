@@ -1,0 +1,74 @@
+"""SASRec: causal self-attention (Kang and McAuley, ICDM 2018; equation numbers are the paper's).
+
+"Self-Attentive Sequential Recommendation".
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from adamct.batch import DataSpec
+from adamct.errors import require
+from adamct.models.causal import CausalModel
+from adamct.models.layers import LAYER_NORM_EPS, MultiHeadAttention, causal, initialize
+
+
+class SASRecBlock(nn.Module):
+    """Self-attention (Eq. 2, 3), then FFN(S) = ReLU(S W_1 + b_1) W_2 + b_2 (Eq. 4), each in x + Dpt(g(LN(x)))."""
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float, attn_dropout: float):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.attention = MultiHeadAttention(hidden_size, num_heads, attn_dropout, bias=False)
+        self.feed_forward_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.inner = nn.Linear(hidden_size, hidden_size)
+        self.outer = nn.Linear(hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
+        x = x + self.dropout(self.attention(self.attention_norm(x), allowed))
+        inner = self.dropout(F.relu(self.inner(self.feed_forward_norm(x))))
+        return x + self.dropout(self.outer(inner))
+
+
+class SASRec(CausalModel):
+    """Items and positions (Eq. 1), pre-norm blocks (Eq. 5), scores F_t M^T with the items' own table (Eq. 6).
+
+    The blocks end in the LayerNorm of the authors' code. RecBole has BERT's block instead: LayerNorm after each sum,
+    GELU, four times as wide within, and a projection after the heads. Training is the cross-entropy of the whole
+    catalogue, not the paper's binary one.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        dropout: float,
+        attn_dropout: float,
+        all_positions: bool,
+    ):
+        super().__init__(all_positions)
+        require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
+        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            SASRecBlock(hidden_size, num_heads, dropout, attn_dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.apply(initialize)
+
+    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        hidden = self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]]
+        hidden, allowed = self.dropout(hidden), causal(item_seq != 0)
+        for block in self.blocks:
+            hidden = block(hidden, allowed)
+        return hidden
+
+    def output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
+        return self.norm(state)
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight

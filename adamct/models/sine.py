@@ -1,0 +1,95 @@
+"""SINE: interests out of a pool of prototypes (Tan et al., WSDM 2021; equation numbers are the paper's).
+
+"Sparse-Interest Network for Sequential Recommendation".
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.errors import require
+from adamct.models.base import NextItemModel
+
+
+class AttentivePooling(nn.Module):
+    """Weights over the positions, softmax(tanh(X W_1) w_2), of which there are ``count`` kinds."""
+
+    def __init__(self, hidden_size: int, count: int):
+        super().__init__()
+        self.hidden = nn.Linear(hidden_size, count * hidden_size, bias=False)
+        self.score = nn.Parameter(torch.randn(count, hidden_size) * hidden_size**-0.5)
+
+    def forward(self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N count"]:
+        hidden = self.hidden(x).unflatten(-1, self.score.shape).tanh()
+        scores = torch.einsum("bnkd,kd->bnk", hidden, self.score)
+        return scores.masked_fill(~is_item.unsqueeze(-1), -torch.inf).softmax(1)
+
+
+class SINE(NextItemModel):
+    """Picks K of L prototypes for a history, makes an interest vector of each, and joins them by the predicted intent.
+
+    Padding, which the released code and RecBole let take part in the softmaxes over positions, is left out of them.
+    RecBole has no positions (here added where the weights of Eq. 5 are made), uses one matrix for Eq. 4 and Eq. 8, and
+    normalises to unit length in place of two of the LayerNorms.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: int,
+        num_prototypes: int,
+        num_interests: int,
+        temperature: float,
+        penalty_weight: float,
+        dropout: float,
+    ):
+        super().__init__()
+        fits = 1 <= num_interests <= num_prototypes
+        require(fits, f"model.num_interests={num_interests}: must be from 1 to num_prototypes={num_prototypes}")
+        require(temperature > 0, f"model.temperature={temperature}: must be above 0")
+        self.num_interests = num_interests
+        self.temperature = temperature
+        self.penalty_weight = penalty_weight
+        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
+        self.prototypes = nn.Parameter(torch.empty(num_prototypes, hidden_size))
+        self.dropout = nn.Dropout(dropout)
+        self.concept_pooling = AttentivePooling(hidden_size, 1)
+        self.assignment = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.assignment_norm = nn.LayerNorm(hidden_size)
+        self.prototype_norm = nn.LayerNorm(hidden_size)
+        self.interest_pooling = AttentivePooling(hidden_size, num_interests)
+        self.interest_norm = nn.LayerNorm(hidden_size)
+        self.intent_pooling = AttentivePooling(hidden_size, 1)
+        self.intent_norm = nn.LayerNorm(hidden_size)
+        for table in (self.item_embedding.weight, self.position_embedding.weight, self.prototypes):
+            nn.init.xavier_normal_(table)
+        with torch.no_grad():
+            self.item_embedding.weight[0] = 0
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        is_item = batch.item_seq != 0
+        items = self.dropout(self.item_embedding(batch.item_seq))  # X_u
+        concept = (self.concept_pooling(items, is_item).transpose(1, 2) @ items).squeeze(1)  # z_u (B, D), Eq. 2
+        affinity, chosen = (concept @ self.prototypes.T).topk(self.num_interests, 1)  # (B, K), Eq. 3
+        prototypes = self.prototypes[chosen] * affinity.sigmoid().unsqueeze(-1)  # C_u (B, K, D)
+
+        assigned = self.assignment_norm(self.assignment(items)) @ self.prototype_norm(prototypes).transpose(1, 2)
+        assigned = assigned.softmax(-1)  # P_{k|t} (B, N, K), Eq. 4
+        weight = self.interest_pooling(items + self.position_embedding.weight[: items.shape[1]], is_item)  # Eq. 5
+        interests = self.interest_norm((assigned * weight).transpose(1, 2) @ items)  # (B, K, D), Eq. 6
+
+        intents = assigned @ prototypes  # (B, N, D), Eq. 7
+        intent = self.intent_norm(self.intent_pooling(intents, is_item).transpose(1, 2) @ intents)  # (B, 1, D), Eq. 8
+        share = ((interests @ intent.transpose(1, 2)) / self.temperature).softmax(1)  # (B, K, 1), Eq. 9
+        return (share * interests).sum(1)  # Eq. 10
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight
+
+    def penalty(self, batch: Batch) -> Float[Tensor, ""]:
+        """Half the squared covariances between different prototypes (Eq. 13), so that they spread out."""
+        centred = self.prototypes - self.prototypes.mean(1, keepdim=True)
+        covariance = centred @ centred.T / centred.shape[1]
+        return self.penalty_weight * (covariance.square().sum() - covariance.diagonal().square().sum()) / 2
