@@ -37,13 +37,16 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 
     from adamct.experiment import build_trainer, run_stages
     from adamct.module import NextItemModule
-    from adamct.results import announce, record
+    from adamct.results import announce, earlier_results, record
 
     folder = Path(cfg.output_dir)
-    (folder / "config.yaml").write_text(self_contained(cfg))
     with blame("seed"):
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if cfg.resume == "auto" and (results := earlier_results(folder, config)):
+        print(f"finished before: {folder / 'results.json'}")
+        return results["metrics"][cfg.monitor]
+    (folder / "config.yaml").write_text(self_contained(cfg))
 
     data = instantiate(cfg.dataset)
     announce(data.statistics)

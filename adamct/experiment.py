@@ -126,6 +126,10 @@ def fit(
     trainer: pl.Trainer, module: NextItemModule, data: pl.LightningDataModule, folder: Path, resume: str | None
 ) -> None:
     """Train to the early stop, from scratch or from where a checkpoint stands."""
+    if not any(parameter.requires_grad for parameter in module.model.parameters()):  # nothing to learn
+        trainer.validate(module, data, verbose=False)
+        trainer.save_checkpoint(folder / BEST)
+        return
     for callback in trainer.early_stopping_callbacks:
         known = module.metric_names("val")
         require(callback.monitor in known, f"monitor={callback.monitor}: must be one of {', '.join(known)}")

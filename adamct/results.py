@@ -37,9 +37,8 @@ SHOWN = {
 Scorer = Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]
 
 
-def cost(model: NextItemModel, max_len: int, timing: Timing) -> dict[str, Any]:
+def cost(model: NextItemModel, device: torch.device, max_len: int, timing: Timing) -> dict[str, Any]:
     """Parameters, FLOPs of one user's query at full length, median seconds an epoch, peak memory in MiB."""
-    device = next(iter(model.parameters())).device
     one = torch.ones(1, dtype=torch.long, device=device)
     batch = Batch(user=one - 1, item_seq=one.expand(1, max_len), seq_len=one * max_len, target=one)
     model.eval()
@@ -137,7 +136,7 @@ def record(
         "references": references,
         "best_epoch": checkpoint["epoch"],
         "dataset": {**module.identity["dataset"], "statistics": data.statistics._asdict()},
-        "cost": cost(module.model, data.spec.max_len, timing),
+        "cost": cost(module.model, module.device, data.spec.max_len, timing),
         "seed": module.seed,
         **provenance(module.device),
         "config": config,
@@ -169,6 +168,13 @@ def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict
         }
         for name in scorers
     }
+
+
+def earlier_results(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """What a run of the same config left in its folder when it finished, if it did."""
+    path = folder / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    return results if results.get("config") == config else None
 
 
 def save_ranks(folder: Path, module: NextItemModule) -> None:
