@@ -89,6 +89,17 @@ def test_examples_equal_plain_lists(users: Ragged, max_len: int) -> None:
         assert rows_of(batch) == expected
 
 
+@settings(deadline=None, max_examples=60)
+@given(RAGGED, st.integers(1, 5))
+def test_windows_predict_every_training_item_but_the_first_once(users: Ragged, max_len: int) -> None:
+    sequences = store(users, max_len)
+    windows = rows_of(sequences.batch(sequences.windows(), max_len))
+    predicted = sorted((user, item) for user, history, target in windows for item in (*history[1:], target))
+    # A later window of a user begins with the last target of the one before.
+    assert predicted == sorted((user, item) for user, items in enumerate(users) for item in items[1:-2])
+    assert set(map(str, windows)) <= set(map(str, plain_training(users, max_len)))
+
+
 def test_the_test_history_holds_the_validation_item_and_both_are_no_training_targets() -> None:
     sequences = store([[5, 6, 7, 8]])
     assert rows_of(sequences.batch(sequences.held_out(1), 3)) == [(0, [5, 6, 7], 8)]

@@ -1,0 +1,80 @@
+"""The sweep behind Table 2: its cells, and what it does when it is given again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from tests.conftest import CONF, TINY, Ended
+
+Run = Callable[..., Ended]
+SWEEP = ("-m", "sweep=table2", "dataset=synthetic", *(key for key in TINY if not key.startswith("monitor")))
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def cells() -> list[tuple[str, str]]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        params = compose("config", ["sweep=table2"], return_hydra_config=True).hydra.sweeper.params
+    assert len(params.seed.split(",")) == 5
+    return [(dataset, model) for dataset in params.dataset.split(",") for model in params.model.split(",")]
+
+
+def test_it_has_the_papers_models_on_the_papers_datasets_and_each_is_tuned() -> None:
+    found = cells()
+    assert len(found) == 3 * 11
+    untuned = [cell for cell in found if not (CONF / "tuned" / f"{cell[0]}_{cell[1]}.yaml").exists()]
+    assert untuned == [(dataset, "popularity") for dataset in ("beauty", "sports", "toys")]
+
+
+@pytest.mark.parametrize("cell", cells(), ids="-".join)
+def test_its_cells_build_with_their_tuned_values(cell: tuple[str, str], build: Callable[..., Any]) -> None:
+    from adamct.batch import DataSpec
+
+    spec = DataSpec(num_items=30, num_users=8, max_len=50, item_counts=torch.zeros(31))
+    model = build(spec, "sweep=table2", f"dataset={cell[0]}", f"model={cell[1]}")
+    assert len(model.item_table()) == 31
+
+
+def test_given_again_it_runs_only_what_is_missing(tmp_path: Path, run: Run) -> None:
+    sweep = (*SWEEP, "monitor=val/full/ndcg@10", "seed=1", f"hydra.sweep.dir={tmp_path}")
+    assert run(*sweep, "model=hgn").code == 0
+    (first,) = tmp_path.rglob("results.json")
+    written = first.stat().st_mtime_ns
+    assert run(*sweep, "model=hgn,core_ave").code == 0
+    assert len(list(tmp_path.rglob("results.json"))) == 2
+    assert first.stat().st_mtime_ns == written
+
+
+def test_another_config_has_another_folder(tmp_path: Path, run: Run) -> None:
+    sweep = (*SWEEP, "monitor=val/full/ndcg@10", "seed=1", "model=hgn", f"hydra.sweep.dir={tmp_path}")
+    assert run(*sweep).code == 0
+    assert run(*sweep, "optimizer.lr=0.5").code == 0
+    rates = {results(path.parent)["config"]["optimizer"]["lr"] for path in tmp_path.rglob("results.json")}
+    assert rates == {0.01, 0.5}
+
+
+def test_a_model_with_nothing_to_learn_is_tested_as_it_is(tmp_path: Path, run: Run) -> None:
+    overrides = (key for key in TINY if not key.startswith("model."))
+    assert run(*overrides, "model=popularity", f"hydra.run.dir={tmp_path}").code == 0
+    found = results(tmp_path)
+    reference = found["references"]["popularity"]
+    assert {key: found["metrics"][key] for key in reference} == reference
+    assert found["cost"]["parameters"] == found["cost"]["epochs"] == 0
+
+
+@pytest.mark.parametrize("overrides", [["model=gru4rec", "model.all_positions=true"], ["model=bert4rec"]])
+def test_a_model_that_predicts_all_positions_is_given_no_prefixes(
+    overrides: list[str], tmp_path: Path, run: Run
+) -> None:
+    assert run(*TINY, *overrides, "dataset.batch_size=80", f"hydra.run.dir={tmp_path}").code == 0
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 3  # a step for the 80 users in each epoch
