@@ -19,8 +19,8 @@ from adamct.models.layers import initialize
 class CausalConvolution(nn.Conv1d):
     """A dilated convolution that sees no later position: zeros are put before the first (Section 3.3)."""
 
-    def forward(self, x: Float[Tensor, "B D N"]) -> Float[Tensor, "B D N"]:
-        return super().forward(F.pad(x, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
+    def forward(self, input: Float[Tensor, "B D N"]) -> Float[Tensor, "B D N"]:
+        return super().forward(F.pad(input, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
 
 
 class ResidualBlock(nn.Module):
