@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -457,3 +458,29 @@ def test_core_drops_out_of_the_history_and_the_scored_items_apart_and_only_in_tr
             kept = ours != 0
             assert kept.double().mean().item() == pytest.approx(1 - rate, abs=0.2 if rate else 0)
             agree(ours, array(F.normalize(whole * kept, dim=-1)))
+
+
+V, U = 12_102, 22_363
+"""Of Beauty: items with padding, users."""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "recbole", "difference"),
+    [
+        ("model=gru4rec model.num_layers=2", 827_840, -(64 * 64 + 64)),  # the layer after the GRU
+        ("model=caser model.window=50 model.num_horizontal=8", 2_909_532, V * 129 - (128 * 64 + 64) - 4 - 64),
+        ("model=nextitnet model.dilations=[1,4,1,4,1,4,1,4,1,4]", 1_028_288, V * 65 - (64 * 64 + 64)),
+        ("model=sasrec", 877_824, 2 * (20_864 - 49_984)),  # the paper's blocks for BERT's
+        ("model=bert4rec", 894_278, 64 - 2 * 128),  # room for the mask; no LayerNorm of embeddings and head
+        ("model=hgn model.window=50", 2_992_000, -3 * 64),  # RecBole: a padding user, and three biases that add up
+        ("model=gcsan model.num_layers=2", 920_064, 2 * (20_608 - 49_984) - 2 * 192),
+        ("model=sine model.num_interests=3", 798_784, 50 * 64 + 64 * 64 + 2 * 128),
+        ("model=core", 877_889, -1),  # a bias before a softmax
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) else "",
+)
+def test_parameters_are_recboles_but_for_what_the_docstrings_say(
+    overrides: str, recbole: int, difference: int, configure: Build
+) -> None:
+    model = instantiate(configure(*overrides.split()).model, _partial_=True)(DataSpec(V - 1, U, 50, torch.zeros(V)))
+    assert sum(parameter.numel() for parameter in model.parameters()) == recbole + difference
