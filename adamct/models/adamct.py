@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import ACTIVATIONS, LAYER_NORM_EPS, MultiHeadAttention, at, causal, initialize
+from adamct.models.layers import ACTIVATIONS, LAYER_NORM_EPS, MultiHeadAttention, at, causal, initialize, item_embedding
 
 
 class Projection(nn.Sequential):
@@ -237,13 +237,11 @@ class AdaMCT(NextItemModel):
         parts: Parts,
     ):
         super().__init__()
-        require(hidden_size >= 1, f"model.hidden_size={hidden_size}: must be at least 1")
         require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
         require(0 <= dropout < 1, f"model.dropout={dropout}: must be in [0, 1)")
         require(padding in ("masked", "dense"), f"model.padding={padding}: must be masked or dense")
         self.full_length = padding == "dense"
-        table_rows = spec.num_items + 1
-        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.entry = parts.entry(hidden_size, dropout)
         self.layers = nn.ModuleList(
@@ -260,7 +258,7 @@ class AdaMCT(NextItemModel):
             )
             for _ in range(num_layers)
         )
-        self.head = parts.head(hidden_size, table_rows)
+        self.head = parts.head(hidden_size, spec.num_items + 1)
         self.apply(initialize)
 
     def hidden_states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import INIT_STD, TransformerLayer, at, initialize
+from adamct.models.layers import INIT_STD, TransformerLayer, at, initialize, item_embedding
 
 
 class BERT4Rec(NextItemModel):
@@ -41,7 +41,7 @@ class BERT4Rec(NextItemModel):
         require(0 <= last_prob <= 1, f"model.last_prob={last_prob}: must be from 0 to 1")
         self.mask_prob = mask_prob
         self.last_prob = last_prob
-        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.mask_embedding = nn.Parameter(torch.randn(hidden_size) * INIT_STD)
         self.position_embedding = nn.Embedding(spec.max_len + 1, hidden_size)
         self.dropout = nn.Dropout(dropout)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import latest
+from adamct.models.layers import item_embedding, latest
 
 
 class Caser(NextItemModel):
@@ -35,8 +35,7 @@ class Caser(NextItemModel):
         for key, value in {"window": window, "num_horizontal": num_horizontal, "num_vertical": num_vertical}.items():
             require(value >= 1, f"model.{key}={value}: must be at least 1")
         self.window = window
-        table_rows = spec.num_items + 1
-        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.user_embedding = nn.Embedding(spec.num_users, hidden_size)
         self.horizontal = nn.ModuleList(
             nn.Conv1d(hidden_size, num_horizontal, height) for height in range(1, window + 1)
@@ -45,8 +44,8 @@ class Caser(NextItemModel):
         features = window * num_horizontal + hidden_size * num_vertical
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(features, hidden_size)
-        self.output_embedding = nn.Embedding(table_rows, 2 * hidden_size, padding_idx=0)
-        self.output_bias = nn.Parameter(torch.zeros(table_rows))
+        self.output_embedding = item_embedding(spec, 2 * hidden_size)
+        self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         for embedding in (self.item_embedding, self.user_embedding, self.output_embedding):
             nn.init.normal_(embedding.weight, std=1 / embedding.embedding_dim)
         with torch.no_grad():

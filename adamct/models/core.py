@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal, initialize
+from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal, initialize, item_embedding
 
 
 class MeanWeights(nn.Module):
@@ -76,7 +76,7 @@ class CORE(NextItemModel):
         super().__init__()
         require(temperature > 0, f"model.temperature={temperature}: must be above 0")
         self.temperature = temperature
-        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.session_dropout = nn.Dropout(session_dropout)
         self.item_dropout = nn.Dropout(item_dropout)
         self.weights = weights(spec.max_len, hidden_size)

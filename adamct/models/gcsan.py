@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import MultiHeadAttention, at
+from adamct.models.layers import MultiHeadAttention, at, item_embedding
 
 
 def session_graph(
@@ -96,7 +96,7 @@ class GCSAN(NextItemModel):
             require(value >= 1, f"model.{key}={value}: must be at least 1")
         require(0 <= attention_weight <= 1, f"model.attention_weight={attention_weight}: must be from 0 to 1")
         self.attention_weight = attention_weight
-        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.graph_layers = nn.ModuleList(GraphLayer(hidden_size) for _ in range(num_graph_layers))
         self.layers = nn.ModuleList(AttentionLayer(hidden_size, num_heads, dropout) for _ in range(num_layers))
         for parameter in self.parameters():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
+from adamct.models.layers import item_embedding
 
 
 class GRULayer(nn.Module):
@@ -57,7 +58,7 @@ class GRU4Rec(CausalModel):
     ):
         super().__init__(all_positions)
         require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
-        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.layers = nn.ModuleList(GRULayer(hidden_size) for _ in range(num_layers))
         self.dropout = nn.Dropout(dropout)

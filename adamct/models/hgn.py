@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import latest
+from adamct.models.layers import item_embedding, latest
 
 
 class HGN(NextItemModel):
@@ -25,14 +25,13 @@ class HGN(NextItemModel):
         super().__init__()
         require(window >= 1, f"model.window={window}: must be at least 1")
         self.window = window
-        table_rows = spec.num_items + 1
-        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.user_embedding = nn.Embedding(spec.num_users, hidden_size)
         self.feature_gate = nn.Linear(hidden_size, hidden_size)  # W_1, b
         self.feature_gate_user = nn.Linear(hidden_size, hidden_size, bias=False)  # W_2
         self.item_gate = nn.Linear(hidden_size, 1, bias=False)  # w_3
         self.item_gate_user = nn.Linear(hidden_size, window, bias=False)  # W_4
-        self.output_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.output_embedding = item_embedding(spec, hidden_size)
         for embedding in (self.item_embedding, self.user_embedding, self.output_embedding):
             nn.init.normal_(embedding.weight, std=1 / hidden_size)
         with torch.no_grad():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from adamct.batch import DataSpec
 from adamct.errors import require
 
 LAYER_NORM_EPS = 1e-12
@@ -30,6 +31,12 @@ def initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Embedding) and module.padding_idx is not None:
         with torch.no_grad():
             module.weight[module.padding_idx].zero_()
+
+
+def item_embedding(spec: DataSpec, hidden_size: int) -> nn.Embedding:
+    """A vector for each item; that of padding is 0."""
+    require(hidden_size >= 1, f"model.hidden_size={hidden_size}: must be at least 1")
+    return nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
 
 
 def at(hidden: Float[Tensor, "B N D"], position: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import initialize
+from adamct.models.layers import initialize, item_embedding
 
 
 class CausalConvolution(nn.Conv1d):
@@ -56,12 +56,11 @@ class NextItNet(CausalModel):
         super().__init__(all_positions)
         require(kernel_size >= 1, f"model.kernel_size={kernel_size}: must be at least 1")
         require(all(d >= 1 for d in dilations), f"model.dilations={list(dilations)}: must be at least 1")
-        table_rows = spec.num_items + 1
-        self.item_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
         self.dropout = nn.Dropout(dropout)
-        self.output_embedding = nn.Embedding(table_rows, hidden_size, padding_idx=0)
-        self.output_bias = nn.Parameter(torch.zeros(table_rows))
+        self.output_embedding = item_embedding(spec, hidden_size)
+        self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         self.apply(initialize)
 
     def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:

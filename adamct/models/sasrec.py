@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import LAYER_NORM_EPS, MultiHeadAttention, causal, initialize
+from adamct.models.layers import LAYER_NORM_EPS, MultiHeadAttention, causal, initialize, item_embedding
 
 
 class SASRecBlock(nn.Module):
@@ -51,7 +51,7 @@ class SASRec(CausalModel):
     ):
         super().__init__(all_positions)
         require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
-        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(

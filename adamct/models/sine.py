@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
+from adamct.models.layers import item_embedding
 
 
 class AttentivePooling(nn.Module):
@@ -51,7 +52,7 @@ class SINE(NextItemModel):
         self.num_interests = num_interests
         self.temperature = temperature
         self.penalty_weight = penalty_weight
-        self.item_embedding = nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
+        self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.prototypes = nn.Parameter(torch.empty(num_prototypes, hidden_size))
         self.dropout = nn.Dropout(dropout)
