@@ -17,8 +17,9 @@ class HGN(NextItemModel):
     """Gates on the features, then on the items, of the last L; scores are (u + s + sum of the L items) Q^T (Eq. 7).
 
     The user's taste u, the gated items' mean s and the items themselves all meet the output table Q. RecBole takes
-    L = ``max_len``, ten times the paper's: the best validation NDCG@10 on Beauty is then .374, and .376 with five. The paper's pairwise loss gives way to the cross-entropy every model here
-    trains with; its L2 term is ``optimizer.weight_decay``.
+    L = ``max_len``, ten times the paper's: the best validation NDCG@10 on Beauty is then .374, and .376 with five. The
+    paper's pairwise loss gives way to the cross-entropy every model here trains with; its L2 term is
+    ``optimizer.weight_decay``.
     """
 
     def __init__(self, spec: DataSpec, hidden_size: int, window: int):

@@ -36,7 +36,8 @@ class SASRec(CausalModel):
 
     The blocks end in the LayerNorm of the authors' code. RecBole has BERT's block instead: LayerNorm after each sum,
     GELU, four times as wide within, and a projection after the heads; on Beauty, validation NDCG@10 after five epochs
-    is .357 with that and .329 with this. Training is the cross-entropy of the whole catalogue, not the paper's binary one.
+    is .357 with that and .329 with this. Training is the cross-entropy of the whole catalogue, not the paper's binary
+    one.
     """
 
     def __init__(
