@@ -30,7 +30,7 @@ class AttentivePooling(nn.Module):
 class SINE(NextItemModel):
     """Picks K of L prototypes for a history, makes an interest vector of each, and joins them by the predicted intent.
 
-    Padding, which the released code and RecBole let take part in the softmaxes over positions, is left out of them.
+    Padding, which RecBole lets take part in the softmaxes over positions, is left out of them.
     RecBole has no positions (here added where the weights of Eq. 5 are made), uses one matrix for Eq. 4 and Eq. 8, and
     normalises to unit length in place of two of the LayerNorms.
     """
