@@ -1,9 +1,12 @@
 """Compose the config, build data, model and trainer from it, run the stages. `python run.py --help` shows the keys."""
 
+import json
+import math
 import os
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,8 +14,14 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from adamct.errors import blame, explain
+from adamct.errors import blame, explain, require
+from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
 
+if TYPE_CHECKING:
+    from adamct.module import NextItemModule
+    from adamct.trial import TrialReport
+
+RUN = Path(__file__).resolve()
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -20,42 +29,98 @@ FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 def main(cfg: DictConfig) -> float | None:
     """One run; its best validation score is what a sweep optimises."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    folder = Path(cfg.output_dir)
     try:
+        (folder / ERROR).unlink(missing_ok=True)
+        if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
+            return run_by_itself(folder, cfg.monitor)
         return experiment(cfg, quiet=in_sweep)
     except Exception as error:
-        if in_sweep:  # the sweep goes on, and Hydra raises this at its end
-            raise
-        exit_with(error)
+        record_failure(folder, error)
+        if not in_sweep:
+            exit_with(error)
+        print(f"failed: {folder}: {explain(error) or repr(error)}", file=sys.stderr)
+        return math.nan  # the sweep goes on, and tells at its end
     finally:
         finish_wandb(failed=sys.exc_info()[0] is not None)
 
 
+def run_by_itself(folder: Path, monitor: str) -> float:
+    """A job of a sweep that trains in several processes, as a run of its own.
+
+    Lightning starts them by giving the command of the run again, which in a sweep would be the sweep's.
+    """
+    hydra_cfg = HydraConfig.get()
+    given = [*hydra_cfg.overrides.hydra, *hydra_cfg.overrides.task]
+    conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
+    flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
+    alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    ended = subprocess.run([sys.executable, str(RUN), *flags, *given, *alone], check=False)
+    if (folder / ERROR).exists():
+        return math.nan
+    require(ended.returncode == 0, f"the processes of {folder} ended with {ended.returncode}")
+    return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
+
+
 def experiment(cfg: DictConfig, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
-    # torch takes seconds to import, and --help and --cfg do without it.
+    folder = Path(cfg.output_dir)
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    if cfg.resume == "auto" and (results := finished_before(folder, config)):
+        print(f"finished before: {folder / RESULTS}")
+        return results["metrics"][cfg.monitor]
+    write_first(folder / "config.yaml", self_contained(cfg))
+
+    # torch takes seconds to import, and --help, --cfg and what has finished do without it.
     import pytorch_lightning as pl
 
-    from adamct.experiment import build_trainer, run_stages
-    from adamct.module import NextItemModule
-    from adamct.results import announce, earlier_results, record
+    from adamct.experiment import build_trainer, pruned, run_stages
+    from adamct.gpus import placed
+    from adamct.results import announce, record
 
-    folder = Path(cfg.output_dir)
     with blame("seed"):
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    if cfg.resume == "auto" and (results := earlier_results(folder, config)):
-        print(f"finished before: {folder / 'results.json'}")
-        return results["metrics"][cfg.monitor]
-    (folder / "config.yaml").write_text(self_contained(cfg))
-
     data = instantiate(cfg.dataset)
     announce(data.statistics)
+    module = build_module(cfg, config, data)
+    data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
+    checkpoints = folder / "checkpoints"
+    with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
+        trainer = build_trainer(
+            make_trainer,
+            instantiate(cfg.logger),
+            checkpoints,
+            data.spec.num_users,
+            cfg.monitor,
+            cfg.patience,
+            cfg.save_every_n_steps,
+            config["stages"],
+            trial_report(cfg.monitor),
+            quiet,
+        )
+        for logger in trainer.loggers:
+            logger.log_hyperparams({**config, "statistics": data.statistics._asdict()})
+        checkpoint = run_stages(trainer, module, data, checkpoints, config["stages"], cfg.ckpt, cfg.resume)
+        chosen = HydraConfig.get()
+        about = {
+            "config": config,
+            "overrides": list(chosen.overrides.task),
+            "choices": dict(chosen.runtime.choices),
+            "pruned": pruned(trainer),
+        }
+        record(folder, trainer, module, data, checkpoint, about)
+    return checkpoint["val_scores"][cfg.monitor]
+
+
+def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
+    """The model for this data in its LightningModule."""
+    from adamct.module import NextItemModule
+
     make_model = instantiate(cfg.model, _partial_=True)
     with blame("model"):
         model = make_model(data.spec)
-    data.full_length, data.all_positions = model.full_length, model.all_positions
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
-    module = NextItemModule(
+    return NextItemModule(
         model,
         instantiate(cfg.optimizer),
         instantiate(cfg.scheduler),
@@ -63,26 +128,23 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         data.negatives.count,
         config["cutoffs"],
         cfg.seed,
-        identity={"model": config["model"], "dataset": {"sha256": data.fingerprint, **sizes}},
+        identity={
+            "model": config["model"],
+            "dataset": {"sha256": data.fingerprint, **sizes},
+            **{key: config[key] for key in ("optimizer", "scheduler", "seed")},
+            "batch_size": config["dataset"]["batch_size"],
+        },
     )
-    checkpoints = folder / "checkpoints"
-    trainer = build_trainer(
-        instantiate(cfg.trainer, _partial_=True),
-        instantiate(cfg.logger),
-        checkpoints,
-        data.spec.num_users,
-        cfg.monitor,
-        cfg.patience,
-        cfg.save_every_n_steps,
-        config["stages"],
-        quiet,
-    )
-    for logger in trainer.loggers:
-        logger.log_hyperparams({**config, "statistics": data.statistics._asdict()})
-    checkpoint = run_stages(trainer, module, data, checkpoints, config["stages"], cfg.ckpt, cfg.resume)
-    if "test" in cfg.stages:
-        record(folder, trainer, module, data, checkpoint, config, list(HydraConfig.get().overrides.task))
-    return checkpoint["val_scores"][cfg.monitor]
+
+
+def trial_report(monitor: str) -> "TrialReport | None":
+    """What reports to the search that this job is a trial of, if it is one whose study others can reach."""
+    search = HydraConfig.get().sweeper
+    if search.get("trial") is None or search.storage is None:
+        return None
+    from adamct.trial import TrialReport
+
+    return TrialReport(search.storage, search.study_name, search.trial, instantiate(search.pruner), monitor)
 
 
 def self_contained(cfg: DictConfig) -> str:

@@ -1,12 +1,17 @@
-"""What a run does beside training: keep the best weights, take times, show progress."""
+"""What a run does beside training: keep the best weights and its history, take times, show progress."""
 
+import signal
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+
+from adamct.module import NextItemModule
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -33,7 +38,11 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """The state to resume from, after every epoch and, where asked, every so many steps."""
+    """The state to resume from, after every epoch, every so many steps where asked, and when the run is told to stop.
+
+    Ctrl-C and SIGTERM stop it after the step they come in, a second one at once. Of several processes that train
+    together none can stop alone: there both act at once, and the last epoch's state stays.
+    """
 
     def __init__(self, folder: Path, every_n_steps: int | None):
         super().__init__(
@@ -44,6 +53,48 @@ class LastCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+        self.stopping = False
+        self.handlers: dict[int, Any] = {}
+        """What the signals did before."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen for signals, where they can be listened for."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            self.handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        self._stop_listening()
+        print("\nstopping after this step; once more stops at once")
+
+    def _stop_listening(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save the state when it is due, or when the run is to stop."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.stopping:
+            last = Path(cast(str, self.dirpath)) / LAST
+            trainer.save_checkpoint(last)
+            print(f"stopped at step {trainer.global_step}: {last}; given again for this folder, the command goes on")
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop also where no step followed the signal."""
+        super().on_train_end(trainer, pl_module)
+        self._stop_listening()
+        if self.stopping:
+            raise KeyboardInterrupt
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the signals as they were."""
+        self._stop_listening()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in this run's folder."""
@@ -90,6 +141,27 @@ class Timing(pl.Callback):
         """Continue the lists."""
         self.train_seconds = state_dict["train_seconds"]
         self.validation_seconds = state_dict["validation_seconds"]
+
+
+class History(pl.Callback):
+    """Every epoch's training loss and validation scores."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's."""
+        loss = {"train/loss": trainer.callback_metrics["train/loss_epoch"].item()}
+        for name, value in (loss | cast(NextItemModule, pl_module).scores["val"]).items():
+            self.values.setdefault(name, []).append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The values so far."""
+        return {"values": self.values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the lists."""
+        self.values = state_dict["values"]
 
 
 class Progress(RichProgressBar):

@@ -51,20 +51,20 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_identity(checkpoint: dict[str, Any], identity: dict[str, Any], name: str = "checkpoint") -> None:
-    """Compare what a checkpoint was trained as with what this run is.
+    """Compare what a checkpoint was trained as with what this run is, in all that the identity tells.
 
     Raises:
         InputError: naming the first key that differs.
     """
     if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
         raise InputError(f"{name}: not a checkpoint of this project")
-    saved, now = flatten(checkpoint["identity"]), flatten(identity)
+    saved, now = flatten({key: checkpoint["identity"].get(key) for key in identity}), flatten(identity)
     telling = sorted(saved.keys() | now.keys(), key=lambda key: (key != "model._target_", key == "dataset.sha256", key))
     for key in telling:
         if saved.get(key) != now.get(key):
             raise InputError(
                 f"{name}: was trained with {key}={saved.get(key)}, but this run has {key}={now.get(key)}; "
-                "give the overrides it was trained with"
+                "give the overrides it was trained with, or another hydra.run.dir"
             )
 
 

@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
-from adamct.callbacks import BEST, LAST, BestCheckpoint, LastCheckpoint, Progress, Timing
+from adamct.callbacks import BEST, LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.errors import InputError, blame, require
 from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
+from adamct.trial import TrialReport
 
 
 def build_trainer(
@@ -28,6 +29,7 @@ def build_trainer(
     patience: int,
     save_every_n_steps: int | None,
     stages: Sequence[str],
+    trial: TrialReport | None,
     quiet: bool,
 ) -> pl.Trainer:
     """A trainer with what every run does beside its stages, and the callbacks it was configured with.
@@ -41,6 +43,7 @@ def build_trainer(
         patience: validations without improvement before the run stops.
         save_every_n_steps: also save the state to resume from within an epoch.
         stages: what the trainer is for.
+        trial: reports to the search that the run is a trial of, if it is one.
         quiet: no progress bar, whatever is configured.
     """
     hush()
@@ -50,12 +53,15 @@ def build_trainer(
         require(isinstance(patience, int) and patience >= 1, f"patience={patience}: must be a whole number from 1")
         callbacks += [
             MixtureMonitor(num_users),
+            History(),
             EarlyStopping(monitor, mode="max", patience=patience),
             BestCheckpoint(folder, monitor),
             LastCheckpoint(folder, save_every_n_steps),
         ]
         if logger is not None:
             callbacks.append(LearningRateMonitor("epoch"))
+        if trial is not None:
+            callbacks.append(trial)
     if progress:
         callbacks.append(Progress())
     with blame("trainer"):
@@ -71,7 +77,8 @@ def build_trainer(
 
 def hush() -> None:
     """Silence what Lightning says at length and nobody asked, and warnings that do not apply here."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for beginning in (
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged
         "It is recommended to use .*sync_dist=True",  # processes are joined by their metric
@@ -99,7 +106,8 @@ def run_stages(
         folder: the run's folder of checkpoints.
         stages: fit, test or both.
         ckpt: the weights to test where nothing was trained before.
-        resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one.
+        resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one; None trains
+            from scratch.
 
     Returns:
         The checkpoint that was tested, without its weights, or the best one where nothing was tested.
@@ -115,11 +123,17 @@ def run_stages(
         chosen = folder / BEST
     if chosen is None:
         raise InputError("stages=[test] needs the weights to test: ckpt=PATH")
-    checkpoint = read_checkpoint(chosen, module.identity)
-    if "test" in stages:
+    checkpoint = read_checkpoint(chosen, {key: module.identity[key] for key in ("model", "dataset")})
+    if "test" in stages and not pruned(trainer):
         module.load_state_dict(checkpoint["state_dict"])
         trainer.test(module, data, verbose=False)
     return {key: checkpoint[key] for key in ("epoch", "global_step", "val_scores", "callbacks")}
+
+
+def pruned(trainer: pl.Trainer) -> bool:
+    """Whether a search gave the run up."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return any(isinstance(callback, TrialReport) and callback.pruned for callback in callbacks)
 
 
 def fit(

@@ -23,10 +23,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch, DataSpec, Statistics
-from adamct.callbacks import Timing
+from adamct.callbacks import History, Timing
 from adamct.metrics import RankingMetrics, ranks
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
+from adamct.run_folder import RESULTS
 
 SHOWN = {
     "sampled": ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"),
@@ -112,40 +113,41 @@ def record(
     module: NextItemModule,
     data: RankedData,
     checkpoint: dict[str, Any],
-    config: dict[str, Any],
-    overrides: list[str],
+    about: dict[str, Any],
 ) -> None:
-    """Write the run's ``ranks.npz`` and ``results.json``, and print its table.
+    """Write the run's ``results.json`` and, where it was tested, ``ranks.npz``, and print its table.
 
     Args:
         folder: the run's folder.
-        trainer: the trainer that tested.
-        module: the module that was tested.
-        data: what it was tested on.
-        checkpoint: what is known of the tested checkpoint.
-        config: the whole config, as plain nested dicts.
-        overrides: what was given on the command line.
+        trainer: the trainer of the run.
+        module: the module that was trained or tested.
+        data: its data.
+        checkpoint: what is known of the best or the tested checkpoint.
+        about: the run's config and whatever else is to be kept of how it was started and ended.
     """
-    references = reference_scores(data, module)  # by all processes together
+    tested = module.scores.get("test")
+    references = reference_scores(data, module) if tested else {}  # by all processes together
     if not trainer.is_global_zero:
         return
     callbacks: list[pl.Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     timing = next(callback for callback in callbacks if isinstance(callback, Timing))
+    history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
     results = {
-        "metrics": {**checkpoint["val_scores"], **module.scores["test"]},
+        "metrics": {**checkpoint["val_scores"], **(tested or {})},
         "references": references,
         "best_epoch": checkpoint["epoch"],
         "dataset": {**module.identity["dataset"], "statistics": data.statistics._asdict()},
         "cost": cost(module.model, module.device, data.spec.max_len, timing),
         "seed": module.seed,
         **provenance(module.device),
-        "config": config,
-        "overrides": overrides,
+        **about,
+        "history": history,
     }
-    save_ranks(folder, module)
+    if tested:
+        save_ranks(folder, module)
+        print_table({type(module.model).__name__: tested, **references})
     save_results(folder, results)
-    print_table({type(module.model).__name__: module.scores["test"], **references})
-    print(f"results: {folder / 'results.json'}")
+    print(f"results: {folder / RESULTS}")
 
 
 def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict[str, float]]:
@@ -170,13 +172,6 @@ def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict
     }
 
 
-def earlier_results(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """What a run of the same config left in its folder when it finished, if it did."""
-    path = folder / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    return results if results.get("config") == config else None
-
-
 def save_ranks(folder: Path, module: NextItemModule) -> None:
     """Write every user's test rank under both protocols, in the order of user ids."""
     vectors = {name: module.metric("test", name).joined.cpu().numpy().astype(np.int32) for name in module.protocols}
@@ -187,9 +182,9 @@ def save_ranks(folder: Path, module: NextItemModule) -> None:
 
 def save_results(folder: Path, results: dict[str, Any]) -> None:
     """Write ``results.json``, whole or not at all."""
-    partial = folder / ".results.json"
+    partial = folder / f".{RESULTS}"
     partial.write_text(json.dumps(results, indent=2) + "\n")
-    os.replace(partial, folder / "results.json")
+    os.replace(partial, folder / RESULTS)
 
 
 @rank_zero_only

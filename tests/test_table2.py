@@ -55,7 +55,7 @@ def test_given_again_it_runs_only_what_is_missing(tmp_path: Path, run: Run) -> N
 
 
 def test_another_config_has_another_folder(tmp_path: Path, run: Run) -> None:
-    sweep = (*SWEEP, "monitor=val/full/ndcg@10", "seed=1", "model=hgn", f"hydra.sweep.dir={tmp_path}")
+    sweep = (*SWEEP, "monitor=val/full/ndcg@10", "seed=1", "model=hgn", f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep).code == 0
     assert run(*sweep, "optimizer.lr=0.5").code == 0
     rates = {results(path.parent)["config"]["optimizer"]["lr"] for path in tmp_path.rglob("results.json")}

@@ -1,0 +1,85 @@
+"""The frame of a sweep: a folder that is its own, a report at its end, and an exit code that tells of failed jobs."""
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from adamct.run_folder import ERROR
+
+NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps", "logger", "trainer")
+"""Keys whose values do not make another experiment, and so name no folder."""
+NAMELESS_BELOW = ("logger.", "trainer.enable_progress_bar")
+LONGEST = 120
+"""Characters of a folder's name."""
+
+
+class SweepFrame(Callback):
+    """Names and locks a sweep's folder when it starts, and reports on it when it ends.
+
+    A sweep is what it keeps fixed and which keys it varies: given again, also with other values of these keys, it has
+    the same folder, where the jobs that have finished are left as they are.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Give the sweep its folder, for itself alone."""
+        hydra = config.hydra
+        parsed = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
+        given = {override.get_key_element(): override for override in parsed}  # the last of a key counts
+        params = hydra.sweeper.get("params") or {}
+        own = [override for key, override in given.items() if key not in params]
+        fixed = [override for override in own if not override.is_sweep_override()]
+        folder = Path(hydra.sweep.dir)
+        if folder.name == "auto":
+            kind = [hydra.runtime.choices[group] for group in ("sweep", "hydra/sweeper")]
+            varied = [override.get_key_element() for override in own if override.is_sweep_override()]
+            folder = folder.with_name(sweep_name(kind, fixed, varied))
+            hydra.sweep.dir = str(folder)
+            hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which jobs are composed with
+        keys = ",".join(f"'{override.key_or_group}'" for override in fixed)
+        hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+        self.lock = lock(folder)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Report, and end with an error that names the jobs that failed."""
+        self.lock.release()
+        folder = Path(config.hydra.sweep.dir)
+        if failed := sorted(path.parent for path in folder.rglob(ERROR)):
+            names = ", ".join(str(path.relative_to(folder)) for path in failed)
+            sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; their {ERROR} tells why")
+
+
+def sweep_name(kind: Iterable[str | None], fixed: Iterable[Override], varied: Iterable[str]) -> str:
+    """A folder's name that tells a sweep: its kind, which keys it varies, what it keeps fixed."""
+    told = [name for name in kind if name not in (None, "basic")] + list(varied)
+    for override in fixed:
+        key = override.get_key_element()
+        if key not in NAMELESS and not key.startswith(NAMELESS_BELOW):
+            told.append(str(override.input_line))
+    return folder_name(",".join(told))
+
+
+def folder_name(text: str) -> str:
+    """One folder's name from overrides, whatever is in them."""
+    name = "".join("." if character == "/" else character for character in text if character not in "'\" ") or "run"
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def lock(folder: Path) -> FileLock:
+    """Take a sweep's folder for this process, or end it with one line that says who has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = FileLock(folder / ".lock")
+    try:
+        taken.acquire(blocking=False)
+    except Timeout:
+        sys.exit(f"error: {folder}: the same sweep is running there; wait for it, or give hydra.sweep.dir=OTHER")
+    return taken

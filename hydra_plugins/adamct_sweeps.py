@@ -1,0 +1,161 @@
+"""What Hydra must find in every process of a sweep: `hydra/sweeper=optuna`, and how folders are named."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from adamct.errors import require
+from adamct.sweep import folder_name
+
+if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start
+    import optuna
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+
+class OptunaSweeper(Sweeper):
+    """Draws the jobs of a sweep from an Optuna study, in batches, and tells it how they ended.
+
+    The study outlives the process where its storage does: given again, the command first finishes the trials that
+    were cut off, in their own folders, and then draws what is missing of the number asked for.
+
+    Args:
+        study_name: the study's name in its storage.
+        storage: see `adamct.study.open_storage`.
+        sampler: config of one of Optuna's samplers; its seed changes whenever a study is continued.
+        pruner: config of one of Optuna's pruners, or None.
+        n_trials: how many trials the study is to have, however they end.
+        n_jobs: how many are launched together.
+        constraints: what cannot be drawn together; see `adamct.search_space.draw`.
+        params: the search space, which the command line adds to.
+        trial: the number of the trial that a job is; set for each.
+    """
+
+    def __init__(
+        self,
+        study_name: str,
+        storage: str | None,
+        sampler: DictConfig,
+        pruner: DictConfig | None,
+        n_trials: int,
+        n_jobs: int,
+        constraints: Sequence[DictConfig],
+        params: Mapping[str, Any] | None,
+        trial: int | None,
+    ):
+        self.study_name = study_name
+        self.storage = storage
+        self.sampler = sampler
+        self.pruner = pruner
+        self.n_trials = n_trials
+        self.n_jobs = n_jobs
+        self.constraints = [instantiate(constraint) for constraint in constraints]
+        self.params = params or {}
+        require(
+            storage is not None or pruner is None, "hydra.sweeper.pruner: needs hydra.sweeper.storage to see scores"
+        )
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives."""
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run trials until the study has as many as it should."""
+        from adamct.study import ENDED, end, handle
+
+        assert self.config is not None
+        assert self.launcher is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        overrides = self.overrides(arguments)
+        study = self.study()
+        unfinished = [trial for trial in study.get_trials() if trial.state not in ENDED]
+        exhausted = False
+        while unfinished or (len(study.get_trials(deepcopy=False)) < self.n_trials and not exhausted):
+            batch = [handle(study, trial) for trial in unfinished[: self.n_jobs]]
+            unfinished = unfinished[self.n_jobs :]
+            missing = self.n_trials - len(study.get_trials(deepcopy=False))
+            batch += [study.ask() for _ in range(min(self.n_jobs - len(batch), missing))]
+            jobs = [self.job(trial, overrides) for trial in batch]
+            self.validate_batch_is_legal(jobs)
+            returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
+            for trial, returned in zip(batch, returns, strict=True):
+                exhausted |= end(study, trial, score_of(returned))
+                print(f"trial {trial.number}: {study.get_trials(deepcopy=False)[trial.number].state.name.lower()}")
+        report_best(study)
+
+    def overrides(self, arguments: list[str]) -> list[Override]:
+        """What is searched and what is fixed; the last of a key counts."""
+        assert self.hydra_context is not None
+        given = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return list({override.get_key_element(): override for override in parser.parse_overrides(given)}.values())
+
+    def study(self) -> "optuna.Study":
+        """The study as it stands, or a new one."""
+        import optuna
+
+        from adamct.study import continued_seed, open_storage
+
+        storage = open_storage(self.storage)
+        known = self.study_name in optuna.get_all_study_names(storage)
+        trials = optuna.load_study(study_name=self.study_name, storage=storage).trials if known else []
+        sampler = dict(self.sampler)
+        if sampler.get("seed") is not None:
+            sampler["seed"] = continued_seed(sampler["seed"], len(trials))
+        return optuna.create_study(
+            study_name=self.study_name,
+            storage=storage,
+            sampler=instantiate(sampler),
+            pruner=instantiate(self.pruner),
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    def job(self, trial: "optuna.Trial", overrides: Sequence[Override]) -> list[str]:
+        """A trial as the overrides of a job."""
+        from adamct.search_space import draw, parameter
+
+        fixed = [override for override in overrides if not override.is_sweep_override()]
+        space = [parameter(override) for override in overrides if override.is_sweep_override()]
+        values = {override.get_key_element(): override.value() for override in fixed}
+        drawn = draw(trial, space, self.constraints, values)
+        folder = trial_folder(trial.number, drawn)
+        place = [f"hydra.sweeper.trial={trial.number}", f"hydra.sweep.subdir='{folder}'"]
+        return [str(override.input_line) for override in fixed] + drawn + place
+
+
+def trial_folder(number: int, overrides: Sequence[str]) -> str:
+    """A folder's name that tells the trial and what it drew, by the last parts of the keys."""
+    drawn = (override.partition("=") for override in overrides)
+    return folder_name(",".join([f"{number:04}", *(f"{key.rpartition('.')[2]}={value:.8}" for key, _, value in drawn)]))
+
+
+def score_of(returned: JobReturn) -> float:
+    """A job's score, NaN where it has none."""
+    if returned.status != JobStatus.COMPLETED or returned.return_value is None:
+        return float("nan")
+    return float(returned.return_value)
+
+
+def report_best(study: "optuna.Study") -> None:
+    """Print the best trial."""
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.value is not None]
+    if complete:
+        best = study.best_trial
+        drawn = " ".join(f"{name.partition(' of ')[0]}={value}" for name, value in best.params.items())
+        print(f"best of {len(study.trials)} trials: {best.number}, {best.value:.4f}: {drawn}")

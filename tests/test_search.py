@@ -1,0 +1,152 @@
+"""Searches: what is drawn, what becomes of trials, and what a study given again goes on with."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from adamct.errors import InputError
+from adamct.search_space import Divides, Parameter, draw, parameter
+from adamct.study import continued_seed, end, handle, open_storage, trial_of
+from tests.conftest import TINY, Ended
+
+Run = Callable[..., Ended]
+SEARCH = ("-m", *TINY, "hydra/sweeper=optuna", "stages=[fit]", "optimizer.lr=tag(log, interval(1e-3, 1e-1))")
+
+
+def parsed(*overrides: str) -> list[Parameter]:
+    return [parameter(override) for override in OverridesParser.create().parse_overrides(list(overrides))]
+
+
+@pytest.mark.parametrize(
+    ("override", "distribution"),
+    [
+        ("a=1,2,3", CategoricalDistribution([1, 2, 3])),
+        ("a=gelu,'a b',null,true,0.5", CategoricalDistribution(["gelu", "a b", None, True, 0.5])),
+        ("a=choice([1,2],{b:3})", CategoricalDistribution(["[1,2]", "{b:3}"])),
+        ("a=range(3, 11, step=2)", IntDistribution(3, 11, step=2)),
+        ("a=range(0, 1, step=0.25)", FloatDistribution(0.0, 1.0, step=0.25)),
+        ("a=interval(0.1, 0.9)", FloatDistribution(0.1, 0.9)),
+        ("a=interval(1, 9)", FloatDistribution(1.0, 9.0)),
+        ("a=int(interval(1, 9))", IntDistribution(1, 9)),
+        ("a=tag(log, interval(1e-5, 1.0))", FloatDistribution(1e-5, 1.0, log=True)),
+        ("a=tag(log, int(interval(1, 64)))", IntDistribution(1, 64, log=True)),
+    ],
+)
+def test_the_grammar_of_sweeps_is_understood(override: str, distribution: object) -> None:
+    (found,) = parsed(override)
+    assert found.key == "a"
+    assert found.distribution == distribution
+
+
+@pytest.mark.parametrize("override", ["a=tag(log, interval(0, 1))", "a=interval(2, 1)"])
+def test_what_cannot_be_drawn_is_told(override: str) -> None:
+    with pytest.raises(InputError, match="a="):
+        parsed(override)
+
+
+def test_what_is_drawn_composes_to_what_the_study_has() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space = parsed("a='x y',null,[1,2]", "b=interval(0, 1)", "c=tag(log, int(interval(1, 64)))")
+    for _ in range(20):
+        trial = study.ask()
+        drawn = OverridesParser.create().parse_overrides(draw(trial, space, [], {}))
+        values = {override.key_or_group: override.value() for override in drawn}
+        assert values == trial.params | ({"a": [1, 2]} if values["a"] == [1, 2] else {})
+
+
+def test_infeasible_values_are_never_drawn_and_feasible_ones_all_are() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space = parsed("hidden=choice(16, 32, 96)", "heads=choice(2, 8, 32)")
+    drawn = {tuple(draw(study.ask(), space, [Divides("heads", "hidden")], {})) for _ in range(300)}
+    feasible = {(h, n) for h in (16, 32, 96) for n in (2, 8, 32) if h % n == 0}
+    assert drawn == {(f"hidden={hidden}", f"heads={heads}") for hidden, heads in feasible}
+
+
+def test_fixed_values_constrain_as_drawn_ones() -> None:
+    study = optuna.create_study()
+    space = parsed("heads=choice(2, 32)")
+    constraints = [Divides("heads", "hidden")]
+    assert {tuple(draw(study.ask(), space, constraints, {"hidden": 16})) for _ in range(20)} == {("heads=2",)}
+    with pytest.raises(InputError, match="no choice is left"):
+        draw(study.ask(), space, constraints, {"hidden": 3})
+    with pytest.raises(InputError, match="cannot be had together"):
+        draw(study.ask(), parsed("heads=range(5, 7)"), constraints, {"hidden": 16})
+
+
+def test_a_trial_drawn_for_again_keeps_its_values() -> None:
+    study = optuna.create_study()
+    space = parsed("a=interval(0, 1)", "b=1,2,3")
+    first = draw(study.ask(), space, [], {})
+    assert draw(handle(study, study.trials[0]), space, [], {}) == first
+
+
+@pytest.mark.parametrize("storage", ["study.log", "sqlite:///study.db"])
+def test_scores_reach_a_study_from_elsewhere(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = optuna.create_study(study_name="s", storage=open_storage(storage), direction="maximize")
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=1)
+    for score, expected in [(0.5, TrialState.COMPLETE), (0.1, TrialState.PRUNED), (math.nan, TrialState.FAIL)]:
+        trial = study.ask()
+        elsewhere = trial_of(storage, "s", trial.number, pruner)
+        elsewhere.report(score, 0)
+        if elsewhere.should_prune() and math.isfinite(score):
+            elsewhere.set_user_attr("pruned", True)
+        assert not end(study, trial, score)
+        assert study.trials[trial.number].state == expected
+    assert [trial.intermediate_values[0] for trial in study.trials[:2]] == [0.5, 0.1]
+    assert study.best_value == 0.5
+
+
+def test_a_continued_study_draws_no_trial_again() -> None:
+    def drawn(trials: int) -> float:
+        sampler = optuna.samplers.RandomSampler(seed=continued_seed(212, trials))
+        return optuna.create_study(sampler=sampler).ask().suggest_float("a", 0, 1)
+
+    assert len({drawn(trials) for trials in range(5)}) == 5
+    assert drawn(3) == drawn(3)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.rglob("results.json"))]
+
+
+def test_a_search_is_kept_and_extended(tmp_path: Path, run: Run) -> None:
+    search = (*SEARCH, f"hydra.sweep.dir={tmp_path}")
+    assert run(*search, "hydra.sweeper.n_trials=2").code == 0
+    assert run(*search, "hydra.sweeper.n_trials=3").code == 0
+    study = optuna.load_study(study_name="search", storage=open_storage(str(tmp_path / "study.log")))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    found = {tuple(found["overrides"])[-1]: found["metrics"]["val/uni20/ndcg@10"] for found in results(tmp_path)}
+    assert found == {f"optimizer.lr={trial.params['optimizer.lr']}": trial.value for trial in study.trials}
+    assert all(len(trial.intermediate_values) == 3 for trial in study.trials)
+    assert not any(key.startswith("test/") for found in results(tmp_path) for key in found["metrics"])
+
+
+def test_failed_trials_are_recorded_and_the_search_goes_on(tmp_path: Path, run: Run) -> None:
+    sampler = (
+        "+hydra.sweeper.sampler={_target_: optuna.samplers.GridSampler, search_space: {optimizer.lr: [1e30, 0.01]}}"
+    )
+    search = [override for override in SEARCH if not override.startswith("optimizer.lr")]
+    ended = run(*search, sampler, "optimizer.lr=1e30,0.01", "hydra.sweeper.n_trials=9", f"hydra.sweep.dir={tmp_path}")
+    assert ended.code == 1
+    study = optuna.load_study(study_name="search", storage=open_storage(str(tmp_path / "study.log")))
+    assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", "FAIL"]  # a grid of two has no third
+
+
+def test_mistakes_in_a_search_are_told_in_one_line(tmp_path: Path, run: Run) -> None:
+    for overrides, named in [
+        (["hydra.sweeper.storage=null", "+hydra.sweeper.pruner._target_=optuna.pruners.NopPruner"], "storage"),
+        (["model.num_heads=tag(log, interval(0, 2))"], "model.num_heads"),
+    ]:
+        ended = run(*SEARCH, *overrides, f"hydra.sweep.dir={tmp_path}")
+        assert ended.code == 1
+        assert named in ended.line
+        assert "\n" not in ended.line
