@@ -132,7 +132,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
             "model": config["model"],
             "dataset": {"sha256": data.fingerprint, **sizes},
             **{key: config[key] for key in ("optimizer", "scheduler", "seed")},
-            "batch_size": config["dataset"]["batch_size"],
+            "dataset.batch_size": config["dataset"]["batch_size"],
         },
     )
 

@@ -35,13 +35,15 @@ def least_used(count: int, folder: Path) -> Iterator[int]:
         folder: of the locks, on a disk of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for share, device in itertools.product(itertools.count(), range(count)):
+    for place in itertools.count():
+        share, device = divmod(place, count)
         lock = FileLock(folder / f"{device}-{share}")
         try:
             lock.acquire(blocking=False)
         except Timeout:
             continue
-        with lock:
+        try:
             yield device
-        lock.release()
+        finally:
+            lock.release()
         return

@@ -34,6 +34,22 @@ class Killer(pl.Callback):
             raise Killed
 
 
+class Interrupter(pl.Callback):
+    """Sends the process a signal at the start of a step."""
+
+    def __init__(self, step: int, number: int):
+        self.step = step
+        self.number = number
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        if trainer.global_step == self.step:
+            signal.raise_signal(self.number)
+
+
+def interrupter(step: int, number: int = signal.SIGINT) -> str:
+    return f"trainer.callbacks=[{{_target_: tests.test_resume.Interrupter, step: {step}, number: {int(number)}}}]"
+
+
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]:
     """Metrics, best epoch and final weights."""
     results = json.loads((folder / "results.json").read_text())
@@ -84,6 +100,29 @@ def test_killed_and_resumed(
     assert not (tmp_path / "results.json").exists()
     assert run(*command).code == 0
     assert_same(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_told_to_stop_it_saves_its_state_and_goes_on(
+    number: int, uninterrupted: Path, tmp_path: Path, run: Run
+) -> None:
+    at = steps_an_epoch(uninterrupted) + 2
+    command, before = (*TINY, f"hydra.run.dir={tmp_path}"), signal.getsignal(number)
+    assert run(*command, interrupter(at, number)).code == 1
+    assert signal.getsignal(number) == before
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == at + 1
+    assert not (tmp_path / "results.json").exists()
+    assert run(*command).code == 0
+    assert_same(tmp_path, uninterrupted)
+
+
+def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    sweep = ("-m", *TINY, "seed=212,1", f"hydra.sweep.dir={tmp_path}")
+    assert run(*sweep, interrupter(2)).code == 1
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["seed=212"]
+    assert run(*sweep).code == 0
+    assert_same(tmp_path / "seed=212", uninterrupted)
+    assert (tmp_path / "seed=1" / "results.json").exists()
 
 
 def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
