@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
 from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
+from adamct.sweep import STOPPING
 
 if TYPE_CHECKING:
     from adamct.module import NextItemModule
@@ -29,20 +30,29 @@ FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 def main(cfg: DictConfig) -> float | None:
     """One run; its best validation score is what a sweep optimises."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    folder = Path(cfg.output_dir)
+    stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, Path(cfg.output_dir)
+    if in_sweep and stopping.exists():
+        return math.nan
     try:
         (folder / ERROR).unlink(missing_ok=True)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_by_itself(folder, cfg.monitor)
-        return experiment(cfg, quiet=in_sweep)
+        score = experiment(cfg, quiet=in_sweep)
+        finish_wandb(failed=False)
     except Exception as error:
         record_failure(folder, error)
         if not in_sweep:
             exit_with(error)
         print(f"failed: {folder}: {explain(error) or repr(error)}", file=sys.stderr)
         return math.nan  # the sweep goes on, and tells at its end
+    except (KeyboardInterrupt, SystemExit):
+        if not in_sweep or HydraConfig.get().runtime.choices["hydra/launcher"] == "basic":
+            raise
+        stopping.touch()  # jobs beside this one save their state as well, which they could not if this one raised
+        return math.nan
     finally:
-        finish_wandb(failed=sys.exc_info()[0] is not None)
+        finish_wandb(failed=True)  # where it is not finished yet
+    return score
 
 
 def run_by_itself(folder: Path, monitor: str) -> float:
@@ -55,10 +65,15 @@ def run_by_itself(folder: Path, monitor: str) -> float:
     conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
     alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-    ended = subprocess.run([sys.executable, str(RUN), *flags, *given, *alone], check=False)
+    process = subprocess.Popen([sys.executable, str(RUN), *flags, *given, *alone])
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C reached it too
+        raise
     if (folder / ERROR).exists():
         return math.nan
-    require(ended.returncode == 0, f"the processes of {folder} ended with {ended.returncode}")
+    require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
     return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
 
 

@@ -1,9 +1,11 @@
 """The frame of a sweep: a folder that is its own, a report at its end, and an exit code that tells of failed jobs."""
 
 import hashlib
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -14,6 +16,8 @@ from omegaconf import DictConfig
 
 from adamct.run_folder import ERROR
 
+STOPPING = ".stopping"
+"""A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
 NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps", "logger", "trainer")
 """Keys whose values do not make another experiment, and so name no folder."""
 NAMELESS_BELOW = ("logger.", "trainer.enable_progress_bar")
@@ -27,6 +31,10 @@ class SweepFrame(Callback):
     A sweep is what it keeps fixed and which keys it varies: given again, also with other values of these keys, it has
     the same folder, where the jobs that have finished are left as they are.
     """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Jobs in other processes get a frame without the lock, which is this process'."""
+        return {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Give the sweep its folder, for itself alone."""
@@ -46,11 +54,15 @@ class SweepFrame(Callback):
         keys = ",".join(f"'{override.key_or_group}'" for override in fixed)
         hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
         self.lock = lock(folder)
+        (folder / STOPPING).unlink(missing_ok=True)
+        if hydra.runtime.choices["hydra/launcher"] != "basic":
+            await_jobs_on_interrupt(folder)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report, and end with an error that names the jobs that failed."""
         self.lock.release()
         folder = Path(config.hydra.sweep.dir)
+        exit_if_stopping(folder)
         if failed := sorted(path.parent for path in folder.rglob(ERROR)):
             names = ", ".join(str(path.relative_to(folder)) for path in failed)
             sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; their {ERROR} tells why")
@@ -83,3 +95,20 @@ def lock(folder: Path) -> FileLock:
     except Timeout:
         sys.exit(f"error: {folder}: the same sweep is running there; wait for it, or give hydra.sweep.dir=OTHER")
     return taken
+
+
+def await_jobs_on_interrupt(folder: Path) -> None:
+    """On Ctrl-C start no more jobs and let those that run, in other processes, save their state; on another one end."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        (folder / STOPPING).touch()
+        print("\nwaiting for the jobs that run; once more ends without them")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def exit_if_stopping(folder: Path) -> None:
+    """End the process of a sweep that was told to stop, once its jobs have ended."""
+    if (folder / STOPPING).exists():
+        sys.exit(f"stopped: {folder}; given again, the command goes on")

@@ -17,8 +17,8 @@ class WandbRun(WandbLogger):
         mode: online, offline (files only) or disabled.
         project: W&B's project.
         entity: W&B's user or team; None is the account's default.
-        name: the run's name; None lets W&B choose.
-        group: what to group runs by.
+        name: the run's name; None is its folder's, which in a sweep tells what varies.
+        group: what to group runs by; None is the name of the folder above, in a sweep the sweep's.
         job_type: what to tell runs of a group apart by.
         tags: what to find the run by.
     """
@@ -34,13 +34,14 @@ class WandbRun(WandbLogger):
         job_type: str | None,
         tags: Sequence[str],
     ):
+        folder = Path(save_dir)
         super().__init__(
-            name=name,
+            name=name or folder.name,
             save_dir=save_dir,
-            id=run_id(Path(save_dir)),
+            id=run_id(folder),
             project=project,
             entity=entity,
-            group=group,
+            group=group or folder.parent.name,
             job_type=job_type,
             tags=list(tags),
             mode=mode,

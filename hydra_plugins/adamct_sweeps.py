@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
-from adamct.sweep import folder_name
+from adamct.sweep import exit_if_stopping, folder_name
 
 if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start
     import optuna
@@ -93,6 +93,7 @@ class OptunaSweeper(Sweeper):
             jobs = [self.job(trial, overrides) for trial in batch]
             self.validate_batch_is_legal(jobs)
             returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
+            exit_if_stopping(folder)  # before trials that were cut off count as ended
             for trial, returned in zip(batch, returns, strict=True):
                 exhausted |= end(study, trial, score_of(returned))
                 print(f"trial {trial.number}: {study.get_trials(deepcopy=False)[trial.number].state.name.lower()}")

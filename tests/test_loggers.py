@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import wandb
+import yaml
 from wandb.proto import wandb_internal_pb2
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from tests.conftest import TINY, Ended
+from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
 BLOCK = 32768
+ARGUMENTS = ("${args_no_hyphens}",)
 
 
 def records(folder: Path) -> Iterator[Any]:
@@ -59,7 +62,8 @@ def test_wandb_offline_holds_the_whole_run(tmp_path: Path, run: Run, monkeypatch
     assert run(*command, "trainer.max_epochs=1").code == 0
     assert "runtime.choices" not in (tmp_path / "config.yaml").read_text()
     started = of_kind(tmp_path, "run")[0]
-    assert started.run_group == "synthetic"
+    assert started.display_name == tmp_path.name
+    assert started.run_group == tmp_path.parent.name
     assert started.job_type == "adamct"
     assert set(started.tags) == {"synthetic", "adamct"}
     assert config(tmp_path)["model"]["hidden_size"] == 8
@@ -84,6 +88,35 @@ def test_wandb_run_is_finished_when_the_job_fails(tmp_path: Path, run: Run, monk
     ended = run(*TINY, "logger=wandb", "logger.mode=offline", "optimizer.lr=1e30", f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert [end.exit_code for end in of_kind(tmp_path, "exit")] == [1]
+
+
+def test_jobs_of_a_sweep_are_runs_grouped_and_named(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    sweep = tmp_path / "sweep"
+    command = ("-m", *TINY, "logger=wandb", "logger.mode=offline", "trainer.max_epochs=1", f"hydra.sweep.dir={sweep}")
+    interrupted = "trainer.callbacks=[{_target_: tests.test_resume.Interrupter, step: 1, number: 2}]"
+    assert run(*command, "optimizer.lr=1e30,0.01").code == 1
+    assert run(*command, "optimizer.lr=0.02", interrupted).code == 1
+    ends = {}
+    for folder in sweep.glob("*lr*"):
+        (started,) = of_kind(folder, "run")[:1]
+        assert (started.run_group, started.display_name, started.job_type) == ("sweep", folder.name, "adamct")
+        ends[folder.name] = [end.exit_code for end in of_kind(folder, "exit")]
+    assert len(ends) == 2
+    assert ends == {"optimizer.lr=1e+30": [1], "optimizer.lr=0.01": [0]}
+    assert [end.exit_code for end in of_kind(sweep / "run", "exit")] == [1]
+
+
+def test_the_sweep_of_wandb_agents_gives_commands_that_compose(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = yaml.safe_load((CONF / "wandb_sweep.yaml").read_text())
+    drawn = {key: {"value": space.get("values", [space.get("min")])[0]} for key, space in sweep["parameters"].items()}
+    arguments = create_sweep_command_args({"args": drawn})
+    command = [word for part in sweep["command"] for word in (arguments[part[2:-1]] if part in ARGUMENTS else [part])]
+    assert command[:3] == ["${env}", "${interpreter}", "${program}"]
+    assert run("--cfg", "job", *command[3:]) == Ended(0, "")
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["activation"] == sweep["parameters"]["model.activation"]["values"][0]
+    assert config["monitor"] == sweep["metric"]["name"]
 
 
 def test_tensorboard_holds_metrics_and_histograms(tmp_path: Path, run: Run) -> None:

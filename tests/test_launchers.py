@@ -1,0 +1,96 @@
+"""A sweep through each launcher of `conf/hydra/launcher/`, given as a user gives it, from another folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import CONF, TINY, Ended
+
+Run = Callable[..., Ended]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture
+def alone(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `1` and `2`, each of a run of that seed in this process; all tests share them."""
+    folder = tmp_path_factory.getbasetemp() / "alone"
+    for seed in (1, 2):
+        if not (folder / str(seed)).exists():
+            assert run(*TINY, f"seed={seed}", f"data_dir={folder}", f"hydra.run.dir={folder / str(seed)}").code == 0
+    return folder
+
+
+def command(*overrides: str) -> list[str]:
+    run = [sys.executable, str(CONF.parent / "run.py"), "-m", *TINY, *overrides]
+    return [*run, "hydra.sweep.subdir=${seed}", "hydra.sweep.dir=sweep"]
+
+
+def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """`python run.py -m` in a process of its own, which its launcher's processes end with."""
+    environment = os.environ | {"HYDRA_FULL_ERROR": "0"}  # a run in this process leaves it at 1
+    options: Any = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run(command(*overrides), **options)
+
+
+def assert_jobs_are_the_runs_they_would_be_alone(sweep: Path, alone: Path) -> None:
+    for seed in (1, 2):
+        found = results(sweep / str(seed))
+        assert found["seed"] == seed
+        assert f"seed={seed}" in found["overrides"]
+        assert found["metrics"] == results(alone / str(seed))["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [
+        ("slurm_local", "submitit"),
+        pytest.param("ray_local", "ray", marks=pytest.mark.slow),  # it takes seconds to start and to stop
+    ],
+)
+def test_each_job_is_the_run_it_would_be_alone(launcher: str, package: str, tmp_path: Path, alone: Path) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher")
+    ended = sweep(tmp_path, f"hydra/launcher={launcher}", "seed=1,2")
+    assert ended.returncode == 0, ended.stderr
+    assert "Warning" not in ended.stderr
+    assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
+
+
+def test_mistake_of_one_job_is_told_once_the_others_have_finished(tmp_path: Path, alone: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    ended = sweep(tmp_path, "hydra/launcher=processes", "seed=-1,1,2")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("error: 1 of the jobs in sweep failed: -1;")
+    assert "Warning" not in ended.stderr
+    assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
+
+
+@pytest.mark.slow
+def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(tmp_path: Path, alone: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    long = ("hydra/launcher=processes", "seed=1,2,3", "trainer.max_epochs=1000", "patience=1000")
+    process = subprocess.Popen(command(*long), cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    states = [tmp_path / "sweep" / str(seed) / "checkpoints" / "last.ckpt" for seed in (1, 2)]
+    while not all(state.exists() for state in states):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == "stopped: sweep; given again, the command goes on"
+    assert not list(tmp_path.rglob("results.json"))
+    assert not (tmp_path / "sweep" / "3" / "checkpoints").exists()
+    trained = [torch.load(state, weights_only=True)["global_step"] for state in states]
+    ended = sweep(tmp_path, *long[:2], f"trainer.max_steps={max(trained) + 10}")
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(tmp_path.rglob("results.json"))) == 3
