@@ -14,10 +14,12 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from adamct.errors import InputError
 from adamct.run_folder import ERROR
 
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
+WANDB = "adamct.wandb_run.WandbRun"
 NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps", "logger", "trainer")
 """Keys whose values do not make another experiment, and so name no folder."""
 NAMELESS_BELOW = ("logger.", "trainer.enable_progress_bar")
@@ -30,11 +32,17 @@ class SweepFrame(Callback):
 
     A sweep is what it keeps fixed and which keys it varies: given again, also with other values of these keys, it has
     the same folder, where the jobs that have finished are left as they are.
+
+    Args:
+        report: whether to write a report at the end.
     """
+
+    def __init__(self, report: bool):
+        self.report = report
 
     def __getstate__(self) -> dict[str, Any]:
         """Jobs in other processes get a frame without the lock, which is this process'."""
-        return {}
+        return {"report": self.report}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Give the sweep its folder, for itself alone."""
@@ -63,6 +71,8 @@ class SweepFrame(Callback):
         self.lock.release()
         folder = Path(config.hydra.sweep.dir)
         exit_if_stopping(folder)
+        if self.report:
+            report_on(folder, config.logger)
         if failed := sorted(path.parent for path in folder.rglob(ERROR)):
             names = ", ".join(str(path.relative_to(folder)) for path in failed)
             sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; their {ERROR} tells why")
@@ -95,6 +105,20 @@ def lock(folder: Path) -> FileLock:
     except Timeout:
         sys.exit(f"error: {folder}: the same sweep is running there; wait for it, or give hydra.sweep.dir=OTHER")
     return taken
+
+
+def report_on(folder: Path, logger: DictConfig | None) -> None:
+    """Write a sweep's report and, where its runs are logged to W&B, log it beside them."""
+    from adamct.report.whole import report  # which takes seconds to import
+
+    try:
+        made = report([folder], folder / "report")
+        if logger is not None and logger._target_ == WANDB:
+            from adamct.report.wandb_report import log_to_wandb
+
+            log_to_wandb(made, logger.project, logger.entity, logger.mode, logger.group or folder.name)
+    except InputError as error:  # such as runs that must not be compared
+        print(f"no report: {error}", file=sys.stderr)
 
 
 def await_jobs_on_interrupt(folder: Path) -> None:

@@ -81,6 +81,7 @@ TINY = (
     "trainer.accelerator=cpu",
     "trainer.max_epochs=3",
     "trainer.enable_progress_bar=false",
+    "hydra.callbacks.sweep.report=false",
 )
 """Overrides for a run of a second."""
 

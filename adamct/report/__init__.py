@@ -1,0 +1,1 @@
+"""Tables, figures, tests and a page from the folders of finished runs: ``python -m adamct.report DIR...``."""

@@ -1,0 +1,37 @@
+"""``python -m adamct.report DIR...``: tables, figures, tests and a page of all runs below some folders."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from adamct.errors import explain
+
+
+def main() -> None:
+    """Parse the command line, report, and say a user's mistake in one line."""
+    parser = argparse.ArgumentParser("python -m adamct.report", description="Compare all runs below some folders.")
+    parser.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="a folder of a sweep or of runs")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write; DIR/report, or report for several")
+    parser.add_argument("--model", metavar="NAME", help="the compared one; adamct, else the best by validation")
+    parser.add_argument("--metric", metavar="NAME", help="what is tested, as test/full/ndcg@10; the monitored one")
+    parser.add_argument("--wandb", metavar="PROJECT", help="also log tables and figures there as a run of its own")
+    given = parser.parse_args()
+    # matplotlib and scipy take a second to import, and --help does without them.
+    from adamct.report.whole import report
+
+    out = given.out or (given.folders[0] / "report" if len(given.folders) == 1 else Path("report"))
+    try:
+        made = report(given.folders, out, given.model, given.metric)
+        if given.wandb:
+            from adamct.report.wandb_report import log_to_wandb
+
+            log_to_wandb(made, given.wandb)
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        sys.exit(f"error: {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""A block is what may be compared: the variants of one dataset under one protocol, and what to compare them by."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from adamct.errors import require
+from adamct.report.runs import Run
+from adamct.report.variants import Variant, group
+
+DEFAULT_MODEL = "adamct"
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The finished runs of one dataset.
+
+    Attributes:
+        dataset: its name.
+        variants: in the order of columns; the compared one is the last.
+        metric: what is tested and plotted, such as ``uni100/ndcg@10``.
+        monitor: the validation metric that chose the checkpoints, such as ``val/uni100/ndcg@10``.
+        split: of the metrics shown; val where no run was tested.
+    """
+
+    dataset: str
+    variants: tuple[Variant, ...]
+    metric: str
+    monitor: str
+    split: Literal["test", "val"]
+
+    @property
+    def chosen(self) -> Variant:
+        """The variant that the others are compared with."""
+        return self.variants[-1]
+
+    @property
+    def slug(self) -> str:
+        """The dataset's name in names of files."""
+        return self.dataset.replace("/", "_")
+
+    @property
+    def others(self) -> tuple[Variant, ...]:
+        """All variants but the compared one."""
+        return self.variants[:-1]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Of all variants."""
+        return [run for variant in self.variants for run in variant.runs]
+
+    @property
+    def metrics(self) -> list[str]:
+        """All metrics of the block's split, without it."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.metrics)
+        return [key.partition("/")[2] for key in keys if key.startswith(f"{self.split}/")]
+
+    @property
+    def protocols(self) -> list[str]:
+        """The rankings there are; that among all items is the last."""
+        return sorted(
+            dict.fromkeys(metric.partition("/")[0] for metric in self.metrics), key=lambda name: name == "full"
+        )
+
+    def mean(self, variant: Variant, metric: str) -> float | None:
+        """A variant's mean of a metric in the block's split."""
+        return variant.mean(f"{self.split}/{metric}")
+
+    def best_by_validation(self, count: int) -> list[Variant]:
+        """As many variants as fit a figure, in the order of columns; the compared one is among them."""
+        best = sorted(self.others, key=lambda variant: validation(variant, self.monitor), reverse=True)[: count - 1]
+        return [variant for variant in self.variants if variant in (*best, self.chosen)]
+
+
+def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None) -> list[Block]:
+    """Make a block of each dataset that has finished runs.
+
+    Args:
+        runs: runs of any status.
+        model: the compared model, or one variant's whole name; None is AdaMCT, or else the best by validation.
+        metric: the tested metric, with or without its split; None is the monitored one.
+
+    Raises:
+        InputError: runs of one dataset differ in data or protocol, a seed is there twice, no run is of the model, or
+            a block lacks the metric.
+    """
+    finished = [run for run in runs if run.status == "finished"]
+    blocks = [
+        make_block(dataset, [run for run in finished if run.dataset == dataset], model, metric)
+        for dataset in dict.fromkeys(run.dataset for run in finished)
+    ]
+    known = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
+    require(model is None or model in known, f"--model {model}: the runs are of {', '.join(sorted(known))}")
+    return blocks
+
+
+def make_block(dataset: str, runs: Sequence[Run], model: str | None, metric: str | None) -> Block:
+    """The block of a dataset's finished runs."""
+    refuse_mixed(dataset, runs)
+    monitor = Counter(str(run.config.get("monitor")) for run in runs).most_common(1)[0][0]
+    variants = group(runs)
+    chosen = compared(variants, model, monitor)
+    split = "test" if any(key.startswith("test/") for run in runs for key in run.metrics) else "val"
+    tested = (metric or monitor).removeprefix("test/").removeprefix("val/")
+    ordered = (*(variant for variant in variants if variant is not chosen), chosen)
+    block = Block(dataset, ordered, tested, monitor, split)
+    require(tested in block.metrics, f"--metric {tested}: the runs on {dataset} have {', '.join(block.metrics)}")
+    return block
+
+
+def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
+    """Refuse to put together what was not measured on the same data under the same protocol."""
+
+    def measure(run: Run) -> dict[str, object]:
+        data: dict[str, object] = {
+            f"dataset.{key}": run.results["dataset"][key] for key in ("sha256", "num_users", "num_items")
+        }
+        return data | {key: run.config.get(key) for key in ("dataset.negatives.count", "dataset.negatives.exclude")}
+
+    first, *rest = runs
+    for run in rest:
+        for key, value in measure(first).items():
+            require(
+                measure(run)[key] == value,
+                f"{first.folder} and {run.folder} differ in {key} ({value} and {measure(run)[key]}): "
+                f"runs on {dataset} cannot be compared",
+            )
+
+
+def compared(variants: Sequence[Variant], model: str | None, monitor: str) -> Variant:
+    """The variant to compare the others with: of several candidates the best by validation, never by the test."""
+    for name in (model, DEFAULT_MODEL):
+        candidates = [variant for variant in variants if name in (variant.name, variant.model)]
+        if candidates:
+            break
+    else:
+        candidates = list(variants)
+    return max(candidates, key=lambda variant: validation(variant, monitor))
+
+
+def validation(variant: Variant, monitor: str) -> float:
+    """A variant's mean of the monitored metric, below all others where it has none."""
+    score = variant.mean(monitor)
+    return float("-inf") if score is None else score

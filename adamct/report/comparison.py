@@ -1,0 +1,109 @@
+"""The main table: metrics of all variants of a dataset, laid out as the paper's Table 2."""
+
+from collections.abc import Sequence
+from statistics import stdev
+
+from adamct.report.blocks import Block
+from adamct.report.paper import reported
+from adamct.report.statistics import Comparison
+from adamct.report.table import NONE, Cell, Table, plain
+from adamct.report.variants import Variant
+
+SHOWN = {
+    "sampled": ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"),
+    "full": ("recall@10", "ndcg@10"),
+}
+"""The metrics shown of each ranking, where runs have them."""
+MANY = 12
+"""With more variants than this they are rows, not columns."""
+
+
+def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
+    """A row for each metric, the paper's values and the differences from them below it; a column for each variant."""
+    starred = {(test.metric, test.other) for test in comparisons if test.significant}
+    seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
+    rows = [("seeds", plain(seeds))]
+    for metric in shown(block):
+        rows.append((metric.replace("/", " "), metric_cells(block, metric, starred)))
+        rows += paper_rows(block, metric)
+    columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
+    title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
+    with_paper = len(rows) > 1 + len(shown(block))
+    table = Table(block.slug, title, "", tuple(columns), tuple(rows), notes(block, with_paper, bool(starred)))
+    return table.transposed() if len(block.variants) > MANY else table
+
+
+def shown(block: Block) -> list[str]:
+    """The metrics to show, the tested one after the others of its ranking."""
+    metrics = []
+    for protocol in block.protocols:
+        metrics += [f"{protocol}/{name}" for name in SHOWN["full" if protocol == "full" else "sampled"]]
+        metrics += [block.metric] * (block.metric.partition("/")[0] == protocol)
+    return [metric for metric in dict.fromkeys(metrics) if metric in block.metrics]
+
+
+def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tuple[Cell, ...]:
+    """A metric of each variant and the compared one's improvement over the best other."""
+    means = [block.mean(variant, metric) for variant in block.variants]
+    ordered = sorted({value for value in means if value is not None}, reverse=True)
+    marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
+    cells = []
+    for variant, value in zip(block.variants, means, strict=True):
+        values = variant.values(f"{block.split}/{metric}")
+        cells.append(
+            Cell(
+                NONE if value is None else f"{value:.4f}",
+                spread=f"{stdev(values):.4f}" if len(values) > 1 else "",
+                mark="" if value is None else marks.get(value, ""),
+                star=(metric, variant.name) in starred,
+            )
+        )
+    return (*cells, Cell(improvement(means))) if block.others else tuple(cells)
+
+
+def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
+    """What the paper has for a metric and how far each variant is from it; no rows where it has nothing."""
+    theirs = [paper_value(block, variant, metric) for variant in block.variants]
+    if all(value is None for value in theirs):
+        return []
+    away = [percent(block.mean(variant, metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
+    paper = ["" if value is None else f"{value:.4f}" for value in theirs]
+    if block.others:
+        paper.append(improvement(theirs))
+        away.append("")
+    return [
+        (label, tuple(Cell(text, aside=True) for text in texts))
+        for label, texts in (("paper", paper), ("difference", away))
+    ]
+
+
+def paper_value(block: Block, variant: Variant, metric: str) -> float | None:
+    """The paper's test value for a variant, if it has one for this model and the variant is its only one."""
+    return reported(block.dataset, variant.model, metric) if variant.alone and block.split == "test" else None
+
+
+def improvement(values: Sequence[float | None]) -> str:
+    """How far the last value is above the best of the others."""
+    others = [value for value in values[:-1] if value is not None]
+    return percent(values[-1], max(others)) if others else ""
+
+
+def percent(value: float | None, base: float | None) -> str:
+    """How far a value is above a base, with its sign; empty where either is missing."""
+    return "" if value is None or not base else f"{100 * (value / base - 1):+.1f} %"
+
+
+def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
+    """How to read the table."""
+    said = [
+        "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
+    ]
+    if block.split == "val":
+        said.insert(0, "No run was tested: these are validation metrics, by which the checkpoints were chosen.")
+    if block.others:
+        said.append(f"Improvement: {block.chosen.name} over the best other.")
+    if with_paper:
+        said.append("Paper: Table 2 of AdaMCT (CIKM '23); difference: from the paper's value.")
+    if starred:
+        said.append(f"*: differs from {block.chosen.name} at 5 % (Wilcoxon signed-rank over users, Holm).")
+    return tuple(said)

@@ -1,0 +1,153 @@
+"""Learning curves, and bars of the tested metric, as figures without a display."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from statistics import stdev
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from adamct.report.blocks import Block
+from adamct.report.comparison import paper_value
+from adamct.report.style import COLOURS, COMPARED, INK, WIDTH, lines, styled
+from adamct.report.variants import Variant
+
+MOST = 15
+"""Variants in a figure."""
+NAMES = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR"}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and what it shows.
+
+    Attributes:
+        name: of its files and in W&B.
+        title: above it.
+        caption: below it.
+        figure: the figure itself.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The content of its SVG file."""
+        return saved(self.figure, "svg")
+
+    @cached_property
+    def png(self) -> bytes:
+        """The content of its PNG file."""
+        return saved(self.figure, "png")
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    """A figure as SVG or PNG, the same bytes for the same figure."""
+    buffer = BytesIO()
+    with styled():
+        metadata = {"Date": None} if kind == "svg" else {}
+        background = "none" if kind == "svg" else "white"
+        figure.savefig(buffer, format=kind, metadata=metadata, facecolor=background, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def inline(file: bytes) -> str:
+    """An SVG file's figure as an element of a page: no address in it, its ink the page's text colour."""
+    svg = file.decode()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # only matplotlib's names of parts; those referred to are hashes
+    svg = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
+    return svg.replace(INK, "currentColor")
+
+
+def drawings(block: Block) -> list[Drawing]:
+    """The figures of a block."""
+    with styled():
+        return [*curves(block), bars(block)]
+
+
+def curves(block: Block) -> list[Drawing]:
+    """How the monitored metric went over the epochs; nothing where no run has a history of it."""
+    histories = [(variant, history(variant, block.monitor)) for variant in block.best_by_validation(MOST)]
+    trained = [(variant, runs) for variant, runs in histories if runs.size]
+    if not trained:
+        return []
+    figure = Figure(figsize=(WIDTH, 4.0))
+    axes = figure.add_subplot()
+    looks = lines()
+    for variant, runs in trained:
+        look = COMPARED if variant is block.chosen else next(looks)
+        epochs = np.arange(1, runs.shape[1] + 1)
+        every = max(1, runs.shape[1] // 8)
+        axes.plot(epochs, runs.mean(0), label=variant.name, markevery=every, markersize=4, **look._asdict())
+        axes.fill_between(epochs, runs.min(0), runs.max(0), color=look.color, alpha=0.12, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"validation {written(block.monitor.partition('/')[2])}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, handlelength=3.2)
+    caption = (
+        "Mean over seeds, as far as every seed went; band: from the lowest to the highest seed. "
+        f"{seeds([variant for variant, _ in trained])}{left_out(block)}"
+    )
+    return [Drawing(f"{block.slug}_curves", f"{block.dataset}: learning curves", caption, figure)]
+
+
+def bars(block: Block) -> Drawing:
+    """The tested metric of each variant, and what the paper reports of it."""
+    variants = [variant for variant in block.best_by_validation(MOST) if block.mean(variant, block.metric) is not None]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(variants)))
+    axes = figure.add_subplot()
+    for place, variant in enumerate(variants):
+        values = variant.values(f"{block.split}/{block.metric}")
+        look = {"color": INK, "alpha": 0.35} if variant is block.chosen else {"color": COLOURS[0], "alpha": 0.45}
+        axes.barh(place, np.mean(values), height=0.66, **look, hatch="" if variant is block.chosen else "///")
+        if len(values) > 1:
+            axes.errorbar(np.mean(values), place, xerr=stdev(values), color=INK, capsize=3, linewidth=1.2)
+    theirs = [paper_value(block, variant, block.metric) for variant in variants]
+    known = [(value, place) for place, value in enumerate(theirs) if value is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}")
+    paper = " Diamond: Table 2 of the paper." if known else ""
+    caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
+    return Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)
+
+
+def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
+    """A metric after each epoch of each seed, up to the last epoch that every seed reached."""
+    runs = [run.results.get("history", {}).get(key) for run in variant.runs]
+    kept = [values for values in runs if values]
+    length = min(map(len, kept), default=0)
+    return np.array([values[:length] for values in kept], dtype=float).reshape(len(kept), length)
+
+
+def written(metric: str) -> str:
+    """A metric's name for readers: ``NDCG@10 (uni100)``."""
+    protocol, _, name = metric.partition("/")
+    kind, at, k = name.partition("@")
+    return f"{NAMES.get(kind, kind)}{at}{k} ({protocol})"
+
+
+def seeds(variants: Sequence[Variant]) -> str:
+    """How many seeds the drawn variants have."""
+    counts = sorted({len(variant.runs) for variant in variants})
+    return f"Seeds of a variant: {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}."
+
+
+def left_out(block: Block) -> str:
+    """That not all variants are drawn, where they are not."""
+    count = len(block.variants)
+    return f" The {MOST} best of {count} variants by validation." if count > MOST else ""

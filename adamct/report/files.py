@@ -1,0 +1,57 @@
+"""What a report writes, each file whole or not at all."""
+
+import csv
+import os
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from adamct.report.blocks import Block
+from adamct.report.runs import Run
+from adamct.report.variants import defining, varied
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file by way of a partial one."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(partial, path)
+
+
+def runs_csv(runs: Sequence[Run], blocks: Sequence[Block]) -> str:
+    """A row for each run of any status: choices, seed, the keys that vary, all metrics, cost, folder."""
+    names = {run.folder: variant.name for block in blocks for variant in block.variants for run in variant.runs}
+    keys = varied_keys(runs)
+    rows = [row(run, names.get(run.folder, ""), keys) for run in runs]
+    last = ("error", "folder")
+    columns = [key for key in dict.fromkeys(key for of in rows for key in of) if key not in last]
+    buffer = StringIO()
+    writer = csv.DictWriter(buffer, [*columns, *last], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
+    """A run's line of the CSV."""
+    groups = {name: choice for name, choice in run.choices.items() if not name.startswith("hydra/")}
+    defined = defining(run)
+    return (
+        {"status": run.status, "dataset": run.dataset, "model": run.model, "variant": variant, "seed": run.seed}
+        | {name: choice for name, choice in groups.items() if name not in ("dataset", "model")}
+        | {key: defined.get(key) for key in keys}
+        | {"best_epoch": run.results.get("best_epoch")}
+        | run.metrics
+        | {f"cost/{key}": value for key, value in run.results.get("cost", {}).items()}
+        | {"error": run.error, "folder": str(run.folder)}
+    )
+
+
+def varied_keys(runs: Sequence[Run]) -> list[str]:
+    """The config keys by which runs of one model on one dataset differ."""
+    peers: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for run in runs:
+        if run.config:
+            peers.setdefault((run.dataset, run.model), []).append(defining(run))
+    return list(dict.fromkeys(key for found in peers.values() for key in varied(found)))

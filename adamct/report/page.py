@@ -1,0 +1,98 @@
+"""The report as one HTML file that needs nothing else."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from adamct.report.blocks import Block
+from adamct.report.figures import Drawing, inline
+from adamct.report.runs import Run
+from adamct.report.table import Table
+
+
+class Section(NamedTuple):
+    """A part of the page: a dataset's or a search's."""
+
+    title: str
+    parts: Sequence[Table | Drawing]
+    facts: Sequence[tuple[str, str]]
+    """How its numbers were made, as names and values."""
+
+
+def page(
+    title: str,
+    status: str,
+    sections: Sequence[Section],
+    runs: Sequence[Run],
+    missing: Sequence[tuple[str, ...]],
+) -> str:
+    """Fill the template.
+
+    Args:
+        title: the page's.
+        status: how many runs came how far, in a line.
+        sections: in order.
+        runs: of any status.
+        missing: the overrides of the planned jobs that have not started.
+    """
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("adamct.report") / "page.html.jinja").read_text())
+    return template.render(
+        title=title,
+        status=status,
+        date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        commits=distinct(run.results.get("git_commit") for run in runs if run.results),
+        sections=[(title, facts, [shown(part) for part in parts]) for title, parts, facts in sections],
+        failed=[run for run in runs if run.status == "failed"],
+        unfinished=[run for run in runs if run.status == "unfinished"],
+        missing=[" ".join(job) for job in missing],
+    )
+
+
+def shown(part: Table | Drawing) -> dict[str, Any]:
+    """A table or figure as the template takes it."""
+    if isinstance(part, Table):
+        return {"table": part, "title": part.title.partition(": ")[2]}
+    return {"figure": drawn(part.svg), "title": part.title.partition(": ")[2], "caption": part.caption}
+
+
+def drawn(svg: bytes) -> Markup:
+    """A figure's file as an element of the page."""
+    return Markup(inline(svg))
+
+
+def provenance(block: Block) -> list[tuple[str, str]]:
+    """How a block's numbers were made, as names and values."""
+    run = block.runs[0]
+    data = run.results["dataset"]
+    statistics = data.get("statistics", {})
+    interactions = f", {statistics['interactions']:,} interactions" if "interactions" in statistics else ""
+    count, excluded = (run.config.get(f"dataset.negatives.{key}") for key in ("count", "exclude"))
+    sampled = f"among {count} sampled items" + (" the user has not had" if excluded == "seen" else f" ({excluded})")
+    every = f"among all {data['num_items']:,} items"
+    rankings = [f"{every if name == 'full' else sampled} ({name})" for name in block.protocols]
+    devices = (f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs)
+    return [
+        ("Data", f"{data['num_users']:,} users, {data['num_items']:,} items{interactions}"),
+        ("SHA-256 of the data", str(data["sha256"])),
+        ("Rankings", "the target " + ", and ".join(rankings)),
+        ("Checkpoint", f"the best by {block.monitor}"),
+        ("Tested metric", f"{block.split}/{block.metric}"),
+        ("Versions", distinct(versions(run) for run in block.runs)),
+        ("Device", distinct(devices)),
+        ("Host", distinct(run.results.get("host") for run in block.runs)),
+    ]
+
+
+def versions(run: Run) -> str:
+    """Of what a run was made with."""
+    return " ".join(f"{name} {version}" for name, version in run.results.get("versions", {}).items())
+
+
+def distinct(values: Iterable[str | None]) -> str:
+    """Different values, each once."""
+    return "; ".join(dict.fromkeys(value for value in values if value))

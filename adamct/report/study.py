@@ -1,0 +1,189 @@
+"""The study behind a search: how its trials went, which of them were best, and which keys mattered."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from omegaconf import OmegaConf
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from adamct.report.figures import Drawing
+from adamct.report.page import Section
+from adamct.report.style import COLOURS, INK, WIDTH, styled
+from adamct.report.table import NONE, Table, plain
+from adamct.study import open_storage
+
+SHOWN = 10
+"""Best trials in the table."""
+ENOUGH = 10
+"""Complete trials from which on it is said which keys mattered."""
+
+
+def study_section(sweep: Path) -> Section | None:
+    """A search's table and figures; None where no trial has a score yet, or its study is not there any more."""
+    config = OmegaConf.load(sweep / "multirun.yaml")
+    study = find_study(sweep, config.hydra.sweeper.storage, config.hydra.sweeper.study_name)
+    if study is None or not complete(study.get_trials(deepcopy=False)):
+        return None
+    trials = study.get_trials(deepcopy=False)
+    name, monitor = sweep.resolve().name, config.monitor
+    with styled():
+        figures = [progress(trials, name, monitor), courses(trials, name, monitor), slices(trials, name, monitor)]
+        if len(complete(trials)) >= ENOUGH:
+            figures += importances(study, name)
+    facts = [("Sampler", config.hydra.sweeper.sampler._target_), ("Trials", counts(trials))]
+    return Section(f"Search {name}", [best_table(trials, name, monitor), *figures], facts)
+
+
+def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
+    """The study of a search, in its folder wherever that is now, or on a server."""
+    scheme = "sqlite:///" if storage.startswith("sqlite:///") else ""
+    file = sweep / Path(storage.removeprefix(scheme)).name
+    if file.exists():
+        storage = f"{scheme}{file}"
+    elif scheme or "://" not in storage:
+        return None
+    return optuna.load_study(study_name=name, storage=open_storage(storage))
+
+
+def counts(trials: Sequence[FrozenTrial]) -> str:
+    """How many trials ended how."""
+    states = Counter(trial.state.name.lower() for trial in trials)
+    return f"{len(trials)} trials: " + ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+
+
+def drawn(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's values by the config's keys."""
+    return {name.partition(" of ")[0]: value for name, value in trial.params.items()}
+
+
+def complete(trials: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:
+    """The trials that went to their end, with their scores."""
+    return [(trial, trial.value) for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+
+
+def keys_of(trials: Sequence[FrozenTrial]) -> list[str]:
+    """The searched keys."""
+    return list(dict.fromkeys(key for trial in trials for key in drawn(trial)))
+
+
+def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
+    """The best trials and what they drew."""
+    ranked = sorted(complete(trials), key=lambda pair: pair[1], reverse=True)[:SHOWN]
+    keys = keys_of(trials)
+    rows = [
+        (str(trial.number), plain([f"{score:.4f}", *(written(drawn(trial).get(key, NONE)) for key in keys)]))
+        for trial, score in ranked
+    ]
+    columns = (monitor, *(key.rpartition(".")[2] for key in keys))
+    notes = (f"{counts(trials)}.", "The score is the best epoch's on validation.")
+    return Table(f"{name}_trials", f"{name}: best trials", "trial", columns, tuple(rows), notes)
+
+
+def written(value: Any) -> str:
+    """A drawn value, numbers to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def progress(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
+    """Every trial's score, and the best so far."""
+    figure = Figure(figsize=(WIDTH, 3.2))
+    axes = figure.add_subplot()
+    done = complete(trials)
+    numbers, scores = [trial.number for trial, _ in done], [score for _, score in done]
+    given_up = [(trial.number, max(trial.intermediate_values.values())) for trial in trials if pruned(trial)]
+    axes.plot(numbers, scores, "o", color=COLOURS[0], markersize=4, label="complete")
+    if given_up:
+        axes.plot(*zip(*given_up, strict=True), "x", color=COLOURS[1], markersize=5, label="pruned (best epoch)")
+    axes.step(numbers, np.maximum.accumulate(scores), where="post", color=INK, label="best so far")
+    axes.set_xlabel("trial")
+    axes.set_ylabel(monitor)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    return Drawing(f"{name}_progress", f"{name}: progress of the search", f"{counts(trials)}.", figure)
+
+
+def pruned(trial: FrozenTrial) -> bool:
+    """Whether a trial was given up after it had reported."""
+    return trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+
+
+def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
+    """Every trial's score over its epochs."""
+    figure = Figure(figsize=(WIDTH, 3.2))
+    axes = figure.add_subplot()
+    best = max(complete(trials), key=lambda pair: pair[1])[0].number
+    for trial in trials:
+        epochs = sorted(trial.intermediate_values)
+        look: dict[str, Any] = (
+            {"color": COLOURS[1], "linestyle": ":"} if pruned(trial) else {"color": COLOURS[0], "alpha": 0.5}
+        )
+        if trial.number == best:
+            look = {"color": INK, "linewidth": 2.0}
+        axes.plot([epoch + 1 for epoch in epochs], [trial.intermediate_values[epoch] for epoch in epochs], **look)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(monitor)
+    caption = f"One line a trial; thick: the best ({best}); dotted: pruned."
+    return Drawing(f"{name}_courses", f"{name}: trials over their epochs", caption, figure)
+
+
+def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
+    """The score of the complete trials against each searched key."""
+    keys, across = keys_of(trials), 4
+    figure = Figure(figsize=(WIDTH, 1.9 * ceil(len(keys) / across)), layout="constrained")
+    panels = figure.subplots(ceil(len(keys) / across), across, sharey=True, squeeze=False).flatten()
+    for axes, key in zip(panels, keys, strict=False):
+        slice_of(axes, key, complete(trials))
+    for axes in panels[len(keys) :]:
+        axes.set_visible(False)
+    figure.supylabel(monitor, fontsize=9)
+    return Drawing(f"{name}_slices", f"{name}: score by key", "One point a complete trial.", figure)
+
+
+def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) -> None:
+    """One key's panel."""
+    having = [(drawn(trial)[key], score) for trial, score in done if key in drawn(trial)]
+    values, scores = [value for value, _ in having], [score for _, score in having]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    choices = sorted({str(value) for value in values}) if not numeric else sorted(set(values))
+    if numeric and len(choices) > 6:
+        axes.plot(values, scores, "o", color=COLOURS[0], markersize=3)
+        if min(values) > 0 and max(values) / min(values) > 50:
+            axes.set_xscale("log")
+    else:
+        places = [choices.index(value if numeric else str(value)) for value in values]
+        axes.plot(places, scores, "o", color=COLOURS[0], markersize=3)
+        axes.set_xticks(range(len(choices)), [str(choice) for choice in choices], rotation=30 if not numeric else 0)
+    axes.set_xlabel(key.rpartition(".")[2])
+
+
+def importances(study: optuna.Study, name: str) -> list[Drawing]:
+    """How much of what the best trials have in common each key explains."""
+    shares: dict[str, float] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about keys that few trials have
+        try:
+            for parameter, share in get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()).items():
+                key = parameter.partition(" of ")[0]
+                shares[key] = shares.get(key, 0.0) + share
+        except (RuntimeError, ValueError):  # scores or values that do not vary
+            return []
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.3 * len(shares)))
+    axes = figure.add_subplot()
+    axes.barh(range(len(shares)), list(shares.values()), height=0.66, color=COLOURS[0], alpha=0.45, hatch="///")
+    axes.set_yticks(range(len(shares)), list(shares))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("importance (share)")
+    caption = "PED-ANOVA: by how much the values of the best tenth of the trials differ from those of all."
+    return [Drawing(f"{name}_importances", f"{name}: what mattered", caption, figure)]

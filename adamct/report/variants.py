@@ -1,0 +1,175 @@
+"""Runs that are equal in everything but the seed are one variant, named by what sets it apart."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import mean
+from typing import Any
+
+from adamct.errors import require
+from adamct.report.paper import position
+from adamct.report.runs import Run
+
+WITHOUT_EFFECT = frozenset(
+    [
+        "seed",
+        "output_dir",
+        "data_dir",
+        "resume",
+        "ckpt",
+        "stages",
+        "save_every_n_steps",
+        "dataset.path",
+        "dataset.url",
+        "dataset.cache_dir",
+        "dataset.seed",
+        "dataset.negatives.seed",
+        "dataset.eval_batch_size",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.strategy",
+        "trainer.num_nodes",
+        "trainer.sync_batchnorm",
+        "trainer.plugins",
+        "trainer.profiler",
+        "trainer.enable_progress_bar",
+        "trainer.enable_model_summary",
+        "trainer.log_every_n_steps",
+    ]
+)
+"""Keys that say where, by what means or how visibly a run is made, or that follow its seed."""
+UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "sweep"))
+"""Config groups that do not tell the variants of a model apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One experiment, repeated with several seeds.
+
+    Attributes:
+        name: the model's, and ``key=value`` of what differs among the model's variants on the dataset.
+        runs: the finished ones, by seed.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.runs[0].model
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is its model's only variant, and may be compared with what the paper reports of the model."""
+        return self.name == self.model
+
+    def values(self, key: str) -> list[float]:
+        """A metric, such as ``test/uni100/ndcg@10``, of each run that has it."""
+        return [float(run.metrics[key]) for run in self.runs if key in run.metrics]
+
+    def mean(self, key: str) -> float | None:
+        """A metric's mean over the seeds, None where no run has it."""
+        values = self.values(key)
+        return mean(values) if values else None
+
+
+def defining(run: Run) -> dict[str, str]:
+    """The keys that make a run the experiment it is, and their values as text."""
+    return {
+        key: as_text(value)
+        for key, value in run.config.items()
+        if key not in WITHOUT_EFFECT and key.partition(".")[0] != "logger"
+    }
+
+
+def group(runs: Sequence[Run]) -> list[Variant]:
+    """Make variants of one dataset's finished runs, in the paper's order of models, then by name.
+
+    Raises:
+        InputError: a variant has two runs of one seed.
+    """
+    experiments: dict[tuple[str, frozenset[tuple[str, str]]], list[Run]] = {}
+    for run in runs:
+        experiments.setdefault((run.model, frozenset(defining(run).items())), []).append(run)
+    groups = [tuple(sorted(found, key=lambda run: run.seed or 0)) for found in experiments.values()]
+    for found in groups:
+        for one, other in pairwise(found):
+            require(
+                one.seed != other.seed,
+                f"{one.folder} and {other.folder} are the same experiment with the same seed={one.seed}: leave out one",
+            )
+    variants = []
+    for model in {found[0].model for found in groups}:
+        peers = [found for found in groups if found[0].model == model]
+        variants += [Variant(name, found) for name, found in zip(names(peers), peers, strict=True)]
+    return sorted(variants, key=lambda variant: (position(variant.model), variant.model, natural(variant.name)))
+
+
+def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
+    """Name the variants of one model by what tells them apart.
+
+    Choices of config groups come first, then what was given on the command line, each wherever it differs; other
+    keys, which mostly follow from those, only where variants are still not told apart.
+    """
+    traits = [traits_of(found[0]) for found in peers]
+    given = {override.partition("=")[0].lstrip("+") for found in peers for override in found[0].overrides}
+    differ = varied(traits)
+    chosen = [key for key in differ if key in peers[0][0].choices or key in given]
+    for key in sorted(differ, key=lambda key: (not key.endswith("_target_"), list(traits[0]).index(key))):
+        if key not in chosen and len(classes(traits, [*chosen, key])) > len(classes(traits, chosen)):
+            chosen.append(key)
+    labels = [label(key) for key in chosen]
+    shown = [short if labels.count(short) == 1 else key for short, key in zip(labels, chosen, strict=True)]
+    return [
+        " ".join([found[0].model, *(f"{name}={of[key]}" for name, key in zip(shown, chosen, strict=True) if key in of)])
+        for found, of in zip(peers, traits, strict=True)
+    ]
+
+
+def traits_of(run: Run) -> dict[str, str]:
+    """A run's choices of config groups and its defining keys, classes by their own names."""
+    named = {
+        key: as_text(value)
+        for key, value in run.choices.items()
+        if key not in UNNAMED_GROUPS and not key.startswith("hydra/")
+    }
+    return named | {
+        key: value.rpartition(".")[2] if key.endswith("_target_") else value for key, value in defining(run).items()
+    }
+
+
+def varied(traits: Sequence[dict[str, str]]) -> list[str]:
+    """The keys that not all of some runs have, or have with the same value."""
+    keys = dict.fromkeys(key for of in traits for key in of)
+    return [key for key in keys if len({of.get(key) for of in traits}) > 1]
+
+
+def classes(traits: Sequence[dict[str, str]], keys: Iterable[str]) -> set[tuple[str | None, ...]]:
+    """The distinct combinations of some keys' values."""
+    return {tuple(of.get(key) for key in keys) for of in traits}
+
+
+def label(key: str) -> str:
+    """The last part of a key or of a config group's name; a class goes by what it is the class of."""
+    return key.removesuffix("._target_").rpartition("@")[2].rpartition("/")[2].rpartition(".")[2]
+
+
+def as_text(value: Any) -> str:
+    """A config value as one would give it on the command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def natural(name: str) -> list[tuple[bool, float, str]]:
+    """Sorts numbers within names by their size."""
+    words = name.replace("=", " ").split()
+    return [(number(word) is None, number(word) or 0.0, word) for word in words]
+
+
+def number(word: str) -> float | None:
+    """A word's value, None where it is no number."""
+    try:
+        return float(word)
+    except ValueError:
+        return None

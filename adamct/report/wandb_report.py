@@ -1,0 +1,51 @@
+"""A report's tables and figures as one run of Weights & Biases."""
+
+from typing import Literal
+
+import wandb
+
+from adamct.report.table import Table
+from adamct.report.whole import Report
+
+
+def log_to_wandb(
+    report: Report,
+    project: str,
+    entity: str | None = None,
+    mode: Literal["online", "offline", "disabled"] | None = None,
+    group: str | None = None,
+) -> None:
+    """Log a report's tables and figures to a run of its own, and finish it, as failed where that fails.
+
+    Args:
+        report: what `adamct.report.whole.report` returned.
+        project: W&B's project.
+        entity: W&B's user or team; None is the account's default.
+        mode: None is what the environment says, or else online.
+        group: what to group the run by.
+    """
+    run = wandb.init(
+        project=project,
+        entity=entity,
+        mode=mode,
+        group=group,
+        job_type="report",
+        name=report.title,
+        dir=report.out,
+        notes=report.status,
+        reinit="create_new",
+    )
+    with run:  # finishes it
+        run.log(
+            {f"tables/{table.name}": as_wandb(table) for table in report.tables}
+            | {
+                f"figures/{drawing.name}": wandb.Image(str(report.out / f"{drawing.name}.png"), caption=drawing.caption)
+                for drawing in report.drawings
+            }
+        )
+
+
+def as_wandb(table: Table) -> wandb.Table:
+    """A table whose cells are the texts it shows."""
+    columns: list[str | int] = [table.corner or " ", *table.columns]
+    return wandb.Table(columns=columns, data=[[label, *map(str, cells)] for label, cells in table.rows])

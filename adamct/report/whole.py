@@ -1,0 +1,147 @@
+"""A report from the folders of runs to its last file."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from adamct.report.blocks import Block, make_blocks
+from adamct.report.comparison import comparison_table
+from adamct.report.figures import Drawing, drawings
+from adamct.report.files import runs_csv, write
+from adamct.report.page import Section, page, provenance
+from adamct.report.planned import not_started
+from adamct.report.render import latex, markdown, show
+from adamct.report.runs import Run, find_runs, find_sweeps, is_search
+from adamct.report.statistics import compare
+from adamct.report.summaries import cost_table, rankings_table, significance_table
+from adamct.report.table import Table
+
+NOTHING = "Nothing has finished yet: there is nothing to compare."
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What was reported.
+
+    Attributes:
+        out: the folder it was written to.
+        title: of the page.
+        status: how many runs came how far, in a line.
+        runs: every run found, of any status.
+        blocks: what was compared, one a dataset; empty where nothing has finished.
+        tables: all tables; the first of each dataset is its main one.
+        drawings: all figures.
+        files: everything written.
+    """
+
+    out: Path
+    title: str
+    status: str
+    runs: tuple[Run, ...]
+    blocks: tuple[Block, ...]
+    tables: tuple[Table, ...]
+    drawings: tuple[Drawing, ...]
+    files: tuple[Path, ...]
+
+
+def report(
+    folders: Sequence[Path],
+    out: Path,
+    model: str | None = None,
+    metric: str | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Read all runs below some folders, compare them, print the tables and write all files.
+
+    It may be called while the runs are being made, and again; files of the same names are replaced.
+
+    Args:
+        folders: of sweeps or runs.
+        out: the folder to write to.
+        model: the compared model or variant; None is AdaMCT where it is there, else the best by validation.
+        metric: what is tested and plotted; None is the monitored metric on the test split.
+        console: where the tables are printed; None is the terminal.
+
+    Returns:
+        What was found, the tables and figures made of it, and the files written.
+
+    Raises:
+        InputError: there are no runs, a record cannot be read, or the runs must not be put together; nothing has then
+            been written.
+    """
+    runs, sweeps = find_runs(folders), find_sweeps(folders)
+    missing = not_started(sweeps, runs)
+    blocks = make_blocks(runs, model, metric)
+    sections = [
+        *(Section(block.dataset, parts(block), provenance(block)) for block in blocks),
+        *search_sections(sweeps),
+    ]
+    tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
+    figures = [part for section in sections for part in section.parts if isinstance(part, Drawing)]
+    title = f"Report: {', '.join(folder.resolve().name for folder in folders)}"
+    status = progress(runs, missing)
+    contents = {
+        "results.csv": runs_csv(runs, blocks),
+        **documents(tables, title, status),
+        **{f"{figure.name}.svg": figure.svg for figure in figures},
+        **{f"{figure.name}.png": figure.png for figure in figures},
+        "report.html": page(title, status, sections, runs, missing),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        write(out / name, content)
+    console = console or Console()
+    announce([table for table in tables if table.name in {block.slug for block in blocks}], console)
+    console.print(f"{status}\nreport: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    files = tuple(out / name for name in contents)
+    return Report(out, title, status, tuple(runs), tuple(blocks), tuple(tables), tuple(figures), files)
+
+
+def parts(block: Block) -> list[Table | Drawing]:
+    """A block's tables and figures, in the order of the page."""
+    comparisons = compare(block)
+    found = [
+        comparison_table(block, comparisons),
+        *drawings(block),
+        significance_table(block, comparisons),
+        rankings_table(block),
+        cost_table(block),
+    ]
+    return [part for part in found if part is not None]
+
+
+def search_sections(sweeps: Sequence[Path]) -> list[Section]:
+    """The studies of those sweeps that are searches."""
+    searches = [sweep for sweep in sweeps if is_search(sweep)]
+    if not searches:
+        return []
+    from adamct.report.study import study_section  # Optuna is an extra
+
+    return [section for section in map(study_section, searches) if section is not None]
+
+
+def progress(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
+    """How many runs came how far."""
+    counts = Counter(run.status for run in runs)
+    said = [f"{counts[status]} {status}" for status in ("finished", "failed", "pruned", "unfinished") if counts[status]]
+    return ", ".join([*said, *([f"{len(missing)} not started"] if missing else [])])
+
+
+def documents(tables: Sequence[Table], title: str, status: str) -> dict[str, str]:
+    """All tables as a document of Markdown and one of LaTeX, by file name."""
+    shown = list(map(markdown, tables)) if tables else [NOTHING, ""]
+    return {
+        "table.md": "\n".join([f"# {title}", "", status, "", *shown]),
+        "table.tex": "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(latex, tables)),
+    }
+
+
+def announce(tables: Sequence[Table], console: Console) -> None:
+    """Print the main tables, or that there are none yet."""
+    for table in tables:
+        show(table, console)
+    if not tables:
+        console.print(NOTHING)

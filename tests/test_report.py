@@ -1,0 +1,496 @@
+"""The report against numbers worked out by hand or anew from the ranks."""
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import yaml
+from rich.console import Console
+
+from adamct.errors import InputError
+from adamct.report.__main__ import main
+from adamct.report.blocks import Block, make_blocks
+from adamct.report.comparison import comparison_table
+from adamct.report.planned import not_started
+from adamct.report.render import latex, markdown, show
+from adamct.report.runs import find_runs, find_sweeps
+from adamct.report.statistics import compare, holm, interval, wilcoxon
+from adamct.report.summaries import significance_table
+from adamct.report.table import Cell, Table
+from adamct.report.whole import Report, report
+from tests.test_loggers import history, of_kind
+
+SHA = "0" * 64
+CUTOFFS = (1, 5, 10)
+Ranks = dict[str, np.ndarray]
+
+
+def scores(ranks: Ranks, split: str) -> dict[str, float]:
+    """Metrics of ranks, one user after the other."""
+    found = {}
+    for protocol, of_users in ranks.items():
+        found[f"{split}/{protocol}/mrr"] = mean(1 / int(rank) for rank in of_users)
+        for k in CUTOFFS:
+            found[f"{split}/{protocol}/recall@{k}"] = mean(float(rank <= k) for rank in of_users)
+            gains = [1 / np.log2(1 + rank) if rank <= k else 0.0 for rank in of_users]
+            found[f"{split}/{protocol}/ndcg@{k}"] = float(mean(gains))
+    return found
+
+
+def draw(seed: int, strength: float, users: int = 200, items: int = 500) -> Ranks:
+    """Random ranks, lower for a stronger model."""
+    rng = np.random.default_rng(seed)
+    place = rng.beta(1, strength, users)
+    return {"uni100": 1 + (101 * place).astype(np.int32), "full": 1 + (items * place).astype(np.int32)}
+
+
+@cache
+def validation(seed: int) -> dict[str, float]:
+    return scores(draw(seed, 9.0), "val")
+
+
+def overridden(config: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        config = config.setdefault(parent, {})
+    config[last] = value
+
+
+def write_run(
+    folder: Path,
+    model: str,
+    seed: int,
+    ranks: Ranks | None = None,
+    dataset: str = "beauty",
+    sha256: str = SHA,
+    error: str | None = None,
+    keys: dict[str, Any] | None = None,
+    **results: Any,
+) -> Path:
+    """A run's folder; with ranks or results it has finished, with an error it has failed."""
+    keys = keys or {}
+    choices = {"dataset": dataset, "model": model, "hydra/launcher": "basic", "sweep": None}
+    overrides = [f"dataset={dataset}", f"model={model}", *(f"{key}={value}" for key, value in keys.items())]
+    config = {
+        "seed": seed,
+        "monitor": "val/uni100/ndcg@10",
+        "output_dir": str(folder),
+        "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
+        "dataset": {"path": str(folder), "seed": seed, "negatives": {"count": 100, "exclude": "seen", "seed": seed}},
+    }
+    for key, value in keys.items():
+        overridden(config, key, value)
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([*overrides, f"seed={seed}"]))
+    (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"output_dir": "${hydra:runtime.output_dir}"}))
+    if error is not None:
+        (folder / "error.txt").write_text(f"Traceback (most recent call last):\n  ...\n{error}\n")
+    if ranks is None and not results:
+        return folder
+    val = validation(seed)
+    record = {
+        "metrics": val | (scores(ranks, "test") if ranks else {}),
+        "best_epoch": 2,
+        "dataset": {
+            "sha256": sha256,
+            "num_items": 500,
+            "num_users": 200,
+            "statistics": {"interactions": 1234},
+        },
+        "cost": {"parameters": 1000 * seed, "flops_per_query": 2e6, "train_seconds_per_epoch": 1.5, "epochs": 3},
+        "seed": seed,
+        "git_commit": "c0ffee",
+        "versions": {"torch": "2.13.0"},
+        "device": "cpu",
+        "threads": 1,
+        "config": config,
+        "overrides": overrides,
+        "choices": choices,
+        "history": {"val/uni100/ndcg@10": [0.1, 0.2, val["val/uni100/ndcg@10"]][: 1 + seed]},
+        "pruned": False,
+    }
+    (folder / "results.json").write_text(json.dumps(record | results))
+    if ranks:
+        np.savez_compressed(folder / "ranks.npz", **ranks)  # pyright: ignore[reportArgumentType]
+    return folder
+
+
+def made(folder: Path, **arguments: Any) -> Report:
+    """The whole report of a folder, within it."""
+    with (folder / "terminal.txt").open("w") as file:
+        return report([folder], folder / "report", console=Console(file=file, width=200), **arguments)
+
+
+def block_of(folder: Path, model: str | None = None, metric: str | None = None) -> Block:
+    """What a folder's runs on one dataset are to the report."""
+    (block,) = make_blocks(find_runs([folder]), model, metric)
+    return block
+
+
+def table_of(block: Block) -> Table:
+    return comparison_table(block, compare(block))
+
+
+def cells_of(table: Table) -> dict[str, dict[str, Cell]]:
+    """By row and column."""
+    return {label: dict(zip(table.columns, cells, strict=True)) for label, cells in table.rows}
+
+
+def rows_of(found: Report) -> list[dict[str, str]]:
+    with (found.out / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def write_sweep(folder: Path) -> Path:
+    """Three models with two seeds each."""
+    for model, strength in (("sasrec", 4.0), ("core", 5.0), ("adamct", 8.0)):
+        for seed in (1, 2):
+            write_run(folder / f"{model}-{seed}", model, seed, draw(seed + int(strength) * 10, strength))
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return write_sweep(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of a finished sweep, for tests that only read it."""
+    folder = write_sweep(tmp_path_factory.mktemp("sweep"))
+    return made(folder)
+
+
+def test_numbers_are_those_of_the_ranks(found: Report) -> None:
+    anew = {}
+    for row in rows_of(found):
+        with np.load(Path(row["folder"]) / "ranks.npz") as ranks:
+            expected = scores(dict(ranks), "test")
+        assert {key: float(row[key]) for key in expected} == pytest.approx(expected)
+        anew.setdefault(row["model"], []).append(expected)
+    assert set(anew) == {"sasrec", "core", "adamct"}
+    table = cells_of(found.tables[0])
+    for model, of_seeds in anew.items():
+        for metric in ("uni100 recall@1", "uni100 ndcg@5", "full ndcg@10"):
+            values = [of_seed[f"test/{metric.replace(' ', '/')}"] for of_seed in of_seeds]
+            assert table[metric][model].text == f"{mean(values):.4f}"
+            assert table[metric][model].spread == f"{stdev(values):.4f}"
+        assert table["seeds"][model].text == "2"
+
+
+def test_every_file_is_written_and_no_partial_one_is_left(found: Report) -> None:
+    figures = {f"beauty_{kind}.{end}" for kind in ("curves", "bars") for end in ("svg", "png")}
+    names = {path.name for path in found.out.iterdir() if path.name != "wandb"}
+    assert (
+        names
+        == {path.name for path in found.files}
+        == figures | {"results.csv", "table.md", "table.tex", "report.html"}
+    )
+    assert "uni100" in (found.out.parent / "terminal.txt").read_text()
+
+
+def example(folder: Path) -> Report:
+    """Values by hand: SASRec .35; CORE .30 and .32; AdaMCT .36 and .38, where the paper has .3424, .3262 and .3554."""
+    for model, values in {"sasrec": [0.35], "core": [0.30, 0.32], "adamct": [0.36, 0.38]}.items():
+        for seed, value in enumerate(values):
+            metrics = {"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": value}
+            write_run(folder / f"{model}{seed}", model, seed, metrics=metrics)
+    return made(folder)
+
+
+def test_markdown_of_an_example_worked_by_hand(tmp_path: Path) -> None:
+    lines = (example(tmp_path).out / "table.md").read_text().splitlines()
+    start = lines.index("|  | sasrec | core | adamct | improvement |")
+    assert lines[start + 2 : start + 6] == [
+        "| seeds | 1 | 2 | 2 |  |",
+        "| uni100 ndcg@10 | <u>0.3500</u> | 0.3100 ± 0.0141 | **0.3700 ± 0.0141** | +5.7 % |",
+        "| paper | *0.3424* | *0.3262* | *0.3554* | *+3.8 %* |",
+        "| difference | *+2.2 %* | *-5.0 %* | *+4.1 %* |  |",
+    ]
+
+
+def test_latex_of_the_same_example(tmp_path: Path) -> None:
+    text = (example(tmp_path).out / "table.tex").read_text()
+    assert r"\begin{tabular}{lrrrr}" in text
+    assert r"seeds & 1 & 2 & 2 &  \\" in text
+    assert (
+        r"uni100 ndcg@10 & \underline{0.3500} & 0.3100\,{\tiny$\pm$\,0.0141} & "
+        r"\textbf{0.3700}\,{\tiny$\pm$\,0.0141} & +5.7 \% \\"
+    ) in text
+    assert r"paper & \textit{0.3424} & \textit{0.3262} & \textit{0.3554} & \textit{+3.8 \%} \\" in text
+    assert r"difference & \textit{+2.2 \%} & \textit{-5.0 \%} & \textit{+4.1 \%} &  \\" in text
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2 * text.count(r"\toprule")
+
+
+def test_special_characters_are_said_not_obeyed() -> None:
+    table = Table("t", "a_b & c", "", ("x|y", "<b>"), (("50 %", (Cell("1*2", star=True), Cell("#"))),))
+    assert r"50 \% & 1*2$^*$ & \#" in latex(table)
+    assert r"a\_b \& c." in latex(table)
+    assert r"| x\|y | \<b> |" in markdown(table)
+    assert r"| 50 % | 1\*2\* | # |" in markdown(table)
+
+
+def test_the_paper_is_not_held_against_one_of_several_variants(tmp_path: Path) -> None:
+    for rate in (0.001, 0.01):
+        write_run(tmp_path / str(rate), "sasrec", 1, draw(1, 4.0 + rate), keys={"optimizer.lr": rate})
+    write_run(tmp_path / "adamct", "adamct", 1, draw(2, 8.0))
+    table = table_of(block_of(tmp_path))
+    assert table.columns == ("sasrec lr=0.001", "sasrec lr=0.01", "adamct", "improvement")
+    paper = next(cells for label, cells in table.rows if label == "paper")
+    assert [cell.text for cell in paper] == ["", "", "0.2178", ""]
+
+
+def test_names_tell_variants_apart_by_what_was_given(tmp_path: Path) -> None:
+    keys = [
+        {"model.parts.gate._target_": "a.b.Fixed", "model.parts.gate.weight": 0.5, "model.dropout": 0.1},
+        {"model.parts.gate._target_": "a.b.Fixed", "model.parts.gate.weight": 0.8, "model.dropout": 0.1},
+        {"model.parts.gate._target_": "a.b.Learnt", "model.dropout": 0.2},
+    ]
+    for index, given in enumerate(keys):
+        write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys=given)
+    assert {variant.name for variant in block_of(tmp_path).variants} == {
+        "adamct dropout=0.1 gate=Fixed weight=0.5",
+        "adamct dropout=0.1 gate=Fixed weight=0.8",
+        "adamct dropout=0.2 gate=Learnt",
+    }
+
+
+def test_many_variants_are_rows(tmp_path: Path) -> None:
+    for index in range(13):
+        write_run(tmp_path / f"{index}", "hgn", 1, draw(index, 4.0), keys={"model.depth": index})
+    table = table_of(block_of(tmp_path))
+    assert len(table.rows) == 14
+    assert table.columns[:2] == ("seeds", "uni100 recall@1")
+    terminal = Console(file=StringIO(), width=80)
+    show(table, terminal)
+    printed = terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(f"hgn depth={index} " in printed for index in range(13))
+
+
+def test_the_compared_model(sweep: Path) -> None:
+    assert block_of(sweep).chosen.name == "adamct"
+    assert table_of(block_of(sweep, "core")).columns == ("sasrec", "adamct", "core", "improvement")
+    with pytest.raises(InputError, match="--model caser: the runs are of adamct, core, sasrec"):
+        block_of(sweep, "caser")
+
+
+def test_without_adamct_validation_chooses_and_not_the_test(tmp_path: Path) -> None:
+    for model, val, test in (("sasrec", 0.3, 0.9), ("hgn", 0.4, 0.1)):
+        metrics = {"val/uni100/ndcg@10": val, "test/uni100/ndcg@10": test}
+        write_run(tmp_path / model, model, 1, metrics=metrics)
+    assert block_of(tmp_path).chosen.name == "hgn"
+
+
+def test_holm_against_numbers_worked_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_the_interval_covers_a_shift_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    covered = [low < 0.3 < high for low, high in (interval(rng.normal(0.3, 1.0, 60)) for _ in range(100))]
+    assert 85 <= sum(covered) <= 99
+    assert interval(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+def test_tests_are_those_of_the_raw_vectors(sweep: Path) -> None:
+    found = {(test.metric, test.other): test for test in compare(block_of(sweep))}
+    assert len(found) == 4
+
+    def gains(model: str, seed: int) -> np.ndarray:
+        with np.load(sweep / f"{model}-{seed}" / "ranks.npz") as ranks:
+            return np.where(ranks["full"] <= 10, 1 / np.log2(ranks["full"] + 1.0), 0.0)
+
+    differences = np.mean([gains("adamct", seed) - gains("sasrec", seed) for seed in (1, 2)], axis=0)
+    test = found["full/ndcg@10", "sasrec"]
+    expected: Any = scipy.stats.wilcoxon(differences, zero_method="zsplit")
+    assert test.p == expected.pvalue == wilcoxon(differences)
+    assert test.difference == pytest.approx(differences.mean())
+    assert test.low < test.difference < test.high
+    assert (test.seeds, test.users) == (2, 200)
+    assert test.wins == sum(gains("adamct", seed).mean() > gains("sasrec", seed).mean() for seed in (1, 2))
+    pair = [found["full/ndcg@10", other] for other in ("sasrec", "core")]
+    assert [test.p_holm for test in pair] == pytest.approx(holm([test.p for test in pair]))
+
+
+def test_stars_are_where_the_tests_say(found: Report) -> None:
+    tests = compare(found.blocks[0])
+    cells = [(label, column, cell) for label, row in cells_of(found.tables[0]).items() for column, cell in row.items()]
+    starred = {(label.replace(" ", "/"), column) for label, column, cell in cells if cell.star}
+    assert starred == {(test.metric, test.other) for test in tests if test.p_holm < 0.05}
+    assert starred
+    assert not any(cell.star for _, row in comparison_table(found.blocks[0], ()).rows for cell in row)
+
+
+def test_another_metric_is_tested_beside_ndcg(sweep: Path) -> None:
+    tested = {test.metric for test in compare(block_of(sweep, metric="test/full/recall@5"))}
+    assert tested == {"uni100/ndcg@10", "uni100/recall@5", "full/ndcg@10", "full/recall@5"}
+    with pytest.raises(InputError, match="--metric full/recall@7"):
+        block_of(sweep, metric="test/full/recall@7")
+
+
+def test_without_a_common_seed_nothing_is_tested(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
+    write_run(tmp_path / "b", "core", 2, draw(2, 4.0))
+    block = block_of(tmp_path)
+    assert compare(block) == []
+    table = significance_table(block, [])
+    assert table is not None
+    assert table.notes[-1] == "No tested seed in common, so not compared: core."
+
+
+@pytest.mark.parametrize(
+    ("difference", "named"),
+    [
+        ({"sha256": "1" * 64}, "dataset.sha256"),
+        ({"keys": {"dataset.negatives.count": 20}}, "dataset.negatives.count"),
+        ({"keys": {"dataset.negatives.exclude": "target"}}, "dataset.negatives.exclude"),
+        ({"dataset": "toys"}, None),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused(sweep: Path, difference: dict[str, Any], named: str | None) -> None:
+    write_run(sweep / "other", "hgn", 1, draw(1, 3.0), **difference)
+    if named is None:
+        assert len(make_blocks(find_runs([sweep]), None, None)) == 2
+        return
+    with pytest.raises(InputError) as refused:
+        made(sweep)
+    line = str(refused.value)
+    assert all(word in line for word in (named, str(sweep / "other"), str(sweep / "adamct-1")))
+    assert "\n" not in line
+    assert not (sweep / "report").exists()
+
+
+def test_a_seed_that_is_there_twice_is_refused(sweep: Path) -> None:
+    write_run(sweep / "again", "core", 2, draw(9, 3.0))
+    with pytest.raises(InputError, match=r"again and .*core-2 are the same experiment with the same seed=2"):
+        block_of(sweep)
+
+
+def test_a_record_that_cannot_be_read_is_named(sweep: Path) -> None:
+    for text in ("{", "[]", '{"metrics": {}}'):
+        (sweep / "core-1" / "results.json").write_text(text)
+        with pytest.raises(InputError, match=r"core-1/results.json: not the record of a run"):
+            find_runs([sweep])
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == f"error: no run (a folder with config.yaml) below {tmp_path}"
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    main()
+    assert "uni100" in capsys.readouterr().out
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+def write_multirun(folder: Path, task: Sequence[str], target: str = BASIC, **params: str) -> None:
+    hydra = {"sweeper": {"_target_": target, "params": params}, "overrides": {"task": list(task)}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
+
+
+def test_a_sweep_that_is_still_running(sweep: Path) -> None:
+    write_run(sweep / "hgn-1", "hgn", 1, error="ValueError: no <luck>")
+    write_run(sweep / "hgn-2", "hgn", 2)
+    write_run(sweep / "sine-1", "sine", 1, pruned=True, metrics={"val/uni100/ndcg@10": 0.1})
+    write_multirun(sweep, ["dataset=beauty", "model=sasrec,core,adamct,hgn", "seed=1,2,3"], seed="7,8", model="caser")
+    found = made(sweep)
+    assert found.status == "6 finished, 1 failed, 1 pruned, 1 unfinished, 4 not started"
+    assert [row["status"] for row in rows_of(found)].count("finished") == 6
+    assert {row["error"] for row in rows_of(found)} == {"", "ValueError: no <luck>"}
+    html = (found.out / "report.html").read_text()
+    assert "ValueError: no &lt;luck&gt;" in html
+    assert str(sweep / "hgn-2") in html
+    assert "model=hgn seed=3 dataset=beauty" in html
+    assert not any("sine" in column for column in found.tables[0].columns)
+
+
+def test_the_jobs_of_a_search_are_not_foretold(sweep: Path) -> None:
+    write_multirun(sweep, ["model=hgn", "seed=1,2"], target="some.Search")
+    assert not_started(find_sweeps([sweep]), find_runs([sweep])) == []
+    write_multirun(sweep, ["model=hgn", "seed=1,2"])
+    assert not_started(find_sweeps([sweep]), find_runs([sweep])) == [("model=hgn", "seed=1"), ("model=hgn", "seed=2")]
+
+
+def test_nothing_finished_yet(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1)
+    found = made(tmp_path)
+    assert found.blocks == ()
+    assert all("Nothing has finished yet" in (found.out / name).read_text() for name in ("report.html", "table.md"))
+    assert rows_of(found)[0]["status"] == "unfinished"
+
+
+def test_runs_that_were_not_tested_show_validation(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1, best_epoch=1)
+    table = table_of(block_of(tmp_path))
+    assert cells_of(table)["uni100 ndcg@10"]["core"].text == f"{validation(1)['val/uni100/ndcg@10']:.4f}"
+    assert "paper" not in cells_of(table)
+    assert "No run was tested" in table.notes[0]
+
+
+def test_runs_are_found_once_and_what_lies_in_them_is_not_one(sweep: Path) -> None:
+    (sweep / "core-1" / "wandb").mkdir()
+    (sweep / "core-1" / "wandb" / "config.yaml").touch()
+    assert len(find_runs([sweep, sweep / "core-1"])) == 6
+
+
+class Page(HTMLParser):
+    """What a page refers to and holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.values: list[str] = []
+        self.style = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.values += [value or "" for _, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.style += data if self.lasttag == "style" else ""
+
+
+def test_the_page_needs_nothing_else(found: Report) -> None:
+    text = (found.out / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert not any("//" in value for value in page.values)
+    assert not re.search(r"url\(\s*['\"]?(?!#)|@import", text)
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert page.tags.count("svg") == 2
+    assert page.tags.count("table") == 4
+    assert "prefers-color-scheme: dark" in page.style
+    for shown in ("c0ffee", SHA, "torch 2.13.0", "among 100 sampled items", "1,234 interactions"):
+        assert shown in text
+
+
+def test_weights_and_biases_has_the_tables_and_figures(found: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adamct.report.wandb_report import log_to_wandb
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    log_to_wandb(found, "adamct", mode="offline", group="table2")
+    logged = history(found.out)
+    assert logged["tables/beauty._type"] == ["table-file"]
+    assert logged["figures/beauty_curves._type"] == ["image-file"]
+    (started,) = of_kind(found.out, "run")[:1]
+    assert (started.job_type, started.run_group) == ("report", "table2")
+    assert [end.exit_code for end in of_kind(found.out, "exit")] == [0]
+    assert len(find_runs([found.out.parent])) == 6  # W&B's own config.yaml is no run
