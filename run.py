@@ -61,7 +61,8 @@ def run_by_itself(folder: Path, monitor: str) -> float:
     Lightning starts them by giving the command of the run again, which in a sweep would be the sweep's.
     """
     hydra_cfg = HydraConfig.get()
-    given = [*hydra_cfg.overrides.hydra, *hydra_cfg.overrides.task]
+    overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_cfg.overrides, resolve=False))
+    given = [*overrides["hydra"], *overrides["task"]]
     conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
     alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
@@ -119,7 +120,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         chosen = HydraConfig.get()
         about = {
             "config": config,
-            "overrides": list(chosen.overrides.task),
+            "overrides": OmegaConf.to_container(chosen.overrides.task, resolve=False),
             "choices": dict(chosen.runtime.choices),
             "pruned": pruned(trainer),
         }

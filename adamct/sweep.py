@@ -3,18 +3,20 @@
 import hashlib
 import signal
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from adamct.errors import InputError
+from adamct.errors import InputError, explain
 from adamct.run_folder import ERROR
 
 STOPPING = ".stopping"
@@ -46,36 +48,56 @@ class SweepFrame(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Give the sweep its folder, for itself alone."""
-        hydra = config.hydra
-        parsed = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
-        given = {override.get_key_element(): override for override in parsed}  # the last of a key counts
-        params = hydra.sweeper.get("params") or {}
-        own = [override for key, override in given.items() if key not in params]
-        fixed = [override for override in own if not override.is_sweep_override()]
-        folder = Path(hydra.sweep.dir)
-        if folder.name == "auto":
-            kind = [hydra.runtime.choices[group] for group in ("sweep", "hydra/sweeper")]
-            varied = [override.get_key_element() for override in own if override.is_sweep_override()]
-            folder = folder.with_name(sweep_name(kind, fixed, varied))
-            hydra.sweep.dir = str(folder)
-            hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which jobs are composed with
-        keys = ",".join(f"'{override.key_or_group}'" for override in fixed)
-        hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
-        self.lock = lock(folder)
-        (folder / STOPPING).unlink(missing_ok=True)
-        if hydra.runtime.choices["hydra/launcher"] != "basic":
-            await_jobs_on_interrupt(folder)
+        with fatal():
+            folder = name_sweep(config.hydra)
+            self.lock = lock(folder)
+            (folder / STOPPING).unlink(missing_ok=True)
+            if config.hydra.runtime.choices["hydra/launcher"] != "basic":
+                await_jobs_on_interrupt(folder)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report, and end with an error that names the jobs that failed."""
-        self.lock.release()
         folder = Path(config.hydra.sweep.dir)
-        exit_if_stopping(folder)
-        if self.report:
-            report_on(folder, config.logger)
+        with fatal():
+            self.lock.release()
+            exit_if_stopping(folder)
+            if self.report:
+                report_on(folder, config.logger)
         if failed := sorted(path.parent for path in folder.rglob(ERROR)):
             names = ", ".join(str(path.relative_to(folder)) for path in failed)
             sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; their {ERROR} tells why")
+
+
+@contextmanager
+def fatal() -> Iterator[None]:
+    """End the process with what Hydra, where a callback raises it, would only warn of."""
+    try:
+        yield
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            traceback.print_exc()
+        sys.exit(f"error: {line or repr(error)}")
+
+
+def name_sweep(hydra: DictConfig) -> Path:
+    """Name a sweep's folder, if it has no name yet, and its jobs' by what varies, in the config of Hydra itself."""
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    parsed = OverridesParser.create().parse_overrides(cast(list[str], overrides))
+    given = {override.get_key_element(): override for override in parsed}  # the last of a key counts
+    params = hydra.sweeper.get("params") or {}
+    own = [override for key, override in given.items() if key not in params]
+    fixed = [override for override in own if not override.is_sweep_override()]
+    folder = Path(hydra.sweep.dir)
+    if folder.name == "auto":
+        kind = [hydra.runtime.choices[group] for group in ("sweep", "hydra/sweeper")]
+        varied = [override.get_key_element() for override in own if override.is_sweep_override()]
+        folder = folder.with_name(sweep_name(kind, fixed, varied))
+        hydra.sweep.dir = str(folder)
+        hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which jobs are composed with
+    keys = ",".join(f"'{override.key_or_group}'" for override in fixed)
+    hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+    return folder
 
 
 def sweep_name(kind: Iterable[str | None], fixed: Iterable[Override], varied: Iterable[str]) -> str:

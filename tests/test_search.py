@@ -11,8 +11,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from rich.console import Console
 
 from adamct.errors import InputError
+from adamct.report.whole import report
 from adamct.search_space import Divides, Parameter, draw, parameter
 from adamct.study import continued_seed, end, handle, open_storage, trial_of
 from tests.conftest import TINY, Ended
@@ -123,11 +125,23 @@ def test_a_search_is_kept_and_extended(tmp_path: Path, run: Run) -> None:
     assert run(*search, "hydra.sweeper.n_trials=2").code == 0
     assert run(*search, "hydra.sweeper.n_trials=3").code == 0
     study = optuna.load_study(study_name="search", storage=open_storage(str(tmp_path / "study.log")))
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    trials = study.trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     found = {tuple(found["overrides"])[-1]: found["metrics"]["val/uni20/ndcg@10"] for found in results(tmp_path)}
-    assert found == {f"optimizer.lr={trial.params['optimizer.lr']}": trial.value for trial in study.trials}
-    assert all(len(trial.intermediate_values) == 3 for trial in study.trials)
+    assert found == {f"optimizer.lr={trial.params['optimizer.lr']}": trial.value for trial in trials}
+    assert all(len(trial.intermediate_values) == 3 for trial in trials)
     assert not any(key.startswith("test/") for found in results(tmp_path) for key in found["metrics"])
+
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    made = report([moved], moved / "report", console=Console(quiet=True))
+    assert {drawing.name for drawing in made.drawings} == {
+        f"moved_{kind}" for kind in ("progress", "courses", "slices")
+    }
+    (table,) = made.tables
+    ranked = sorted(trials, key=lambda trial: trial.value or 0, reverse=True)
+    assert [(label, cells[0].text) for label, cells in table.rows] == [
+        (str(t.number), f"{t.value:.4f}") for t in ranked
+    ]
 
 
 def test_failed_trials_are_recorded_and_the_search_goes_on(tmp_path: Path, run: Run) -> None:

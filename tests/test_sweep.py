@@ -1,6 +1,10 @@
 """Sweeps: their folders, what becomes of jobs that fail, and what a sweep given again does."""
 
+import itertools
 import json
+import math
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,11 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+import pytorch_lightning as pl
 from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -22,6 +28,21 @@ from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
 RUN = [sys.executable, str(CONF.parent / "run.py")]
+
+
+class FailsAtFirst(pl.Callback):
+    """Ends one job of a sweep with an error, the first time."""
+
+    job = "model=hgn,optimizer.lr=0.01,seed=2"
+
+    def __init__(self, job: str, marker: str):
+        self.fails = Path(job).name == self.job and not Path(marker).exists()
+        self.marker = Path(marker)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.fails:
+            self.marker.touch()
+            raise RuntimeError("made to fail")
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -147,3 +168,40 @@ def test_a_search_that_is_killed_ends_with_the_trials_it_should(tmp_path: Path) 
     found = [run for run in results(tmp_path).values() if not run["pruned"]]
     assert len(results(tmp_path)) == 20
     assert study.best_value == max(run["metrics"]["val/uni20/ndcg@10"] for run in found)
+
+
+def ndcg_of(ranks: Path) -> float:
+    with np.load(ranks) as found:
+        return float(np.mean([1 / math.log2(rank + 1) if rank <= 10 else 0.0 for rank in found["uni20"].tolist()]))
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_half_way_is_finished_and_reported(tmp_path: Path) -> None:
+    tiny = [key for key in TINY if not key.startswith(("hydra.callbacks", "optimizer.lr"))]
+    callback = f"{{_target_: tests.test_sweep.FailsAtFirst, job: '${{output_dir}}', marker: '{tmp_path / 'marker'}'}}"
+    sweep = [*RUN, "-m", *tiny, "hydra/launcher=processes", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    sweep += ["model=hgn,gru4rec,adamct", "optimizer.lr=0.01,0.03", "seed=1,2,3", f"trainer.callbacks=[{callback}]"]
+    environment = os.environ | {"PYTHONPATH": str(CONF.parent)}
+    process = subprocess.Popen(sweep, start_new_session=True, env=environment)
+    while len(results(tmp_path)) < 8:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (failed,) = tmp_path.rglob("error.txt")
+    assert failed.parent.name == FailsAtFirst.job
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.json")}
+    assert len(written) < 18
+    subprocess.run(sweep, check=True, env=environment)
+    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+    assert len(results(tmp_path)) == 18
+    assert not list(tmp_path.rglob("error.txt"))
+
+    table = (tmp_path / "sweep" / "report" / "table.md").read_text().splitlines()
+    names = next(line for line in table if line.startswith("|") and "hgn" in line).split("|")[2:]
+    cells = next(line for line in table if line.startswith("| uni20 ndcg@10")).split("|")[2:]
+    shown = {name.strip(): re.findall(r"[.\d]+", cell)[:2] for name, cell in zip(names, cells, strict=True)}
+    for model, rate in itertools.product(("hgn", "gru4rec", "adamct"), ("0.01", "0.03")):
+        folders = [tmp_path / "sweep" / f"model={model},optimizer.lr={rate},seed={seed}" for seed in (1, 2, 3)]
+        scores = [ndcg_of(folder / "ranks.npz") for folder in folders]
+        expected = [f"{mean(scores):.4f}", f"{stdev(scores):.4f}"]
+        assert shown[f"{model} lr={rate}"] == expected

@@ -68,23 +68,37 @@ def drawn(svg: bytes) -> Markup:
 def provenance(block: Block) -> list[tuple[str, str]]:
     """How a block's numbers were made, as names and values."""
     run = block.runs[0]
-    data = run.results["dataset"]
-    statistics = data.get("statistics", {})
-    interactions = f", {statistics['interactions']:,} interactions" if "interactions" in statistics else ""
     count, excluded = (run.config.get(f"dataset.negatives.{key}") for key in ("count", "exclude"))
     sampled = f"among {count} sampled items" + (" the user has not had" if excluded == "seen" else f" ({excluded})")
-    every = f"among all {data['num_items']:,} items"
+    every = f"among all {run.results['dataset']['num_items']:,} items"
     rankings = [f"{every if name == 'full' else sampled} ({name})" for name in block.protocols]
-    devices = (f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs)
     return [
-        ("Data", f"{data['num_users']:,} users, {data['num_items']:,} items{interactions}"),
-        ("SHA-256 of the data", str(data["sha256"])),
+        *source(run),
         ("Rankings", "the target " + ", and ".join(rankings)),
         ("Checkpoint", f"the best by {block.monitor}"),
         ("Tested metric", f"{block.split}/{block.metric}"),
-        ("Versions", distinct(versions(run) for run in block.runs)),
+        *machine(block.runs),
+    ]
+
+
+def source(run: Run) -> list[tuple[str, str]]:
+    """The data of a run."""
+    data = run.results["dataset"]
+    statistics = data.get("statistics", {})
+    interactions = f", {statistics['interactions']:,} interactions" if "interactions" in statistics else ""
+    return [
+        ("Data", f"{data['num_users']:,} users, {data['num_items']:,} items{interactions}"),
+        ("SHA-256 of the data", str(data["sha256"])),
+    ]
+
+
+def machine(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What some runs were made with and on."""
+    devices = (f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in runs)
+    return [
+        ("Versions", distinct(versions(run) for run in runs)),
         ("Device", distinct(devices)),
-        ("Host", distinct(run.results.get("host") for run in block.runs)),
+        ("Host", distinct(run.results.get("host") for run in runs)),
     ]
 
 

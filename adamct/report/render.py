@@ -104,9 +104,10 @@ def show(table: Table, console: Console) -> None:
 def terminal(table: Table) -> Grid:
     """A table of rich, spreads below their means."""
     grid = Grid(box=box.SIMPLE_HEAD, padding=0, title=Text(table.title, "bold"), title_justify="left")
-    grid.add_column(table.corner)
+    grid.add_column(table.corner, no_wrap=True)
     for column in table.columns:
-        grid.add_column(Text(column.replace(" ", "\n").replace("@", "\n@")), justify="right", no_wrap=True)
+        heading = column.replace(" ", "\n").replace("@", "\n@").replace("_", "_\n")
+        grid.add_column(Text(heading), justify="right", no_wrap=True)
     for label, cells in table.rows:
         grid.add_row(Text(label), *map(terminal_cell, cells))
     return grid

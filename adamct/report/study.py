@@ -17,7 +17,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from adamct.report.figures import Drawing
-from adamct.report.page import Section
+from adamct.report.page import Section, machine, source
+from adamct.report.runs import Run
 from adamct.report.style import COLOURS, INK, WIDTH, styled
 from adamct.report.table import NONE, Table, plain
 from adamct.study import open_storage
@@ -28,8 +29,16 @@ ENOUGH = 10
 """Complete trials from which on it is said which keys mattered."""
 
 
-def study_section(sweep: Path) -> Section | None:
-    """A search's table and figures; None where no trial has a score yet, or its study is not there any more."""
+def study_section(sweep: Path, runs: Sequence[Run]) -> Section | None:
+    """A search's table and figures.
+
+    Args:
+        sweep: its folder.
+        runs: those of its trials that have ended.
+
+    Returns:
+        None where no trial has a score yet, or its study is not there any more.
+    """
     config = OmegaConf.load(sweep / "multirun.yaml")
     study = find_study(sweep, config.hydra.sweeper.storage, config.hydra.sweeper.study_name)
     if study is None or not complete(study.get_trials(deepcopy=False)):
@@ -40,8 +49,8 @@ def study_section(sweep: Path) -> Section | None:
         figures = [progress(trials, name, monitor), courses(trials, name, monitor), slices(trials, name, monitor)]
         if len(complete(trials)) >= ENOUGH:
             figures += importances(study, name)
-    facts = [("Sampler", config.hydra.sweeper.sampler._target_), ("Trials", counts(trials))]
-    return Section(f"Search {name}", [best_table(trials, name, monitor), *figures], facts)
+    facts = [*source(runs[0]), ("Sampler", config.hydra.sweeper.sampler._target_), *machine(runs)]
+    return Section(f"Search: {name}", [best_table(trials, name, monitor), *figures], facts)
 
 
 def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
@@ -84,8 +93,8 @@ def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
         (str(trial.number), plain([f"{score:.4f}", *(written(drawn(trial).get(key, NONE)) for key in keys)]))
         for trial, score in ranked
     ]
-    columns = (monitor, *(key.rpartition(".")[2] for key in keys))
-    notes = (f"{counts(trials)}.", "The score is the best epoch's on validation.")
+    columns = ("score", *(key.rpartition(".")[2] for key in keys))
+    notes = (f"{counts(trials)}.", f"The score is the best epoch's {monitor}.")
     return Table(f"{name}_trials", f"{name}: best trials", "trial", columns, tuple(rows), notes)
 
 

@@ -74,11 +74,11 @@ def report(
     """
     runs, sweeps = find_runs(folders), find_sweeps(folders)
     missing = not_started(sweeps, runs)
-    blocks = make_blocks(runs, model, metric)
-    sections = [
-        *(Section(block.dataset, parts(block), provenance(block)) for block in blocks),
-        *search_sections(sweeps),
-    ]
+    searches = search_sections(sweeps, runs)
+    trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
+    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric)
+    compared = [Section(block.dataset, parts(block), provenance(block)) for block in blocks]
+    sections = [*compared, *searches.values()]
     tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
     figures = [part for section in sections for part in section.parts if isinstance(part, Drawing)]
     title = f"Report: {', '.join(folder.resolve().name for folder in folders)}"
@@ -94,7 +94,7 @@ def report(
     for name, content in contents.items():
         write(out / name, content)
     console = console or Console()
-    announce([table for table in tables if table.name in {block.slug for block in blocks}], console)
+    announce([next(part for part in section.parts if isinstance(part, Table)) for section in sections], console)
     console.print(f"{status}\nreport: {out / 'report.html'}", soft_wrap=True, highlight=False)
     files = tuple(out / name for name in contents)
     return Report(out, title, status, tuple(runs), tuple(blocks), tuple(tables), tuple(figures), files)
@@ -113,14 +113,16 @@ def parts(block: Block) -> list[Table | Drawing]:
     return [part for part in found if part is not None]
 
 
-def search_sections(sweeps: Sequence[Path]) -> list[Section]:
-    """The studies of those sweeps that are searches."""
+def search_sections(sweeps: Sequence[Path], runs: Sequence[Run]) -> dict[Path, Section]:
+    """The studies of those sweeps that are searches: their trials are compared there and nowhere else."""
     searches = [sweep for sweep in sweeps if is_search(sweep)]
     if not searches:
-        return []
+        return {}
     from adamct.report.study import study_section  # Optuna is an extra
 
-    return [section for section in map(study_section, searches) if section is not None]
+    found = {sweep: [run for run in runs if run.folder.is_relative_to(sweep) and run.results] for sweep in searches}
+    sections = {sweep: study_section(sweep, trials) for sweep, trials in found.items() if trials}
+    return {sweep: section for sweep, section in sections.items() if section is not None}
 
 
 def progress(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
