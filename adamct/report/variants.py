@@ -76,9 +76,9 @@ class Variant:
 
 
 def defining(run: Run) -> dict[str, str]:
-    """The keys that make a run the experiment it is, and their values as text."""
+    """The keys that make a run the experiment it is, and their values as text, whatever folder they name as its own."""
     return {
-        key: as_text(value)
+        key: as_text(value).replace(str(run.config.get("output_dir")), "${output_dir}")
         for key, value in run.config.items()
         if key not in WITHOUT_EFFECT and key.partition(".")[0] != "logger"
     }
