@@ -30,6 +30,7 @@ FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 def main(cfg: DictConfig) -> float | None:
     """One run; its best validation score is what a sweep optimises."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    others_beside = in_sweep and HydraConfig.get().runtime.choices["hydra/launcher"] != "basic"
     stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, Path(cfg.output_dir)
     if in_sweep and stopping.exists():
         return math.nan
@@ -37,7 +38,7 @@ def main(cfg: DictConfig) -> float | None:
         (folder / ERROR).unlink(missing_ok=True)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_by_itself(folder, cfg.monitor)
-        score = experiment(cfg, quiet=in_sweep)
+        score = experiment(cfg, quiet=others_beside)
         finish_wandb(failed=False)
     except Exception as error:
         record_failure(folder, error)
@@ -46,7 +47,7 @@ def main(cfg: DictConfig) -> float | None:
         print(f"failed: {folder}: {explain(error) or repr(error)}", file=sys.stderr)
         return math.nan  # the sweep goes on, and tells at its end
     except (KeyboardInterrupt, SystemExit):
-        if not in_sweep or HydraConfig.get().runtime.choices["hydra/launcher"] == "basic":
+        if not others_beside:
             raise
         stopping.touch()  # jobs beside this one save their state as well, which they could not if this one raised
         return math.nan

@@ -4,12 +4,13 @@ import os
 import runpy
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
@@ -20,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 install_import_hook(["adamct", "datamodules"], "beartype.beartype")
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # hundreds of configs are composed
 
 CONF = Path(__file__).parents[1] / "conf"
 SIZES = {"hidden_size": 16, "num_heads": 2}
@@ -93,18 +95,19 @@ class Ended(NamedTuple):
     line: str
 
 
+def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
+    """`python run.py` with these overrides, in this process."""
+    GlobalHydra.instance().clear()
+    patch.setattr("sys.argv", ["run.py", *overrides])
+    patch.setenv("HYDRA_FULL_ERROR", "0")
+    try:
+        runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
+    except SystemExit as exit:
+        return Ended(1, exit.code) if isinstance(exit.code, str) else Ended(exit.code or 0, "")
+    return Ended(0, "")
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """``run("dataset=toys", ...)``: `python run.py` with these overrides, in this process."""
-
-    def run(*overrides: str) -> Ended:
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr("sys.argv", ["run.py", *overrides])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        try:
-            runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
-        except SystemExit as exit:
-            return Ended(1, exit.code) if isinstance(exit.code, str) else Ended(exit.code or 0, "")
-        return Ended(0, "")
-
-    return run
+    return partial(give, monkeypatch)

@@ -3,21 +3,22 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import CONF, TINY
+from tests.conftest import CONF, TINY, Ended
 
 
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+def test_two_processes_equal_one(tmp_path: Path, run: Callable[..., Ended]) -> None:
     # Dropout is drawn by each process for its own share of a batch, so it is left out.
     common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0")
-    command = [sys.executable, str(CONF.parent / "run.py"), *common]
     alone, together = tmp_path / "alone", tmp_path / "together"
-    subprocess.run([*command, f"hydra.run.dir={alone}"], check=True)
+    assert run(*common, f"hydra.run.dir={alone}").code == 0
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
-    subprocess.run([*command, *ddp, f"hydra.run.dir={together}"], check=True)
+    command = [sys.executable, str(CONF.parent / "run.py"), *common, *ddp, f"hydra.run.dir={together}"]
+    subprocess.run(command, check=True)
     one, two = (json.loads((folder / "results.json").read_text()) for folder in (alone, together))
     for metrics in ("metrics", "references"):
         assert one[metrics].keys() == two[metrics].keys()

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 
+from adamct.study import open_storage
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
@@ -34,7 +36,7 @@ def alone(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(*overrides: str) -> list[str]:
     run = [sys.executable, str(CONF.parent / "run.py"), "-m", *TINY, *overrides]
-    return [*run, "hydra.sweep.subdir=${seed}", "hydra.sweep.dir=sweep"]
+    return [*run, "hydra.sweep.dir=sweep"]
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +48,7 @@ def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 def assert_jobs_are_the_runs_they_would_be_alone(sweep: Path, alone: Path) -> None:
     for seed in (1, 2):
-        found = results(sweep / str(seed))
+        found = results(sweep / f"seed={seed}")
         assert found["seed"] == seed
         assert f"seed={seed}" in found["overrides"]
         assert found["metrics"] == results(alone / str(seed))["metrics"]
@@ -56,9 +58,10 @@ def assert_jobs_are_the_runs_they_would_be_alone(sweep: Path, alone: Path) -> No
     ("launcher", "package"),
     [
         ("slurm_local", "submitit"),
-        pytest.param("ray_local", "ray", marks=pytest.mark.slow),  # it takes seconds to start and to stop
+        ("ray_local", "ray"),
     ],
 )
+@pytest.mark.slow
 def test_each_job_is_the_run_it_would_be_alone(launcher: str, package: str, tmp_path: Path, alone: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher")
     ended = sweep(tmp_path, f"hydra/launcher={launcher}", "seed=1,2")
@@ -71,9 +74,23 @@ def test_mistake_of_one_job_is_told_once_the_others_have_finished(tmp_path: Path
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     ended = sweep(tmp_path, "hydra/launcher=processes", "seed=-1,1,2")
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("error: 1 of the jobs in sweep failed: -1;")
+    assert ended.stderr.splitlines()[-1].startswith("error: 1 of the jobs in sweep failed: seed=-1;")
     assert "Warning" not in ended.stderr
     assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
+
+
+@pytest.mark.slow
+def test_a_search_runs_in_batches_on_ray(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2")
+    space = ("optimizer.lr=tag(log, interval(1e-4, 0.3))", "hydra/launcher=ray_local", "stages=[fit]")
+    ended = sweep(tmp_path, *search, *space)
+    assert ended.returncode == 0, ended.stderr
+    trials = optuna.load_study(study_name="search", storage=open_storage(str(tmp_path / "sweep" / "study.log"))).trials
+    found = [json.loads(path.read_text()) for path in tmp_path.rglob("results.json")]
+    assert {trial.value for trial in trials} == {run["metrics"]["val/uni20/ndcg@10"] for run in found}
+    assert len(trials) == len(found) == 5
+    assert all(len(trial.intermediate_values) == 3 for trial in trials)  # which Ray's workers reported
 
 
 @pytest.mark.slow
@@ -81,7 +98,7 @@ def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(tmp_pat
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     long = ("hydra/launcher=processes", "seed=1,2,3", "trainer.max_epochs=1000", "patience=1000")
     process = subprocess.Popen(command(*long), cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
-    states = [tmp_path / "sweep" / str(seed) / "checkpoints" / "last.ckpt" for seed in (1, 2)]
+    states = [tmp_path / "sweep" / f"seed={seed}" / "checkpoints" / "last.ckpt" for seed in (1, 2)]
     while not all(state.exists() for state in states):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
@@ -89,7 +106,7 @@ def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(tmp_pat
     assert process.returncode == 1
     assert said.splitlines()[-1] == "stopped: sweep; given again, the command goes on"
     assert not list(tmp_path.rglob("results.json"))
-    assert not (tmp_path / "sweep" / "3" / "checkpoints").exists()
+    assert not (tmp_path / "sweep" / "seed=3" / "checkpoints").exists()
     trained = [torch.load(state, weights_only=True)["global_step"] for state in states]
     ended = sweep(tmp_path, *long[:2], f"trainer.max_steps={max(trained) + 10}")
     assert ended.returncode == 0, ended.stderr

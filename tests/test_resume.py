@@ -14,7 +14,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from tests.conftest import CONF, TINY, Ended
+from tests.conftest import CONF, TINY, Ended, give
 
 Run = Callable[..., Ended]
 
@@ -68,8 +68,8 @@ def assert_same(found: Path, expected: Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, f"hydra.run.dir={folder}"]
-    subprocess.run(command, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        assert give(patch, *TINY, f"hydra.run.dir={folder}").code == 0
     return folder
 
 
@@ -102,7 +102,10 @@ def test_killed_and_resumed(
     assert_same(tmp_path, uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
+)
 def test_told_to_stop_it_saves_its_state_and_goes_on(
     number: int, uninterrupted: Path, tmp_path: Path, run: Run
 ) -> None:
