@@ -151,11 +151,17 @@ def fit(
     if resume is None or (resume == "auto" and not start.exists()):
         trainer.fit(module, data)
         return
-    stopped = has_stopped(read_checkpoint(start, module.identity))
+    checkpoint = read_checkpoint(start, module.identity)
+    longest = trainer.max_epochs
+    require(
+        longest in (None, -1) or checkpoint["epoch"] < longest,
+        f"{start}: has trained {checkpoint['epoch'] + 1} epochs, more than trainer.max_epochs={longest}: raise it, or "
+        "start again with resume=null",
+    )
     if start.parent != folder and start.with_name(BEST).exists() and trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(start.with_name(BEST), folder / BEST)  # it may stay the best
-    if not stopped:
+    if not has_stopped(checkpoint):
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
 
 

@@ -107,7 +107,7 @@ def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(tmp_pat
     assert said.splitlines()[-1] == "stopped: sweep; given again, the command goes on"
     assert not list(tmp_path.rglob("results.json"))
     assert not (tmp_path / "sweep" / "seed=3" / "checkpoints").exists()
-    trained = [torch.load(state, weights_only=True)["global_step"] for state in states]
-    ended = sweep(tmp_path, *long[:2], f"trainer.max_steps={max(trained) + 10}")
+    trained = [torch.load(state, weights_only=True)["epoch"] for state in states]
+    ended = sweep(tmp_path, *long[:2], f"trainer.max_epochs={max(trained) + 2}")
     assert ended.returncode == 0, ended.stderr
     assert len(list(tmp_path.rglob("results.json"))) == 3

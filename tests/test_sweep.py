@@ -113,6 +113,9 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path, ru
         ended = run(*command, other)
         assert ended.code == 1
         assert other.partition(".lr")[0].partition("=")[0] in ended.line
+    ended = run(*command[:-1], "trainer.max_epochs=0")
+    assert ended.code == 1
+    assert "trainer.max_epochs=0" in ended.line
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
     assert run(*command, "optimizer.lr=0.5", "resume=null").code == 0
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() != before
