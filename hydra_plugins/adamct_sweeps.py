@@ -143,7 +143,17 @@ class OptunaSweeper(Sweeper):
 def trial_folder(number: int, overrides: Sequence[str]) -> str:
     """A folder's name that tells the trial and what it drew, by the last parts of the keys."""
     drawn = (override.partition("=") for override in overrides)
-    return folder_name(",".join([f"{number:04}", *(f"{key.rpartition('.')[2]}={value:.8}" for key, _, value in drawn)]))
+    return folder_name(
+        ",".join([f"{number:04}", *(f"{key.rpartition('.')[2]}={short(value)}" for key, _, value in drawn)])
+    )
+
+
+def short(value: str) -> str:
+    """A value, numbers to four digits."""
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def score_of(returned: JobReturn) -> float:

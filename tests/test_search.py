@@ -17,6 +17,7 @@ from adamct.errors import InputError
 from adamct.report.whole import report
 from adamct.search_space import Divides, Parameter, draw, parameter
 from adamct.study import continued_seed, end, handle, open_storage, trial_of
+from hydra_plugins.adamct_sweeps import trial_folder
 from tests.conftest import TINY, Ended
 
 Run = Callable[..., Ended]
@@ -114,6 +115,11 @@ def test_a_continued_study_draws_no_trial_again() -> None:
 
     assert len({drawn(trials) for trials in range(5)}) == 5
     assert drawn(3) == drawn(3)
+
+
+def test_folders_of_trials_tell_what_was_drawn() -> None:
+    drawn = ["model.hidden_size=16", "optimizer.lr=8.542923456e-05", "model/mixture=none", "model.activation=gelu"]
+    assert trial_folder(7, drawn) == "0007,hidden_size=16,lr=8.543e-05,model.mixture=none,activation=gelu"
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
