@@ -1,0 +1,148 @@
+"""One measurement, in a process of its own: ``python -m benchmarks.measures KIND SIDE [OVERRIDE ...]`` prints JSON."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from adamct.batch import Batch
+from adamct.losses import cross_entropy
+from adamct.metrics import ranks
+from adamct.models.base import NextItemModel
+from adamct.results import peak_resident_mib
+from benchmarks import reference
+from datamodules.base import SequenceDataModule
+from datamodules.sequences import TrainingBatches
+
+CONF = Path(__file__).parents[1] / "conf"
+STEPS = {"ours": 48, "reference": 8}
+"""Training steps that are timed, after a warm-up."""
+WARM_UP = 2
+RANKED = {"ours": None, "reference": 256}
+"""Users ranked among samples; None is all of them."""
+FULLY_RANKED = 4096
+"""Users ranked among all items, on both sides."""
+
+
+def composed(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModel]:
+    """The config of some overrides, its data and its model."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", list(overrides))
+    torch.manual_seed(cfg.seed)
+    data = instantiate(cfg.dataset)
+    model = instantiate(cfg.model, _partial_=True)(data.spec)
+    data.full_length, data.all_positions = model.full_length, model.all_positions
+    return cfg, data, model
+
+
+def training(side: str, *overrides: str) -> dict[str, float]:
+    """Training examples per second: batches, loss, gradients and the optimizer's steps."""
+    cfg, data, model = composed(*overrides, *(["optimizer.fused=false"] if side == "reference" else []))
+    batches = data.train_dataloader()
+    if side == "ours":
+        epochs, step = our_epochs(batches), our_loss
+    else:
+        epochs, step = reference.epochs(batches.sequences, batches.examples, batches.batch_size), reference.loss
+    optimizer = instantiate(cfg.optimizer)(model.parameters())
+    examples, started = 0, 0.0
+    for number, batch in enumerate(islice(epochs, WARM_UP + STEPS[side])):
+        if number == WARM_UP:
+            examples, started = 0, time.perf_counter()
+        optimizer.zero_grad()
+        step(model, batch).backward()
+        optimizer.step()
+        examples += len(batch.user)
+    return {"per_second": examples / (time.perf_counter() - started)}
+
+
+def our_epochs(batches: TrainingBatches) -> Iterator[Batch]:
+    """The batches of one epoch after another."""
+    for epoch in count():
+        batches.set_epoch(epoch)
+        yield from batches
+
+
+def our_loss(model: NextItemModel, batch: Batch) -> torch.Tensor:
+    """As in `adamct.module`."""
+    queries, targets = model.training_pairs(batch)
+    return cross_entropy(queries, model.item_table(), model.item_bias(), targets) + model.penalty(batch)
+
+
+@torch.inference_mode()
+def sampled(side: str, *overrides: str) -> dict[str, float]:
+    """Users ranked per second among sampled items; ours ranks them among all items in the same pass."""
+    _, data, model = composed(*overrides)
+    model.eval()
+    return ranked(data, model, our_ranks if side == "ours" else reference.sampled_ranks, RANKED[side], side)
+
+
+@torch.inference_mode()
+def full(side: str, *overrides: str) -> dict[str, float]:
+    """Users ranked per second among all items; ours ranks them among sampled ones in the same pass."""
+    _, data, model = composed(*overrides)
+    model.eval()
+    return ranked(data, model, our_ranks if side == "ours" else reference.full_ranks, FULLY_RANKED, side)
+
+
+def our_ranks(model: NextItemModel, batch: Batch) -> Any:
+    """As in `adamct.module`."""
+    assert batch.negatives is not None
+    scores = torch.nn.functional.linear(model.queries(batch), model.item_table(), model.item_bias())
+    return ranks(scores, batch.target, batch.negatives)
+
+
+def ranked(
+    data: SequenceDataModule,
+    model: NextItemModel,
+    rank: Callable[[NextItemModel, Batch], Any],
+    users: int | None,
+    side: str,
+) -> dict[str, float]:
+    """Rank users, evenly chosen over the lengths of their histories, on the validation split."""
+    data.full_length = side == "reference"
+    found = data.val_dataloader()
+    if users is not None:
+        every = torch.linspace(0, len(found.examples.user) - 1, users).long()
+        order = torch.cat(list(found.batches))[every]
+        found.batches = order.split(data.eval_batch_size)
+        lengths = found.examples.seq_len
+        found.widths = [data.max_len if data.full_length else int(lengths[index].max()) for index in found.batches]
+    rank(model, next(iter(found)))
+    seen, started = 0, time.perf_counter()
+    for batch in found:
+        rank(model, batch)
+        seen += len(batch.user)
+    return {"per_second": seen / (time.perf_counter() - started)}
+
+
+def preparation(side: str, *overrides: str) -> dict[str, float]:
+    """Interactions per second from a file of sequences to training examples in memory, nothing cached."""
+    with TemporaryDirectory() as cache:
+        cfg, data, _ = composed(*overrides, f"dataset.cache_dir={cache}/warm")  # imports and first calls are not timed
+        cfg.dataset.cache_dir = f"{cache}/cold"
+        started = time.perf_counter()
+        if side == "ours":
+            data = instantiate(cfg.dataset)
+            data.train_dataloader()
+            interactions = data.statistics.interactions
+        else:
+            dataset = cfg.dataset
+            interactions = reference.prepare(Path(dataset.path), dataset.min_user, dataset.min_item, dataset.max_len)
+        return {"per_second": interactions / (time.perf_counter() - started)}
+
+
+KINDS = {"training": training, "sampled": sampled, "full": full, "preparation": preparation}
+
+if __name__ == "__main__":
+    kind, side, *overrides = sys.argv[1:]
+    measured = KINDS[kind](side, *overrides)
+    print(json.dumps(measured | {"peak_mib": peak_resident_mib()}))

@@ -1,0 +1,87 @@
+"""The plain way, to measure against: what one would write first with PyTorch, and what most libraries do.
+
+The models are the project's own, so that only what is around them differs.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from adamct.batch import Batch
+from adamct.models.base import NextItemModel
+from datamodules.sequences import Examples, Sequences
+
+PAIRS = 2048
+"""User-candidate pairs scored at once."""
+
+
+def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterator[Batch]:
+    """Shuffled batches of one epoch after another, every history padded to the full length beforehand."""
+    padded = sequences.batch(examples, sequences.max_len)
+    loader = DataLoader(TensorDataset(*padded[:4]), batch_size, shuffle=True)
+    while True:
+        for user, item_seq, seq_len, target in loader:
+            yield Batch(user, item_seq, seq_len, target)
+
+
+def prepare(path: Path, min_user: int, min_item: int, max_len: int) -> int:
+    """Read a file of sequences, take its k-core, number users and items, pad every training prefix, in plain Python.
+
+    Returns:
+        How many interactions are left.
+    """
+    sequences = {user: items for user, *items in (line.split() for line in path.read_text().splitlines())}
+    while True:
+        counts = Counter(item for items in sequences.values() for item in items)
+        kept = {user: [item for item in items if counts[item] >= min_item] for user, items in sequences.items()}
+        kept = {user: items for user, items in kept.items() if len(items) >= min_user}
+        if sum(map(len, kept.values())) == sum(map(len, sequences.values())):
+            break
+        sequences = kept
+    ids = {
+        item: number for number, item in enumerate(dict.fromkeys(i for items in sequences.values() for i in items), 1)
+    }
+    examples = []
+    for items in sequences.values():
+        numbers = [ids[item] for item in items]
+        for end in range(1, len(numbers) - 2):
+            history = numbers[max(0, end - max_len) : end]
+            examples.append((history + [0] * (max_len - len(history)), len(history), numbers[end]))
+    torch.tensor([history for history, _, _ in examples])
+    return sum(map(len, sequences.values()))
+
+
+def loss(model: NextItemModel, batch: Batch) -> Tensor:
+    """Cross-entropy on the logits of all items."""
+    queries, targets = model.training_pairs(batch)
+    return F.cross_entropy(F.linear(queries, model.item_table(), model.item_bias()), targets) + model.penalty(batch)
+
+
+def sampled_ranks(model: NextItemModel, batch: Batch) -> Tensor:
+    """The rank of each target among its negatives, a user's history encoded once for each candidate."""
+    assert batch.negatives is not None
+    candidates = torch.cat([batch.target[:, None], batch.negatives], 1)  # (B, 1 + C)
+    pair_user = torch.arange(len(batch.user)).repeat_interleave(candidates.shape[1])
+    pairs = zip(pair_user.split(PAIRS), candidates.flatten().split(PAIRS), strict=True)
+    scores = torch.cat([pair_scores(model, batch, *pair) for pair in pairs]).view(candidates.shape)
+    return 1 + (scores[:, 1:] >= scores[:, :1]).sum(1)
+
+
+def pair_scores(model: NextItemModel, batch: Batch, rows: Tensor, candidates: Tensor) -> Tensor:
+    """The score of one candidate for each history."""
+    repeated = Batch(batch.user[rows], batch.item_seq[rows], batch.seq_len[rows], batch.target[rows])
+    scores = (model.queries(repeated) * model.item_table()[candidates]).sum(1)
+    bias = model.item_bias()
+    return scores if bias is None else scores + bias[candidates]
+
+
+def full_ranks(model: NextItemModel, batch: Batch) -> Tensor:
+    """The rank of each target among all items, by sorting them."""
+    scores = F.linear(model.queries(batch), model.item_table(), model.item_bias())[:, 1:]
+    order = scores.argsort(dim=1, descending=True)
+    return 1 + (order == batch.target[:, None] - 1).nonzero()[:, 1]
