@@ -102,13 +102,18 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class Timing(pl.Callback):
-    """Seconds of every epoch's training and validation, and training samples per second."""
+    """Seconds of every epoch's training and validation, training samples per second, and a GPU's peak memory anew."""
 
     def __init__(self) -> None:
         self.train_seconds: list[float] = []
         self.validation_seconds: list[float] = []
         self.samples = 0
         self.started = 0.0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forget the peak memory of the jobs before this one in its process."""
+        if stage == "fit" and torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""

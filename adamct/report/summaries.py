@@ -100,7 +100,8 @@ def cost_table(block: Block) -> Table:
     ]
     devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs})
     note = f"Median over seeds, on {'; '.join(devices)}. A query: one user's history at full length."
-    return Table(f"{block.slug}_cost", f"{block.dataset}: cost", "model", tuple(COSTS), tuple(rows), (note,))
+    peak = "Peak on a CPU: of the whole process, which jobs that ran one after another share."
+    return Table(f"{block.slug}_cost", f"{block.dataset}: cost", "model", tuple(COSTS), tuple(rows), (note, peak))
 
 
 def cost(variant: Variant, key: str, factor: float, form: str) -> str:
