@@ -393,14 +393,13 @@ def test_dropout_is_where_the_released_code_or_the_equations_have_it(build: Buil
         model = build(SPEC, f"model={name}", dropout=0.25, attn_dropout=0.75)
         named = {"entry": model.entry, **dict(model.layers[1].named_children()), "head": model.head}
         found = {key: [m.p for m in part.modules() if isinstance(m, nn.Dropout) and m.p] for key, part in named.items()}
-        assert model.layers[1].global_branch.attention.dropout == 0.75
         return {key: rates for key, rates in found.items() if rates}
 
-    assert rates("adamct") == {"entry": [0.25], "inputs": [0.25], "dropout": [0.25]}
+    assert rates("adamct") == {"entry": [0.25], "inputs": [0.25], "global_branch": [0.75], "dropout": [0.25]}
     assert rates("adamct_paper") == {
         "inputs": [0.25, 0.25],
         "local_branch": [0.25],
-        "global_branch": [0.25],
+        "global_branch": [0.75, 0.25],
         "dropout": [0.25],
     }
 

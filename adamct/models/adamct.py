@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import ACTIVATIONS, LAYER_NORM_EPS, MultiHeadAttention, at, causal, initialize, item_embedding
+from adamct.models.layers import (
+    ACTIVATIONS,
+    LAYER_NORM_EPS,
+    Dropout,
+    MultiHeadAttention,
+    at,
+    causal,
+    initialize,
+    item_embedding,
+)
 
 
 class Projection(nn.Sequential):
@@ -25,7 +34,7 @@ class Projection(nn.Sequential):
 
     def __init__(self, hidden_size: int, dropout: float):
         super().__init__(
-            nn.Linear(hidden_size, hidden_size), nn.Dropout(dropout), nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+            nn.Linear(hidden_size, hidden_size), Dropout(dropout), nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         )
 
 
@@ -51,7 +60,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.attention = MultiHeadAttention(hidden_size, num_heads, attn_dropout, bias=True)
         self.output = nn.Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(output_dropout)
+        self.dropout = Dropout(output_dropout)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
@@ -167,7 +176,7 @@ class EntryNorm(nn.Sequential):
     """Dpt(LN(item + position)), which only the released code has."""
 
     def __init__(self, hidden_size: int, dropout: float):
-        super().__init__(nn.LayerNorm(hidden_size, LAYER_NORM_EPS), nn.Dropout(dropout))
+        super().__init__(nn.LayerNorm(hidden_size, LAYER_NORM_EPS), Dropout(dropout))
 
 
 class AdaMCTLayer(nn.Module):
@@ -193,7 +202,7 @@ class AdaMCTLayer(nn.Module):
         self.global_gate = parts.global_gate(max_len, reduction)
         self.mixture = parts.mixture(hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
 
     def forward(

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from adamct.models.adamct import AdaptiveMixture, Convolution, Mixture, Projection, SqueezeExcitation
+from adamct.models.layers import Dropout
 
 
 class BranchInputs(nn.Module):
@@ -28,7 +29,7 @@ class PaperConvolution(Convolution):
 
     def __init__(self, hidden_size: int, kernel_size: int, activation: str, dropout: float):
         super().__init__(hidden_size, kernel_size, activation)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         return self.norm(self.dropout(self.activation(self.convolution(x.transpose(1, 2)).transpose(1, 2))))

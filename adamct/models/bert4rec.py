@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import INIT_STD, TransformerLayer, at, initialize, item_embedding
+from adamct.models.layers import INIT_STD, Dropout, TransformerLayer, at, initialize, item_embedding
 
 
 class BERT4Rec(NextItemModel):
@@ -44,7 +44,7 @@ class BERT4Rec(NextItemModel):
         self.item_embedding = item_embedding(spec, hidden_size)
         self.mask_embedding = nn.Parameter(torch.randn(hidden_size) * INIT_STD)
         self.position_embedding = nn.Embedding(spec.max_len + 1, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import item_embedding, latest
+from adamct.models.layers import Dropout, item_embedding, latest
 
 
 class Caser(NextItemModel):
@@ -42,7 +42,7 @@ class Caser(NextItemModel):
         )
         self.vertical = nn.Linear(window, num_vertical, bias=False)
         features = window * num_horizontal + hidden_size * num_vertical
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.dense = nn.Linear(features, hidden_size)
         self.output_embedding = item_embedding(spec, 2 * hidden_size)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))

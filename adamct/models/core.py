@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, Dropout, TransformerLayer, causal, initialize, item_embedding
 
 
 class MeanWeights(nn.Module):
@@ -42,7 +42,7 @@ class TransformerWeights(nn.Module):
         super().__init__()
         self.position_embedding = nn.Embedding(max_len, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )
@@ -77,8 +77,8 @@ class CORE(NextItemModel):
         require(temperature > 0, f"model.temperature={temperature}: must be above 0")
         self.temperature = temperature
         self.item_embedding = item_embedding(spec, hidden_size)
-        self.session_dropout = nn.Dropout(session_dropout)
-        self.item_dropout = nn.Dropout(item_dropout)
+        self.session_dropout = Dropout(session_dropout)
+        self.item_dropout = Dropout(item_dropout)
         self.weights = weights(spec.max_len, hidden_size)
         nn.init.uniform_(self.item_embedding.weight, -(hidden_size**-0.5), hidden_size**-0.5)
         with torch.no_grad():

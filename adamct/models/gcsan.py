@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import MultiHeadAttention, at, item_embedding
+from adamct.models.layers import Dropout, MultiHeadAttention, at, item_embedding
 
 
 def session_graph(
@@ -67,7 +67,7 @@ class AttentionLayer(nn.Module):
         self.attention = MultiHeadAttention(hidden_size, num_heads, 0.0, bias=False)
         self.inner = nn.Linear(hidden_size, hidden_size)
         self.outer = nn.Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 1 N"]) -> Float[Tensor, "B N D"]:
         attended = self.attention(x, allowed)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import item_embedding
+from adamct.models.layers import Dropout, item_embedding
 
 
 class GRULayer(nn.Module):
@@ -60,9 +60,9 @@ class GRU4Rec(CausalModel):
         super().__init__(all_positions)
         require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
         self.item_embedding = item_embedding(spec, hidden_size)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         self.layers = nn.ModuleList(GRULayer(hidden_size) for _ in range(num_layers))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for layer in self.layers.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)

@@ -57,6 +57,22 @@ def causal(is_item: Bool[Tensor, "B N"]) -> Bool[Tensor, "B 1 N N"]:
     return (not_later & is_item[:, None, :])[:, None]
 
 
+class Dropout(nn.Dropout):
+    """Zeroes elements with probability p in training and scales the others by 1 / (1 - p).
+
+    On the CPU it draws 16 random bits an element, four elements a number of torch's generator, which takes a fraction
+    of the time of the Bernoulli numbers that torch draws; p is rounded to a multiple of 2^-16.
+    """
+
+    def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        if not self.training or self.p == 0 or not input.is_cpu:
+            return super().forward(input)
+        numbers = torch.empty(-(-input.numel() // 4), dtype=torch.long).random_(torch.iinfo(torch.long).min, None)
+        bits = numbers.view(torch.int16)[: input.numel()].view(input.shape)  # from -2^15 to 2^15 - 1
+        dropped = min(round(self.p * 2**16), 2**16 - 1)
+        return input * (bits >= dropped - 2**15).to(input.dtype).mul_(2**16 / (2**16 - dropped))
+
+
 class MultiHeadAttention(nn.Module):
     """Concat(head_1, ..., head_H) with head = Dpt(softmax(Q K^T / sqrt(D/H))) V; what follows is the model's."""
 
@@ -66,13 +82,18 @@ class MultiHeadAttention(nn.Module):
         require(divides, f"model.num_heads={num_heads}: must divide model.hidden_size={hidden_size}")
         require(0 <= dropout < 1, f"model.attn_dropout={dropout}: must be in [0, 1)")
         self.num_heads = num_heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size, bias)
 
     def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 queries N"]) -> Float[Tensor, "B N D"]:
         qkv = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, H, D/H)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, D/H)
-        heads = F.scaled_dot_product_attention(query, key, value, allowed, self.dropout if self.training else 0.0)
+        if self.training and x.is_cpu:  # where torch has no fused kernel with dropout either
+            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (B, H, N, N)
+            heads = self.dropout(scores.masked_fill(~allowed, -torch.inf).softmax(-1)) @ value
+        else:
+            dropout = self.dropout.p if self.training else 0.0
+            heads = F.scaled_dot_product_attention(query, key, value, allowed, dropout)
         return heads.transpose(1, 2).flatten(2)
 
 
@@ -87,7 +108,7 @@ class TransformerLayer(nn.Module):
         self.inner = nn.Linear(hidden_size, inner_size)
         self.outer = nn.Linear(inner_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 queries N"]) -> Float[Tensor, "B N D"]:
         x = self.attention_norm(x + self.dropout(self.output(self.attention(x, allowed))))

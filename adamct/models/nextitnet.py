@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import initialize, item_embedding
+from adamct.models.layers import Dropout, initialize, item_embedding
 
 
 class CausalConvolution(nn.Conv1d):
@@ -59,7 +59,7 @@ class NextItNet(CausalModel):
         require(all(d >= 1 for d in dilations), f"model.dilations={list(dilations)}: must be at least 1")
         self.item_embedding = item_embedding(spec, hidden_size)
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output_embedding = item_embedding(spec, hidden_size)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         self.apply(initialize)

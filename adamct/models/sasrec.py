@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import LAYER_NORM_EPS, MultiHeadAttention, causal, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, Dropout, MultiHeadAttention, causal, initialize, item_embedding
 
 
 class SASRecBlock(nn.Module):
@@ -23,7 +23,7 @@ class SASRecBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         self.inner = nn.Linear(hidden_size, hidden_size)
         self.outer = nn.Linear(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
         x = x + self.dropout(self.attention(self.attention_norm(x), allowed))
@@ -54,7 +54,7 @@ class SASRec(CausalModel):
         require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             SASRecBlock(hidden_size, num_heads, dropout, attn_dropout) for _ in range(num_layers)
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import item_embedding
+from adamct.models.layers import Dropout, item_embedding
 
 
 class AttentivePooling(nn.Module):
@@ -55,7 +55,7 @@ class SINE(NextItemModel):
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.prototypes = nn.Parameter(torch.empty(num_prototypes, hidden_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.concept_pooling = AttentivePooling(hidden_size, 1)
         self.assignment = nn.Linear(hidden_size, hidden_size, bias=False)
         self.assignment_norm = nn.LayerNorm(hidden_size)
