@@ -58,7 +58,7 @@ def measure(kind: str, side: str, *overrides: str) -> dict[str, float]:
 
 def show(rows: list[dict[str, Any]]) -> None:
     """The ratio first, then both sides' figures."""
-    table = Table("", "model", "ratio", "ours /s", "reference /s", "ours MiB", "reference MiB", box=box.SIMPLE_HEAD)
+    table = Table("", "model", "ratio", "ours /s", "plain /s", "ours MiB", "plain MiB", box=box.SIMPLE_HEAD)
     for found in rows:
         ours, theirs = (found[side] for side in SIDES)
         speeds = [f"{side['per_second']:,.0f}" for side in (ours, theirs)]
