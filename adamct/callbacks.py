@@ -82,7 +82,8 @@ class LastCheckpoint(ModelCheckpoint):
         if self.stopping:
             last = Path(cast(str, self.dirpath)) / LAST
             trainer.save_checkpoint(last)
-            print(f"stopped at step {trainer.global_step}: {last}; given again for this folder, the command goes on")
+            print(f"stopped at step {trainer.global_step}: {last}")
+            print(f"to go on, give a sweep's command again, and a run's with hydra.run.dir={last.parents[1]}")
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -91,6 +91,7 @@ def test_a_trial_drawn_for_again_keeps_its_values() -> None:
     assert draw(handle(study, study.trials[0]), space, [], {}) == first
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN slice")  # from Optuna, about the score that is none
 @pytest.mark.parametrize("storage", ["study.log", "sqlite:///study.db"])
 def test_scores_reach_a_study_from_elsewhere(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
