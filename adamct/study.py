@@ -11,8 +11,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
 
 def open_storage(storage: str | None) -> BaseStorage:
     """Open the place of studies.
@@ -40,6 +38,11 @@ def trial_of(storage: str, study_name: str, number: int, pruner: Any) -> Trial:
     """A trial that another process draws and ends, to report to."""
     study = optuna.load_study(study_name=study_name, storage=open_storage(storage), pruner=pruner)
     return handle(study, study.get_trials(deepcopy=False)[number])
+
+
+def cut_off(study: optuna.Study) -> list[Trial]:
+    """The trials that a search began and did not end."""
+    return [handle(study, trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
 
 
 def handle(study: optuna.Study, trial: FrozenTrial) -> Trial:

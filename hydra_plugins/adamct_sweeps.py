@@ -1,6 +1,7 @@
 """What Hydra must find in every process of a sweep: `hydra/sweeper=optuna`, and how folders are named."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class OptunaSweeper(Sweeper):
         params: Mapping[str, Any] | None,
         trial: int | None,
     ):
+        require(find_spec("optuna") is not None, "hydra/sweeper=optuna needs Optuna: pip install -e '.[search]'")
         self.study_name = study_name
         self.storage = storage
         self.sampler = sampler
@@ -74,7 +76,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study has as many as it should."""
-        from adamct.study import ENDED, end, handle
+        from adamct.study import cut_off, end
 
         assert self.config is not None
         assert self.launcher is not None
@@ -83,11 +85,9 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         overrides = self.overrides(arguments)
         study = self.study()
-        unfinished = [trial for trial in study.get_trials() if trial.state not in ENDED]
-        exhausted = False
+        unfinished, exhausted = cut_off(study), False
         while unfinished or (len(study.get_trials(deepcopy=False)) < self.n_trials and not exhausted):
-            batch = [handle(study, trial) for trial in unfinished[: self.n_jobs]]
-            unfinished = unfinished[self.n_jobs :]
+            batch, unfinished = unfinished[: self.n_jobs], unfinished[self.n_jobs :]
             missing = self.n_trials - len(study.get_trials(deepcopy=False))
             batch += [study.ask() for _ in range(min(self.n_jobs - len(batch), missing))]
             jobs = [self.job(trial, overrides) for trial in batch]
@@ -97,7 +97,7 @@ class OptunaSweeper(Sweeper):
             for trial, returned in zip(batch, returns, strict=True):
                 exhausted |= end(study, trial, score_of(returned))
                 print(f"trial {trial.number}: {study.get_trials(deepcopy=False)[trial.number].state.name.lower()}")
-        report_best(study)
+        report_best(study, folder)
 
     def overrides(self, arguments: list[str]) -> list[Override]:
         """What is searched and what is fixed; the last of a key counts."""
@@ -163,10 +163,12 @@ def score_of(returned: JobReturn) -> float:
     return float(returned.return_value)
 
 
-def report_best(study: "optuna.Study") -> None:
-    """Print the best trial."""
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.value is not None]
-    if complete:
+def report_best(study: "optuna.Study", folder: Path) -> None:
+    """Print the best trial, and how to test it."""
+    if any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
         best = study.best_trial
         drawn = " ".join(f"{name.partition(' of ')[0]}={value}" for name, value in best.params.items())
         print(f"best of {len(study.trials)} trials: {best.number}, {best.value:.4f}: {drawn}")
+        for found in folder.resolve().glob(f"{best.number:04},*"):
+            test = f"'stages=[test]' \"ckpt='{found}/checkpoints/best.ckpt'\""
+            print(f"to test it: python run.py '--config-path={found}' --config-name=config {test}")
