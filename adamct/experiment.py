@@ -50,18 +50,9 @@ def build_trainer(
     progress = make_trainer.keywords.get("enable_progress_bar", True) and not quiet
     callbacks: list[pl.Callback] = [*(make_trainer.keywords.get("callbacks") or []), Timing()]
     if "fit" in stages:
-        require(isinstance(patience, int) and patience >= 1, f"patience={patience}: must be a whole number from 1")
-        callbacks += [
-            MixtureMonitor(num_users),
-            History(),
-            EarlyStopping(monitor, mode="max", patience=patience),
-            BestCheckpoint(folder, monitor),
-            LastCheckpoint(folder, save_every_n_steps),
-        ]
-        if logger is not None:
-            callbacks.append(LearningRateMonitor("epoch"))
-        if trial is not None:
-            callbacks.append(trial)
+        callbacks += fit_callbacks(folder, num_users, monitor, patience, save_every_n_steps)
+        callbacks += [LearningRateMonitor("epoch")] if logger is not None else []
+        callbacks += [trial] if trial is not None else []
     if progress:
         callbacks.append(Progress())
     with blame("trainer"):
@@ -73,6 +64,20 @@ def build_trainer(
             plugins=[*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
             default_root_dir=folder.parent,
         )
+
+
+def fit_callbacks(
+    folder: Path, num_users: int, monitor: str, patience: int, save_every_n_steps: int | None
+) -> list[pl.Callback]:
+    """What training does beside its steps; see `build_trainer`."""
+    require(isinstance(patience, int) and patience >= 1, f"patience={patience}: must be a whole number from 1")
+    return [
+        MixtureMonitor(num_users),
+        History(),
+        EarlyStopping(monitor, mode="max", patience=patience),
+        BestCheckpoint(folder, monitor),
+        LastCheckpoint(folder, save_every_n_steps),
+    ]
 
 
 def hush() -> None:

@@ -27,13 +27,8 @@ from adamct.callbacks import History, Timing
 from adamct.metrics import RankingMetrics, ranks
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
+from adamct.report.table import SHOWN
 from adamct.run_folder import RESULTS
-
-SHOWN = {
-    "sampled": ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"),
-    "full": ("recall@10", "ndcg@10"),
-}
-"""What the table at a run's end shows of each ranking."""
 
 Scorer = Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]
 

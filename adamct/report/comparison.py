@@ -6,14 +6,9 @@ from statistics import stdev
 from adamct.report.blocks import Block
 from adamct.report.paper import reported
 from adamct.report.statistics import Comparison
-from adamct.report.table import NONE, Cell, Table, plain
+from adamct.report.table import NONE, SHOWN, Cell, Table, plain
 from adamct.report.variants import Variant
 
-SHOWN = {
-    "sampled": ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"),
-    "full": ("recall@10", "ndcg@10"),
-}
-"""The metrics shown of each ranking, where runs have them."""
 MANY = 12
 """With more variants than this they are rows, not columns."""
 
