@@ -66,6 +66,24 @@ def overridden(config: dict[str, Any], key: str, value: Any) -> None:
     config[last] = value
 
 
+def record_of(seed: int, sha256: str, ranks: Ranks | None) -> dict[str, Any]:
+    """What a run's ``results.json`` says of its making and its metrics."""
+    val = validation(seed)
+    return {
+        "metrics": val | (scores(ranks, "test") if ranks else {}),
+        "best_epoch": 2,
+        "dataset": {"sha256": sha256, "num_items": 500, "num_users": 200, "statistics": {"interactions": 1234}},
+        "cost": {"parameters": 1000 * seed, "flops_per_query": 2e6, "train_seconds_per_epoch": 1.5, "epochs": 3},
+        "seed": seed,
+        "git_commit": "c0ffee",
+        "versions": {"torch": "2.13.0"},
+        "device": "cpu",
+        "threads": 1,
+        "history": {"val/uni100/ndcg@10": [0.1, 0.2, val["val/uni100/ndcg@10"]][: 1 + seed]},
+        "pruned": False,
+    }
+
+
 def write_run(
     folder: Path,
     model: str,
@@ -98,28 +116,8 @@ def write_run(
         (folder / "error.txt").write_text(f"Traceback (most recent call last):\n  ...\n{error}\n")
     if ranks is None and not results:
         return folder
-    val = validation(seed)
-    record = {
-        "metrics": val | (scores(ranks, "test") if ranks else {}),
-        "best_epoch": 2,
-        "dataset": {
-            "sha256": sha256,
-            "num_items": 500,
-            "num_users": 200,
-            "statistics": {"interactions": 1234},
-        },
-        "cost": {"parameters": 1000 * seed, "flops_per_query": 2e6, "train_seconds_per_epoch": 1.5, "epochs": 3},
-        "seed": seed,
-        "git_commit": "c0ffee",
-        "versions": {"torch": "2.13.0"},
-        "device": "cpu",
-        "threads": 1,
-        "config": config,
-        "overrides": overrides,
-        "choices": choices,
-        "history": {"val/uni100/ndcg@10": [0.1, 0.2, val["val/uni100/ndcg@10"]][: 1 + seed]},
-        "pruned": False,
-    }
+    about = {"config": config, "overrides": overrides, "choices": choices}
+    record = record_of(seed, sha256, ranks) | about
     (folder / "results.json").write_text(json.dumps(record | results))
     if ranks:
         np.savez_compressed(folder / "ranks.npz", **ranks)  # pyright: ignore[reportArgumentType]

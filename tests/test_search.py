@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from adamct.errors import InputError
+from adamct.report.study import find_study
 from adamct.report.whole import report
 from adamct.search_space import Divides, Parameter, draw, parameter
 from adamct.study import continued_seed, end, handle, open_storage, trial_of
@@ -107,6 +108,20 @@ def test_scores_reach_a_study_from_elsewhere(storage: str, tmp_path: Path, monke
         assert study.trials[trial.number].state == expected
     assert [trial.intermediate_values[0] for trial in study.trials[:2]] == [0.5, 0.1]
     assert study.best_value == 0.5
+
+
+@pytest.mark.parametrize("scheme", ["", "sqlite:///"], ids=["journal", "SQLite"])
+def test_a_study_is_found_in_its_folder_or_where_it_was(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    assert find_study(sweep, f"{scheme}kept", "s") is None
+    optuna.create_study(study_name="s", storage=open_storage(f"{scheme}kept"))
+    assert find_study(sweep, f"{scheme}kept", "s") is not None
+    Path("kept").rename(sweep / "kept")
+    assert find_study(sweep, f"{scheme}elsewhere/kept", "s") is not None
 
 
 def test_a_continued_study_draws_no_trial_again() -> None:

@@ -54,13 +54,14 @@ def study_section(sweep: Path, runs: Sequence[Run]) -> Section | None:
 
 
 def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
-    """The study of a search, in its folder wherever that is now, or on a server."""
+    """The study of a search: in its folder, wherever that is now, else where it was, or on a server."""
     scheme = "sqlite:///" if storage.startswith("sqlite:///") else ""
-    file = sweep / Path(storage.removeprefix(scheme)).name
-    if file.exists():
+    if scheme or "://" not in storage:
+        kept = Path(storage.removeprefix(scheme))
+        file = next((path for path in (sweep / kept.name, kept) if path.exists()), None)
+        if file is None:
+            return None
         storage = f"{scheme}{file}"
-    elif scheme or "://" not in storage:
-        return None
     return optuna.load_study(study_name=name, storage=open_storage(storage))
 
 
