@@ -1,15 +1,18 @@
 """Objectives over (queries, item table, targets): the logits of a whole batch are never in memory at once."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
+from torch.autograd.function import once_differentiable
 
-try:
-    from torch.nn import LinearCrossEntropyOptions  # torch >= 2.13
-
-    CHUNKED = LinearCrossEntropyOptions(batch_chunk_size=128)
-except ImportError:
-    CHUNKED = None
+LOGITS_AT_ONCE = 2**20
+"""Rows are taken in chunks of about this many logits (4 MiB), which stay in a processor's cache between operations."""
+SAFE_LOGIT = 60.0
+"""Logits within ± this many neither overflow nor vanish in exp, nor do their sums over any catalogue."""
 
 
 def cross_entropy(
@@ -21,6 +24,63 @@ def cross_entropy(
     """Mean negative log-likelihood of the targets under a softmax over all items (Eq. 20); padding is not a class."""
     table, classes = item_table[1:], targets - 1
     bias = None if item_bias is None else item_bias[1:]
-    if CHUNKED is None or queries.is_cuda:
+    if queries.is_cuda:
         return F.cross_entropy(F.linear(queries, table, bias), classes)
-    return F.linear_cross_entropy(queries, table, classes, linear_bias=bias, options=CHUNKED)
+    return ChunkedCrossEntropy.apply(queries, table, bias, classes)  # pyright: ignore[reportReturnType]
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Cross-entropy on a CPU, its gradients made in the same pass over the logits as its value.
+
+    With Z_m = sum_v exp(q_m e_v + b_v), the gradient of the mean loss is sum_v exp(q_m e_v + b_v) e_v / (Z_m M) for
+    q_m, less e of the target / M, and likewise for e_v: each logit is made once, exponentiated in place and used thrice.
+    """
+
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(
+        ctx: Any,
+        queries: Float[Tensor, "M D"],
+        table: Float[Tensor, "V D"],
+        bias: Float[Tensor, " V"] | None,
+        classes: Int[Tensor, " M"],
+    ) -> Float[Tensor, ""]:
+        if bias is not None:  # as one more column, which costs a product less than adding it does
+            queries = torch.cat([queries, queries.new_ones(len(queries), 1)], 1)
+            table = torch.cat([table, bias[:, None]], 1)
+        columns = table.T.contiguous()  # (D, V)
+        bounded = bool(queries.norm(dim=1).max() * table.norm(dim=1).max() <= SAFE_LOGIT)  # Cauchy and Schwarz
+        rows = max(1, LOGITS_AT_ONCE // len(table))
+        grad_queries, grad_columns = torch.empty_like(queries), torch.zeros_like(columns)
+        weights = torch.empty(rows, len(table))
+        loss = queries.new_zeros(())
+        for query, target, grad_query in zip(
+            queries.split(rows), classes.split(rows), grad_queries.split(rows), strict=True
+        ):
+            weight = torch.mm(query, columns, out=weights[: len(query)])  # (rows, V): the logits
+            loss -= weight.gather(1, target[:, None]).sum()
+            if not bounded:
+                highest = weight.amax(1, keepdim=True)
+                weight.sub_(highest)
+                loss += highest.sum()
+            weight.exp_()
+            total = weight.sum(1, keepdim=True)  # (rows, 1)
+            loss += total.log().sum()
+            scale = 1 / (total * len(queries))
+            torch.mul((columns @ weight.T).T, scale, out=grad_query)
+            grad_columns.addmm_((query * scale).T, weight)
+        grad_table = grad_columns.T.contiguous()  # (V, D)
+        grad_queries.sub_(table[classes], alpha=1 / len(queries))
+        grad_table.index_add_(0, classes, queries, alpha=-1 / len(queries))
+        ctx.has_bias = bias is not None
+        ctx.save_for_backward(grad_queries, grad_table)
+        return loss / len(queries)
+
+    @staticmethod
+    @once_differentiable
+    @custom_bwd(device_type="cpu")
+    def backward(ctx: Any, grad_loss: Float[Tensor, ""]) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        grad_queries, grad_table = (grad * grad_loss for grad in ctx.saved_tensors)
+        if not ctx.has_bias:
+            return grad_queries, grad_table, None, None
+        return grad_queries[:, :-1], grad_table[:, :-1], grad_table[:, -1], None
