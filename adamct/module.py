@@ -6,7 +6,6 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,7 +15,7 @@ from adamct.batch import Batch
 from adamct.checkpoint import check_identity
 from adamct.errors import InputError, blame, require
 from adamct.losses import cross_entropy
-from adamct.metrics import RankingMetrics, ranks
+from adamct.metrics import RankingMetrics, rank_targets
 from adamct.models.base import NextItemModel
 
 LOOK_EVERY = 50
@@ -118,8 +117,9 @@ class NextItemModule(pl.LightningModule):
 
     def _rank(self, stage: str, batch: Batch) -> None:
         assert batch.negatives is not None
-        scores = F.linear(self.model.queries(batch), self.model.item_table(), self.model.item_bias())
-        for name, rank in zip(self.protocols, ranks(scores, batch.target, batch.negatives), strict=True):
+        queries = self.model.queries(batch)
+        ranked = rank_targets(queries, self.model.item_table(), self.model.item_bias(), batch.target, batch.negatives)
+        for name, rank in zip(self.protocols, ranked, strict=True):
             self.metric(stage, name).update(batch.user, rank)
 
     def metric(self, stage: str, protocol: str) -> RankingMetrics:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from adamct.batch import Batch
 from adamct.losses import cross_entropy
-from adamct.metrics import ranks
+from adamct.metrics import rank_targets
 from adamct.models.base import NextItemModel
 from adamct.results import peak_resident_mib
 from benchmarks import reference
@@ -96,8 +96,7 @@ def full(side: str, *overrides: str) -> dict[str, float]:
 def our_ranks(model: NextItemModel, batch: Batch) -> Any:
     """As in `adamct.module`."""
     assert batch.negatives is not None
-    scores = torch.nn.functional.linear(model.queries(batch), model.item_table(), model.item_bias())
-    return ranks(scores, batch.target, batch.negatives)
+    return rank_targets(model.queries(batch), model.item_table(), model.item_bias(), batch.target, batch.negatives)
 
 
 def ranked(
