@@ -93,8 +93,10 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 
     from adamct.experiment import build_trainer, pruned, run_stages
     from adamct.gpus import placed
+    from adamct.memory import keep_freed_memory
     from adamct.results import announce, record
 
+    keep_freed_memory()
     with blame("seed"):
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = instantiate(cfg.dataset)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
-LOGITS_AT_ONCE = 2**20
-"""Rows are taken in chunks of about this many logits (4 MiB), which stay in a processor's cache between operations."""
+LOGITS_AT_ONCE = 2**21
+"""Rows are taken in chunks of about this many logits (8 MiB), which stay in a processor's cache between operations."""
 SAFE_LOGIT = 60.0
 """Logits within ± this many neither overflow nor vanish in exp, nor do their sums over any catalogue."""
 
@@ -33,7 +33,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """Cross-entropy on a CPU, its gradients made in the same pass over the logits as its value.
 
     With Z_m = sum_v exp(q_m e_v + b_v), the gradient of the mean loss is sum_v exp(q_m e_v + b_v) e_v / (Z_m M) for
-    q_m, less e of the target / M, and likewise for e_v: each logit is made once, exponentiated in place and used thrice.
+    q_m, less e of the target / M, and likewise for e_v: each logit is made once, exponentiated in place, used thrice.
     """
 
     @staticmethod
@@ -45,6 +45,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         bias: Float[Tensor, " V"] | None,
         classes: Int[Tensor, " M"],
     ) -> Float[Tensor, ""]:
+        """The loss; classes count from 0."""
         if bias is not None:  # as one more column, which costs a product less than adding it does
             queries = torch.cat([queries, queries.new_ones(len(queries), 1)], 1)
             table = torch.cat([table, bias[:, None]], 1)
@@ -52,7 +53,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         bounded = bool(queries.norm(dim=1).max() * table.norm(dim=1).max() <= SAFE_LOGIT)  # Cauchy and Schwarz
         rows = max(1, LOGITS_AT_ONCE // len(table))
         grad_queries, grad_columns = torch.empty_like(queries), torch.zeros_like(columns)
-        weights = torch.empty(rows, len(table))
+        weights = queries.new_empty(rows, len(table))
         loss = queries.new_zeros(())
         for query, target, grad_query in zip(
             queries.split(rows), classes.split(rows), grad_queries.split(rows), strict=True
@@ -61,7 +62,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             loss -= weight.gather(1, target[:, None]).sum()
             if not bounded:
                 highest = weight.amax(1, keepdim=True)
-                weight.sub_(highest)
+                weight.sub_(highest).clamp_(min=-80)  # to exp what underflows takes a hundred times as long
                 loss += highest.sum()
             weight.exp_()
             total = weight.sum(1, keepdim=True)  # (rows, 1)
@@ -79,8 +80,11 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @custom_bwd(device_type="cpu")
-    def backward(ctx: Any, grad_loss: Float[Tensor, ""]) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        grad_queries, grad_table = (grad * grad_loss for grad in ctx.saved_tensors)
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorators leave the names out
+        ctx: Any, *grads: Float[Tensor, ""]
+    ) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        """What forward has made, scaled."""
+        grad_queries, grad_table = (grad * grads[0] for grad in ctx.saved_tensors)
         if not ctx.has_bias:
             return grad_queries, grad_table, None, None
         return grad_queries[:, :-1], grad_table[:, :-1], grad_table[:, -1], None

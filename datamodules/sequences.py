@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adamct.batch import Batch
 
-RUN = 16
+RUN = 32
 """Batches that are sorted by length together: long enough to save padding, short enough to stay random."""
 
 

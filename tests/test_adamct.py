@@ -25,6 +25,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError, explain
 from adamct.models import adamct as parts
 from adamct.models import adamct_variants as variants
+from adamct.models.layers import causal_mask
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
@@ -162,7 +163,7 @@ def is_item_of(lengths: tuple[int, ...], width: int) -> Tensor:
 def test_attention_is_equations_2_to_6(num_heads: int) -> None:
     branch = scrambled(parts.SelfAttention(D, num_heads, 0.5, 0.5))
     x, is_item = random(4, N, D), is_item_of(LENGTHS, N)
-    agree(branch(x, is_item), [mhsa(array(x[b]), branch, is_item[b].tolist()) for b in range(4)])
+    agree(branch(x, causal_mask(is_item)), [mhsa(array(x[b]), branch, is_item[b].tolist()) for b in range(4)])
 
 
 @pytest.mark.parametrize("activation", PHI)
@@ -225,7 +226,7 @@ def test_layer_is_equations_1_11_and_18_also_without_a_part(build: Build, withou
     if without:
         setattr(bare, without, variants.NoGate() if without.endswith("gate") else variants.NoBranch())
     h, all_real = random(1, N, D), torch.ones(1, N, dtype=torch.bool)
-    agree(bare(h, all_real, all_real)[0], paper_layer(array(h[0]), layer, PHI["gelu"], without))
+    agree(bare(h, causal_mask(all_real), all_real)[0], paper_layer(array(h[0]), layer, PHI["gelu"], without))
 
 
 def test_paper_model_is_the_equations_from_items_to_probabilities(build: Build, histories: Histories) -> None:

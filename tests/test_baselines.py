@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.models.gcsan import GraphLayer, session_graph
 from adamct.models.gru4rec import GRULayer
-from adamct.models.layers import MultiHeadAttention, TransformerLayer, at, causal, latest
+from adamct.models.layers import MultiHeadAttention, TransformerLayer, at, causal_mask, latest
 from adamct.models.nextitnet import CausalConvolution
 from adamct.models.sine import AttentivePooling
 
@@ -129,7 +129,7 @@ def transformer(x: Array, layer: TransformerLayer, backwards: bool) -> Array:
 
 
 def test_a_position_may_attend_to_the_items_up_to_its_own(batch: Batch) -> None:
-    allowed = causal(batch.item_seq != 0)
+    allowed = causal_mask(batch.item_seq != 0) == 0
     for b, row in enumerate(batch.item_seq.tolist()):
         for i in range(len(row)):
             assert allowed[b, 0, i].tolist() == [j <= i and row[j] != 0 for j in range(len(row))]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from adamct.models.layers import Dropout, MultiHeadAttention
+from adamct.models.layers import Dropout, MultiHeadAttention, ShortSoftmax, causal_mask, over_positions
 
 
 @pytest.mark.parametrize("p", [0.1, 0.43, 0.5, 0.99, 1 - 2**-20])
@@ -44,8 +44,31 @@ def test_dropout_follows_the_generator_and_leaves_evaluation_alone() -> None:
 def test_attention_is_the_same_whether_or_not_it_could_drop() -> None:
     torch.manual_seed(0)
     attention, x = MultiHeadAttention(8, 2, 0.0, bias=True), torch.randn(4, 6, 8)
-    allowed = torch.ones(6, 6, dtype=torch.bool).tril().expand(4, 1, 6, 6)
-    assert torch.allclose(attention.train()(x, allowed), attention.eval()(x, allowed), atol=1e-6)
+    mask = causal_mask(torch.arange(6) < torch.tensor([6, 5, 1, 3])[:, None])
+    assert torch.equal(attention.train()(x, mask), attention.eval()(x, mask))
     query, key, value = attention.query_key_value(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
-    expected = F.scaled_dot_product_attention(query, key, value, allowed).transpose(1, 2).flatten(2)
-    assert torch.allclose(attention.train()(x, allowed), expected, atol=1e-6)
+    expected = F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
+    assert torch.allclose(attention(x, mask), expected, atol=1e-6)
+    parameters = list(attention.parameters())
+    given = torch.autograd.grad(attention(x, mask).square().sum(), parameters)
+    wanted = torch.autograd.grad(expected.square().sum(), parameters)
+    torch.testing.assert_close(given, wanted)
+
+
+def test_short_softmax_is_the_softmax_and_so_are_its_gradients() -> None:
+    torch.manual_seed(0)
+    scores = (30 * torch.randn(5, 2, 7, 7)).masked_fill(torch.ones(7, 7).triu(1).bool(), -torch.inf).requires_grad_()
+    weights, expected = ShortSoftmax.apply(scores), scores.softmax(-1)
+    torch.testing.assert_close(weights, expected)
+    assert torch.equal(weights == 0, expected < 1e-30)
+    outer = torch.randn_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((weights * outer).sum(), scores), torch.autograd.grad((expected * outer).sum(), scores)
+    )
+
+
+@pytest.mark.parametrize(("kernel_size", "padding", "dilation"), [(1, 0, 1), (3, 1, 1), (5, 2, 1), (3, 0, 4)])
+def test_a_convolution_over_positions_is_torchs_own(kernel_size: int, padding: int, dilation: int) -> None:
+    convolution = torch.nn.Conv1d(6, 4, kernel_size, padding=padding, dilation=dilation)
+    x = torch.randn(3, 11, 6)
+    torch.testing.assert_close(over_positions(convolution, x), convolution(x.transpose(1, 2)).transpose(1, 2))

@@ -47,14 +47,14 @@ def test_cross_entropy_and_its_gradients_equal_those_of_materialised_logits(
 
 
 def test_a_table_larger_than_a_chunk_is_taken_a_row_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs, targets = draw(5, True, 1.0)
-    whole = losses.cross_entropy(*inputs, targets)
+    (queries, table, bias), targets = draw(5, True, 1.0)
+    whole = losses.cross_entropy(queries, table, bias, targets)
     monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 1)
-    torch.testing.assert_close(losses.cross_entropy(*inputs, targets), whole)
+    torch.testing.assert_close(losses.cross_entropy(queries, table, bias, targets), whole)
 
 
 def test_under_autocast_the_loss_is_computed_in_full_precision() -> None:
-    inputs, targets = draw(20, True, 1.0)
-    exact = losses.cross_entropy(*inputs, targets)
+    (queries, table, bias), targets = draw(20, True, 1.0)
+    exact = losses.cross_entropy(queries, table, bias, targets)
     with torch.autocast("cpu", torch.bfloat16):
-        assert losses.cross_entropy(*inputs, targets) == exact
+        assert losses.cross_entropy(queries, table, bias, targets) == exact

@@ -23,9 +23,10 @@ from adamct.models.layers import (
     Dropout,
     MultiHeadAttention,
     at,
-    causal,
+    causal_mask,
     initialize,
     item_embedding,
+    over_positions,
 )
 
 
@@ -63,8 +64,8 @@ class SelfAttention(nn.Module):
         self.dropout = Dropout(output_dropout)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
 
-    def forward(self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        return self.norm(self.dropout(self.output(self.attention(x, causal(is_item)))))
+    def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
+        return self.norm(self.dropout(self.output(self.attention(x, mask))))
 
 
 class Convolution(nn.Module):
@@ -81,7 +82,7 @@ class Convolution(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.activation(self.norm(self.convolution(x.transpose(1, 2)).transpose(1, 2)))
+        return self.activation(self.norm(over_positions(self.convolution, x)))
 
 
 class SqueezeExcitation(nn.Module):
@@ -206,14 +207,22 @@ class AdaMCTLayer(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
 
     def forward(
-        self, hidden: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], visible: Bool[Tensor, "B N"]
-    ) -> Float[Tensor, "B N D"]:
+        self,
+        hidden: Float[Tensor, "B N D"],
+        mask: Float[Tensor, "B 1 N N"],
+        visible: Bool[Tensor, "B N"],
+        position: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B out D"]:
+        """The output at all positions, or only at each row's ``position`` where nothing else is asked of the layer."""
         local_in, global_in = self.inputs(hidden)
-        local_out = self.local_branch(local_in.masked_fill(~visible.unsqueeze(-1), 0))
+        local_out = self.local_branch(local_in * visible.unsqueeze(-1).to(local_in.dtype))
         local_out = self.local_gate(local_out, visible)
-        global_out = self.global_gate(self.global_branch(global_in, is_item), visible)
+        global_out = self.global_gate(self.global_branch(global_in, mask), visible)
+        before = hidden
+        if position is not None:
+            before, local_out, global_out = (at(x, position)[:, None] for x in (hidden, local_out, global_out))
         mixed = self.mixture(hidden, local_out, global_out, visible)
-        return self.norm(hidden + self.dropout(self.output(mixed)))
+        return self.norm(before + self.dropout(self.output(mixed)))
 
 
 class NoHead(nn.Identity):
@@ -270,18 +279,23 @@ class AdaMCT(NextItemModel):
         self.head = parts.head(hidden_size, spec.num_items + 1)
         self.apply(initialize)
 
-    def hidden_states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        """The last layer's output H^L; what it holds at padding is meaningless unless ``padding`` is ``dense``."""
+    def hidden_states(
+        self, item_seq: Int[Tensor, "B N"], position: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B out D"]:
+        """The last layer's output H^L, at all positions or only at each row's ``position``.
+
+        What it holds at padding is meaningless unless ``padding`` is ``dense``.
+        """
         is_item = item_seq != 0
-        visible = torch.ones_like(is_item) if self.full_length else is_item
+        mask, visible = causal_mask(is_item), torch.ones_like(is_item) if self.full_length else is_item
         hidden = self.entry(self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]])
-        for layer in self.layers:
-            hidden = layer(hidden, is_item, visible)
-        return hidden
+        *inner, last = self.layers
+        for layer in inner:
+            hidden = layer(hidden, mask, visible)
+        return last(hidden, mask, visible, position)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        hidden = self.hidden_states(batch.item_seq)
-        return self.head(at(hidden, batch.seq_len - 1))
+        return self.head(self.hidden_states(batch.item_seq, batch.seq_len - 1)[:, 0])
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from adamct.models.adamct import AdaptiveMixture, Convolution, Mixture, Projection, SqueezeExcitation
-from adamct.models.layers import Dropout
+from adamct.models.layers import Dropout, over_positions
 
 
 class BranchInputs(nn.Module):
@@ -32,7 +32,7 @@ class PaperConvolution(Convolution):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.norm(self.dropout(self.activation(self.convolution(x.transpose(1, 2)).transpose(1, 2))))
+        return self.norm(self.dropout(self.activation(over_positions(self.convolution, x))))
 
 
 class NoBranch(nn.Module):

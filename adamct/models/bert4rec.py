@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import INIT_STD, Dropout, TransformerLayer, at, initialize, item_embedding
+from adamct.models.layers import INIT_STD, Dropout, TransformerLayer, at, initialize, item_embedding, padding_mask
 
 
 class BERT4Rec(NextItemModel):
@@ -59,8 +59,9 @@ class BERT4Rec(NextItemModel):
         items = torch.where(masked.unsqueeze(-1), self.mask_embedding, self.item_embedding(item_seq))
         hidden = self.dropout(items + self.position_embedding.weight[: item_seq.shape[1]])
         present = torch.arange(item_seq.shape[1], device=item_seq.device) < seq_len[:, None]
+        mask = padding_mask(present)
         for layer in self.layers:
-            hidden = layer(hidden, present[:, None, None])
+            hidden = layer(hidden, mask)
         return hidden
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:

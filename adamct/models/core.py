@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import LAYER_NORM_EPS, Dropout, TransformerLayer, causal, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, Dropout, TransformerLayer, causal_mask, initialize, item_embedding
 
 
 class MeanWeights(nn.Module):
@@ -51,9 +51,9 @@ class TransformerWeights(nn.Module):
 
     def forward(self, items: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         hidden = self.dropout(self.norm(items + self.position_embedding.weight[: items.shape[1]]))
-        allowed = causal(is_item)
+        mask = causal_mask(is_item)
         for layer in self.layers:
-            hidden = layer(hidden, allowed)
+            hidden = layer(hidden, mask)
         return self.score(hidden).squeeze(-1).masked_fill(~is_item, -torch.inf).softmax(1)
 
 

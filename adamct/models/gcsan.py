@@ -5,13 +5,13 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, MultiHeadAttention, at, item_embedding
+from adamct.models.layers import Dropout, MultiHeadAttention, at, item_embedding, padding_mask
 
 
 def session_graph(
@@ -69,8 +69,8 @@ class AttentionLayer(nn.Module):
         self.outer = nn.Linear(hidden_size, hidden_size)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 1 N"]) -> Float[Tensor, "B N D"]:
-        attended = self.attention(x, allowed)
+    def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 1 N"]) -> Float[Tensor, "B N D"]:
+        attended = self.attention(x, mask)
         return attended + self.dropout(self.outer(F.relu(self.inner(attended))))
 
 
@@ -111,9 +111,9 @@ class GCSAN(NextItemModel):
         for layer in self.graph_layers:
             hidden = layer(hidden, incoming, outgoing)
         hidden = hidden.gather(1, node.unsqueeze(-1).expand_as(hidden))  # each position its node's
-        attended, is_item = hidden, (batch.item_seq != 0)[:, None, None]
+        attended, mask = hidden, padding_mask(batch.item_seq != 0)
         for layer in self.layers:
-            attended = layer(attended, is_item)
+            attended = layer(attended, mask)
         last = batch.seq_len - 1
         return torch.lerp(at(hidden, last), at(attended, last), self.attention_weight)
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import Dropout, initialize, item_embedding
+from adamct.models.layers import Dropout, initialize, item_embedding, over_positions
 
 
 class CausalConvolution(nn.Conv1d):
     """A dilated convolution that sees no later position: zeros are put before the first (Section 3.3)."""
 
-    def forward(self, input: Float[Tensor, "B D N"]) -> Float[Tensor, "B D N"]:
-        return super().forward(F.pad(input, ((self.kernel_size[0] - 1) * self.dilation[0], 0)))
+    def forward(self, input: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return over_positions(self, F.pad(input, (0, 0, (self.kernel_size[0] - 1) * self.dilation[0], 0)))
 
 
 class ResidualBlock(nn.Module):
@@ -34,8 +34,7 @@ class ResidualBlock(nn.Module):
         self.second_norm = nn.LayerNorm(hidden_size)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        out = F.relu(self.first_norm(self.first(x.transpose(1, 2)).transpose(1, 2)))
-        return x + F.relu(self.second_norm(self.second(out.transpose(1, 2)).transpose(1, 2)))
+        return x + F.relu(self.second_norm(self.second(F.relu(self.first_norm(self.first(x))))))
 
 
 class NextItNet(CausalModel):

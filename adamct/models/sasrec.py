@@ -4,13 +4,13 @@
 """
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.models.causal import CausalModel
-from adamct.models.layers import LAYER_NORM_EPS, Dropout, MultiHeadAttention, causal, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, Dropout, MultiHeadAttention, causal_mask, initialize, item_embedding
 
 
 class SASRecBlock(nn.Module):
@@ -25,8 +25,8 @@ class SASRecBlock(nn.Module):
         self.outer = nn.Linear(hidden_size, hidden_size)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "B N D"], allowed: Bool[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
-        x = x + self.dropout(self.attention(self.attention_norm(x), allowed))
+    def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         inner = self.dropout(F.relu(self.inner(self.feed_forward_norm(x))))
         return x + self.dropout(self.outer(inner))
 
@@ -63,9 +63,9 @@ class SASRec(CausalModel):
 
     def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
         hidden = self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]]
-        hidden, allowed = self.dropout(hidden), causal(item_seq != 0)
+        hidden, mask = self.dropout(hidden), causal_mask(item_seq != 0)
         for block in self.blocks:
-            hidden = block(hidden, allowed)
+            hidden = block(hidden, mask)
         return hidden
 
     def output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
