@@ -90,6 +90,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 
     # torch takes seconds to import, and --help, --cfg and what has finished do without it.
     import pytorch_lightning as pl
+    import torch
 
     from adamct.experiment import build_trainer, pruned, run_stages
     from adamct.gpus import placed
@@ -99,6 +100,9 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     keep_freed_memory()
     with blame("seed"):
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    known = ("highest", "high", "medium")
+    require(cfg.matmul_precision in known, f"matmul_precision={cfg.matmul_precision}: must be {', '.join(known)}")
+    torch.set_float32_matmul_precision(cfg.matmul_precision)
     data = instantiate(cfg.dataset)
     announce(data.statistics)
     module = build_module(cfg, config, data)
@@ -134,13 +138,20 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
     """The model for this data in its LightningModule."""
     from adamct.module import NextItemModule
+    from adamct.step import compiled, training_loss
 
     make_model = instantiate(cfg.model, _partial_=True)
     with blame("model"):
         model = make_model(data.spec)
+    loss = training_loss
+    if cfg.compile is not None:
+        require(cfg.compile_widths >= 1, f"compile_widths={cfg.compile_widths}: must be at least 1")
+        data.width_multiple = cfg.compile_widths
+        loss = compiled(loss, cfg.compile, model, -(-data.max_len // cfg.compile_widths))
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
     return NextItemModule(
         model,
+        loss,
         instantiate(cfg.optimizer),
         instantiate(cfg.scheduler),
         data.spec.num_users,

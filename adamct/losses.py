@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
-LOGITS_AT_ONCE = 2**21
-"""Rows are taken in chunks of about this many logits (8 MiB), which stay in a processor's cache between operations."""
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**29}
+"""How many are in memory together: 8 MiB, which stay in a processor's cache between operations, or 2 GiB of a GPU."""
 SAFE_LOGIT = 60.0
 """Logits within ± this many neither overflow nor vanish in exp, nor do their sums over any catalogue."""
 
@@ -24,20 +23,20 @@ def cross_entropy(
     """Mean negative log-likelihood of the targets under a softmax over all items (Eq. 20); padding is not a class."""
     table, classes = item_table[1:], targets - 1
     bias = None if item_bias is None else item_bias[1:]
-    if queries.is_cuda:
+    small = queries.is_cuda and len(queries) * len(table) <= LOGITS_AT_ONCE["cuda"]
+    if small or torch.compiler.is_compiling():
         return F.cross_entropy(F.linear(queries, table, bias), classes)
     return ChunkedCrossEntropy.apply(queries, table, bias, classes)  # pyright: ignore[reportReturnType]
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy on a CPU, its gradients made in the same pass over the logits as its value.
+    """Cross-entropy whose gradients are made in the same pass over the logits as its value.
 
     With Z_m = sum_v exp(q_m e_v + b_v), the gradient of the mean loss is sum_v exp(q_m e_v + b_v) e_v / (Z_m M) for
     q_m, less e of the target / M, and likewise for e_v: each logit is made once, exponentiated in place, used thrice.
     """
 
     @staticmethod
-    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any,
         queries: Float[Tensor, "M D"],
@@ -51,7 +50,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             table = torch.cat([table, bias[:, None]], 1)
         columns = table.T.contiguous()  # (D, V)
         bounded = bool(queries.norm(dim=1).max() * table.norm(dim=1).max() <= SAFE_LOGIT)  # Cauchy and Schwarz
-        rows = max(1, LOGITS_AT_ONCE // len(table))
+        rows = max(1, LOGITS_AT_ONCE[queries.device.type] // len(table))
         grad_queries, grad_columns = torch.empty_like(queries), torch.zeros_like(columns)
         weights = queries.new_empty(rows, len(table))
         loss = queries.new_zeros(())
@@ -79,8 +78,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @custom_bwd(device_type="cpu")
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorators leave the names out
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # the decorator leaves the names out
         ctx: Any, *grads: Float[Tensor, ""]
     ) -> tuple[Tensor, Tensor, Tensor | None, None]:
         """What forward has made, scaled."""

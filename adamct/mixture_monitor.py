@@ -65,7 +65,7 @@ class MixtureMonitor(pl.Callback):
             # Each user is validated by one process, so adding the processes' vectors up joins them.
             alpha = torch.zeros(2, self.num_users, device=pl_module.device)
             users = torch.cat(self.users)
-            alpha[0, users], alpha[1, users] = torch.cat(pieces), 1.0
+            alpha[0, users], alpha[1, users] = torch.cat(pieces).to(alpha.dtype), 1.0
             alpha, validated = trainer.strategy.reduce(alpha, reduce_op="sum")
             followed = {f"{name}/user{user}": alpha[user] for user in FOLLOWED_USERS if user < self.num_users}
             alpha = alpha[validated > 0]

@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from adamct.batch import Batch
 from adamct.checkpoint import check_identity
 from adamct.errors import InputError, blame, require
-from adamct.losses import cross_entropy
 from adamct.metrics import RankingMetrics, rank_targets
 from adamct.models.base import NextItemModel
+from adamct.step import Loss
 
 LOOK_EVERY = 50
 """Steps between looks at the loss, because looking makes a GPU wait."""
@@ -27,6 +27,7 @@ class NextItemModule(pl.LightningModule):
 
     Args:
         model: the model.
+        loss: what a step of its training minimises.
         optimizer: makes the optimizer of the parameters.
         scheduler: makes the scheduler of the optimizer, stepped every epoch; None keeps the learning rate.
         num_users: how many users are ranked.
@@ -39,6 +40,7 @@ class NextItemModule(pl.LightningModule):
     def __init__(
         self,
         model: NextItemModel,
+        loss: Loss,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler] | None,
         num_users: int,
@@ -50,6 +52,7 @@ class NextItemModule(pl.LightningModule):
         super().__init__()
         require(all(k >= 1 for k in cutoffs), f"cutoffs={list(cutoffs)}: must be at least 1")
         self.model = model
+        self.loss = loss
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.seed = seed
@@ -81,13 +84,11 @@ class NextItemModule(pl.LightningModule):
         torch.manual_seed(int(state.generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Cross-entropy over the whole catalogue, and the model's penalty."""
-        queries, targets = self.model.training_pairs(batch)
-        loss = cross_entropy(queries, self.model.item_table(), self.model.item_bias(), targets)
-        loss = loss + self.model.penalty(batch)
+        """The loss, of which nothing is read here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
+        loss = self.loss(self.model, batch)
         bad = torch.where(loss.detach().isfinite(), self.first_bad_step, self.global_step)
         self.first_bad_step = torch.minimum(self.first_bad_step, bad)
-        self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.user))
+        self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, batch_size=len(batch.user))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -118,7 +119,9 @@ class NextItemModule(pl.LightningModule):
     def _rank(self, stage: str, batch: Batch) -> None:
         assert batch.negatives is not None
         queries = self.model.queries(batch)
-        ranked = rank_targets(queries, self.model.item_table(), self.model.item_bias(), batch.target, batch.negatives)
+        with torch.autocast(queries.device.type, enabled=False):  # in half precision a target would tie with many items
+            table = self.model.item_table()
+            ranked = rank_targets(queries.to(table.dtype), table, self.model.item_bias(), batch.target, batch.negatives)
         for name, rank in zip(self.protocols, ranked, strict=True):
             self.metric(stage, name).update(batch.user, rank)
 

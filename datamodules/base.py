@@ -36,6 +36,9 @@ class SequenceDataModule(pl.LightningDataModule):
     all_positions = False
     """Whether the model predicts all items of a history at once, so that it needs no prefixes."""
 
+    width_multiple = 1
+    """What the width of training batches is a multiple of, where it is not ``max_len``."""
+
     def __init__(self, max_len: int, batch_size: int, eval_batch_size: int, negatives: UniformNegatives, seed: int):
         super().__init__()
         for key, value in {"max_len": max_len, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
@@ -93,7 +96,14 @@ class SequenceDataModule(pl.LightningDataModule):
         sequences = self._sequences()
         examples = sequences.windows() if self.all_positions else sequences.prefixes()
         batches = TrainingBatches(
-            sequences, examples, self.batch_size, self.seed, self.full_length, process, num_processes
+            sequences,
+            examples,
+            self.batch_size,
+            self.seed,
+            self.full_length,
+            process,
+            num_processes,
+            self.width_multiple,
         )
         enough = len(batches.seq_len) >= num_processes
         require(enough, "no user has two items to train on, after leaving out one to validate and one to test")

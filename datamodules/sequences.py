@@ -95,6 +95,8 @@ class TrainingBatches:
     several processes every batch is dealt out among them, so the number of processes does not change what a step sees
     and no example is seen twice. Lightning calls ``sampler.set_epoch`` before each epoch, and keeps ``state_dict``, the
     place within an epoch, in checkpoints.
+
+    Batches are as wide as their longest history, or the next multiple of ``width_multiple``, but at most ``max_len``.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class TrainingBatches:
         full_length: bool,
         process: int = 0,
         num_processes: int = 1,
+        width_multiple: int = 1,
     ):
         self.sequences = sequences
         self.batch_size = batch_size
@@ -113,6 +116,7 @@ class TrainingBatches:
         self.full_length = full_length
         self.process = process
         self.num_processes = num_processes
+        self.width_multiple = width_multiple
         self.examples = examples
         self.seq_len = examples.seq_len.cpu()
         self.sampler = self
@@ -138,12 +142,18 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.plan()
+        widths = [self._width(int(self.seq_len[index].max())) for index in plan]
+        mine = [index[self.process :: self.num_processes] for index in plan]
+        # In one copy before the epoch: one before every step would make a GPU wait each time.
+        on_device = torch.cat(mine).to(self.sequences.items.device).split([len(index) for index in mine])
         while self.position < len(plan):
-            index = plan[self.position]
-            width = self.sequences.max_len if self.full_length else int(self.seq_len[index].max())
-            mine = index[self.process :: self.num_processes].to(self.sequences.items.device, non_blocking=True)
+            index, width = on_device[self.position], widths[self.position]
             self.position += 1
-            yield self.sequences.batch(self.examples.select(mine), width)
+            yield self.sequences.batch(self.examples.select(index), width)
+
+    def _width(self, longest: int) -> int:
+        max_len = self.sequences.max_len
+        return max_len if self.full_length else min(max_len, -(-longest // self.width_multiple) * self.width_multiple)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, unless already within it."""
@@ -174,8 +184,10 @@ class EvaluationBatches:
     ):
         seq_len = examples.seq_len.cpu()
         mine = seq_len.argsort(descending=True, stable=True)[process::num_processes]
-        self.batches = mine.split(batch_size) if len(mine) else ()
-        self.widths = [sequences.max_len if full_length else int(seq_len[index[0]]) for index in self.batches]
+        self.widths = [
+            sequences.max_len if full_length else longest for longest in seq_len[mine[::batch_size]].tolist()
+        ]
+        self.batches = mine.to(sequences.items.device).split(batch_size) if len(mine) else ()
         self.sequences = sequences
         self.examples = examples
         self.negatives = negatives
@@ -185,5 +197,5 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for index, width in zip(self.batches, self.widths, strict=True):
-            examples = self.examples.select(index.to(self.sequences.items.device, non_blocking=True))
+            examples = self.examples.select(index)
             yield self.sequences.batch(examples, width, self.negatives[examples.user].long())

@@ -118,6 +118,16 @@ def test_real_files_have_the_papers_number_of_training_examples(name: str) -> No
     assert (seq_len.min(), seq_len.max()) == (1, 50)
 
 
+@pytest.mark.parametrize("multiple", [1, 5, 8, 20])
+def test_widths_are_multiples_that_hold_the_longest_history(multiple: int) -> None:
+    sequences = store(with_examples(300))
+    widest = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, False, width_multiple=multiple)
+    for batch, tight in zip(widest, training(300), strict=True):
+        longest = int(batch.seq_len.max())
+        assert batch.item_seq.shape[1] == min(MAX_LEN, -(-longest // multiple) * multiple)
+        assert rows_of(batch) == rows_of(tight)
+
+
 @pytest.mark.parametrize("full_length", [False, True])
 @pytest.mark.parametrize("count", [1, BATCH_SIZE, 16 * BATCH_SIZE, 1001])
 def test_an_epoch_is_every_training_example_once(count: int, full_length: bool) -> None:

@@ -138,7 +138,7 @@ class Coefficient(nn.Module):
     def forward(self, hidden: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1"]:
         weight = visible.unsqueeze(-1).to(hidden.dtype)  # (B, N, 1)
         mean = (hidden * weight).sum(1) / weight.sum(1)  # (B, D)
-        return self.linear(mean).sigmoid().unsqueeze(-1)
+        return self.linear(mean).sigmoid().unsqueeze(-1).to(hidden.dtype)  # torch.lerp wants one type
 
 
 class AdaptiveMixture(Mixture):

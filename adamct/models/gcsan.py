@@ -56,7 +56,8 @@ class GraphLayer(nn.Module):
         gates_in, candidate_in = self.from_neighbours(neighbours).split([2 * size, size], -1)
         update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
         candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
-        return torch.lerp(hidden, candidate, update)
+        # The nodes are kept in full precision, whatever the gates are computed in.
+        return torch.lerp(hidden, candidate.to(hidden.dtype), update.to(hidden.dtype))
 
 
 class AttentionLayer(nn.Module):
@@ -115,7 +116,7 @@ class GCSAN(NextItemModel):
         for layer in self.layers:
             attended = layer(attended, mask)
         last = batch.seq_len - 1
-        return torch.lerp(at(hidden, last), at(attended, last), self.attention_weight)
+        return torch.lerp(at(hidden, last), at(attended, last).to(hidden.dtype), self.attention_weight)
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

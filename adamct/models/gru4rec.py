@@ -36,7 +36,8 @@ class GRULayer(nn.Module):
         for gates_in, candidate_in in zip(*(part.unbind() for part in self.input(x).split(2 * size, -1)), strict=True):
             update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
             candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
-            hidden = torch.lerp(hidden, candidate, update)
+            # The state is kept in full precision, whatever the gates are computed in.
+            hidden = torch.lerp(hidden, candidate.to(hidden.dtype), update.to(hidden.dtype))
             states.append(hidden)
         return torch.stack(states)
 

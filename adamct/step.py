@@ -1,0 +1,54 @@
+"""What a training step computes, and its compilation."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from adamct.batch import Batch
+from adamct.errors import require
+from adamct.losses import cross_entropy
+from adamct.models.base import NextItemModel
+
+Loss = Callable[[NextItemModel, Batch], Tensor]
+
+MODES = ("default", "reduce-overhead", "max-autotune")
+
+
+def training_loss(model: NextItemModel, batch: Batch) -> Float[Tensor, ""]:
+    """Cross-entropy over the whole catalogue, and the model's penalty; both in the weights' precision."""
+    queries, targets = model.training_pairs(batch)
+    with torch.autocast(queries.device.type, enabled=False):
+        table = model.item_table()
+        return cross_entropy(queries.to(table.dtype), table, model.item_bias(), targets) + model.penalty(batch)
+
+
+def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:
+    """A loss that `torch.compile` compiles anew for each shape of a batch.
+
+    Compiled is this function and neither the LightningModule, whose logging cannot be, nor the model, so that
+    checkpoints stay as they are. Of the shapes there is a whole batch of every width, and a smaller one at an epoch's
+    end.
+
+    Args:
+        loss: the loss of a model and a batch.
+        mode: as `torch.compile` takes it.
+        model: the model it will be given.
+        num_widths: how many widths batches have.
+
+    Raises:
+        InputError: an unknown mode, or a model whose shapes depend on the data.
+    """
+    require(mode in MODES, f"compile={mode}: must be null or one of {', '.join(MODES)}")
+    name = type(model).__name__
+    require(
+        not model.all_positions,
+        f"compile={mode}: {name} predicts another number of items at every step, which is compiled anew each time; "
+        "give compile=null",
+    )
+    import torch._dynamo  # takes seconds
+
+    torch.compiler.reset()  # what an earlier job of this process compiled counts towards the limit
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * num_widths)
+    return torch.compile(loss, mode=mode, dynamic=False)
