@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
+from adamct.processes import is_first, require_one_folder
 from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
 from adamct.sweep import STOPPING
 
@@ -35,7 +36,8 @@ def main(cfg: DictConfig) -> float | None:
     if in_sweep and stopping.exists():
         return math.nan
     try:
-        (folder / ERROR).unlink(missing_ok=True)
+        if is_first():
+            (folder / ERROR).unlink(missing_ok=True)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_by_itself(folder, cfg.monitor)
         score = experiment(cfg, quiet=others_beside)
@@ -81,6 +83,8 @@ def run_by_itself(folder: Path, monitor: str) -> float:
 
 def experiment(cfg: DictConfig, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
+    given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
+    require_one_folder(cfg.trainer.num_nodes, "hydra.run.dir" in given)
     folder = Path(cfg.output_dir)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     if cfg.resume == "auto" and (results := finished_before(folder, config)):

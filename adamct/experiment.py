@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
@@ -17,6 +18,7 @@ from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.errors import InputError, blame, require
 from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
+from adamct.processes import require_tasks, slurm_tasks
 from adamct.trial import TrialReport
 
 
@@ -55,15 +57,20 @@ def build_trainer(
         callbacks += [trial] if trial is not None else []
     if progress:
         callbacks.append(Progress())
+    plugins = [*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()]
+    if slurm_tasks() == 1:  # where Lightning would wait for Slurm to start the processes of further devices
+        plugins.append(LightningEnvironment())
     with blame("trainer"):
-        return make_trainer(
+        trainer = make_trainer(
             logger=logger or False,
             callbacks=callbacks,
             enable_progress_bar=progress,
             enable_checkpointing="fit" in stages,
-            plugins=[*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()],
+            plugins=plugins,
             default_root_dir=folder.parent,
         )
+    require_tasks(trainer.num_devices, trainer.num_nodes)
+    return trainer
 
 
 def fit_callbacks(

@@ -1,10 +1,11 @@
 """What the folder of a run says of its end, for whoever gives the command again. Imports nothing that takes long."""
 
 import json
-import os
 import traceback
 from pathlib import Path
 from typing import Any
+
+from adamct.processes import is_first
 
 RESULTS, ERROR = "results.json", "error.txt"
 
@@ -19,7 +20,7 @@ def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | No
 
 def write_first(path: Path, text: str) -> None:
     """Write a file of the run's folder from the first of its processes."""
-    if all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+    if is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 

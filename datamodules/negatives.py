@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from adamct.errors import require
 
@@ -36,7 +36,8 @@ class UniformNegatives:
         num_users = len(offsets) - 1
         if self.exclude == "seen":
             owner = np.repeat(np.arange(num_users), np.diff(offsets))
-            excluded = np.unique(owner * (num_items + 1) + items)
+            keys = np.sort(owner * (num_items + 1) + items)
+            excluded = keys[np.diff(keys, prepend=-1) > 0]
         else:
             excluded = np.arange(num_users) * (num_items + 1) + items[offsets[1:] - from_end]
         most_excluded = int(np.bincount(excluded // (num_items + 1)).max())
@@ -51,23 +52,34 @@ class UniformNegatives:
         pending = np.arange(num_users)  # rows that may hold an excluded item or one item twice
         while len(pending):
             rows = negatives[pending]
-            refused = is_excluded(rows + pending[:, None] * (num_items + 1), excluded) | repeated(rows)
+            refused = to_draw_again(rows, pending * (num_items + 1), excluded)
             rows[refused] = generator.integers(1, num_items + 1, int(refused.sum()), dtype=np.int32)
             negatives[pending] = rows
             pending = pending[refused.any(1)]
         return negatives
 
 
-def is_excluded(keys: Int[np.ndarray, "R C"], excluded: Int[np.ndarray, " X"]) -> np.ndarray:
-    """Which keys are among the sorted excluded ones."""
-    place = np.searchsorted(excluded, keys)
-    return excluded[np.minimum(place, len(excluded) - 1)] == keys
+def to_draw_again(
+    rows: Int[np.ndarray, "R C"], row_key: Int[np.ndarray, " R"], excluded: Int[np.ndarray, " X"]
+) -> Bool[np.ndarray, "R C"]:
+    """Which entries equal an earlier entry of their row, or are excluded.
 
-
-def repeated(rows: Int[np.ndarray, "R C"]) -> np.ndarray:
-    """Which entries equal an earlier entry of their row."""
-    order = np.argsort(rows, axis=1, kind="stable")
-    ordered = np.take_along_axis(rows, order, axis=1)
+    Args:
+        rows: item ids.
+        row_key: ascending; the key of an item is its row's and its id together.
+        excluded: keys, ascending and distinct.
+    """
+    # NumPy sorts numbers many times faster than it says their order, so each carries its column along; and looks the
+    # few excluded keys up among those drawn faster than the other way round.
+    count = rows.shape[1]
+    item, column = np.divmod(np.sort(rows.astype(np.int64) * count + np.arange(count), axis=1), count)
     again = np.zeros(rows.shape, dtype=bool)
-    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
-    return again
+    again[:, 1:] = item[:, 1:] == item[:, :-1]
+    keys = (row_key[:, None] + item).ravel()
+    place = np.searchsorted(keys, excluded)  # the first of equal ones; the others are refused as such
+    place = place[place < len(keys)]
+    again.ravel()[place[keys[place] == excluded[: len(place)]]] = True
+    refused = np.zeros_like(again)
+    row, at = again.nonzero()
+    refused[row, column[row, at]] = True
+    return refused

@@ -15,12 +15,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
+from adamct.processes import run_name
 from adamct.sweep import exit_if_stopping, folder_name
 
 if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start
     import optuna
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
 class OptunaSweeper(Sweeper):

@@ -38,6 +38,31 @@ def test_negatives_are_distinct_items_that_may_be_drawn(
         assert {*row} <= {*range(1, 15)}
 
 
+def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: int, from_end: int) -> list[list[int]]:
+    """All at first, then, round by round, each that is excluded or equals an earlier one of its row."""
+    generator = np.random.default_rng([seed, from_end])
+    rows = generator.integers(1, num_items + 1, (len(users), count), dtype=np.int32).tolist()
+    forbidden = [{*user} if exclude == "seen" else {user[-from_end]} for user in users]
+
+    def refused(user: int, at: int) -> bool:
+        return rows[user][at] in forbidden[user] or rows[user][at] in rows[user][:at]
+
+    while again := [(user, at) for user in range(len(users)) for at in range(count) if refused(user, at)]:
+        drawn = generator.integers(1, num_items + 1, len(again), dtype=np.int32).tolist()
+        for (user, at), item in zip(again, drawn, strict=True):
+            rows[user][at] = item
+    return rows
+
+
+@settings(deadline=None, max_examples=60)
+@given(HISTORIES, st.integers(1, 5), st.sampled_from(EXCLUDES), st.integers(1, 2), st.integers(0, 9))
+def test_the_draw_equals_plain_rejection(
+    users: Ragged, count: int, exclude: Literal["seen", "target"], from_end: int, seed: int
+) -> None:
+    expected = plain_draw(users, 14, count, exclude, seed, from_end)
+    assert draw(users, 14, count, exclude, seed, from_end).tolist() == expected
+
+
 @pytest.mark.parametrize("from_end", [1, 2])
 def test_only_the_target_is_spared_by_target(from_end: int) -> None:
     users = [[1, 2, 3, 4, 5]] * 200

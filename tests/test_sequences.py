@@ -173,7 +173,7 @@ def padding(batches: Iterable[Tensor]) -> int:
     return sum(int((seq_len.max() - seq_len).sum()) for seq_len in batches)
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 8])
 @pytest.mark.parametrize("rest", range(BATCH_SIZE))
 def test_processes_share_the_steps_of_one_and_all_but_a_few_examples(num_processes: int, rest: int) -> None:
     count = 40 * BATCH_SIZE + rest
@@ -225,7 +225,7 @@ def test_another_epoch_begins_at_its_beginning() -> None:
 
 
 @pytest.mark.parametrize("from_end", [1, 2])
-@pytest.mark.parametrize("num_processes", [1, 2, 3, 5])
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("full_length", [False, True])
 def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
     full_length: bool, num_processes: int, from_end: int

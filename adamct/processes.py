@@ -1,0 +1,58 @@
+"""The processes that train one model together: which of them writes, and what they must agree on. Imports no torch."""
+
+import os
+
+from adamct.errors import require
+
+
+def is_first() -> bool:
+    """Whether this process is the first of its run, or the only one: the one that writes."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def slurm_tasks() -> int | None:
+    """How many processes Slurm runs of this command, where it is Slurm that says so; as Lightning finds it out."""
+    shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if "SLURM_NTASKS" not in os.environ or shell or "TORCHELASTIC_RUN_ID" in os.environ:
+        return None
+    return int(os.environ["SLURM_NTASKS"])
+
+
+def run_name(time: str) -> str:
+    """The name of a run's folder: its time, or where srun starts several processes, which differ in it, their job step.
+
+    A job that is queued again keeps its steps' names, and so goes on.
+    """
+    if (slurm_tasks() or 1) > 1 and "SLURM_STEP_ID" in os.environ:
+        return f"slurm-{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}"
+    return time
+
+
+def require_one_folder(num_nodes: int, folder_given: bool) -> None:
+    """Refuse processes that are started one by one, at different times, in folders that these times name.
+
+    Raises:
+        InputError: with the key that gives them one folder.
+    """
+    apart = "TORCHELASTIC_RUN_ID" in os.environ or (num_nodes > 1 and (slurm_tasks() or 1) == 1)
+    require(
+        folder_given or not apart,
+        "processes that are not started by srun or by this command itself: give each the same hydra.run.dir=FOLDER",
+    )
+
+
+def require_tasks(num_devices: int, num_nodes: int) -> None:
+    """Refuse another number of processes of Slurm than the trainer counts on: some would wait, or train apart.
+
+    Raises:
+        InputError: with both numbers.
+    """
+    tasks = slurm_tasks()
+    if tasks is None or (tasks == 1 and num_nodes == 1):  # where Lightning starts the others itself
+        return
+    require(
+        tasks == num_devices * num_nodes,
+        f"Slurm runs {tasks} tasks, but a process for each of trainer.devices={num_devices} on each of "
+        f"trainer.num_nodes={num_nodes} is {num_devices * num_nodes}: give srun --nodes and --ntasks-per-node to match",
+    )
+    require("SLURM_STEP_ID" in os.environ, f"one process of {tasks} tasks: start the command with srun")
