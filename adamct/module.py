@@ -79,7 +79,11 @@ class NextItemModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed every step from its number, so that a resumed run needs no generator's state to continue exactly."""
         state = np.random.SeedSequence([self.seed, self.global_rank, self.current_epoch, batch_idx])
-        torch.manual_seed(int(state.generate_state(1, np.uint64)[0]))
+        seed = int(state.generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed, which takes down the stack for each kind of device that is not in use: a millisecond.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Cross-entropy over the whole catalogue, and the model's penalty."""
