@@ -158,8 +158,8 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's."""
-        loss = {"train/loss": trainer.callback_metrics["train/loss_epoch"].item()}
-        for name, value in (loss | cast(NextItemModule, pl_module).scores["val"]).items():
+        module = cast(NextItemModule, pl_module)
+        for name, value in ({"train/loss": module.mean_loss().item()} | module.scores["val"]).items():
             self.values.setdefault(name, []).append(value)
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import PassThroughProfiler
 
 from adamct.callbacks import BEST, LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
@@ -20,6 +22,17 @@ from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
 from adamct.processes import require_tasks, slurm_tasks
 from adamct.trial import TrialReport
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning enters its profiler over a hundred times a step; where none is asked for, nothing is made for it."""
+
+    def profile(self, action_name: str) -> nullcontext:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Do nothing."""
+        return NOTHING
+
+
+NOTHING = nullcontext()
 
 
 def build_trainer(
@@ -66,6 +79,7 @@ def build_trainer(
             callbacks=callbacks,
             enable_progress_bar=progress,
             enable_checkpointing="fit" in stages,
+            profiler=make_trainer.keywords.get("profiler") or NoProfiler(),
             plugins=plugins,
             default_root_dir=folder.parent,
         )

@@ -67,7 +67,11 @@ class NextItemModule(pl.LightningModule):
         )
         self.scores: dict[str, dict[str, float]] = {}
         """The latest metrics of each stage, by their full names."""
-        self.register_buffer("first_bad_step", torch.tensor(torch.iinfo(torch.long).max), persistent=False)
+        self.losses: list[tuple[int, int, Tensor]] = []
+        """The steps since the last look, how many examples each had, and its loss."""
+        self.epoch_loss = torch.zeros(())
+        """The sum over the epoch's examples, as of the last look."""
+        self.epoch_examples = 0
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped every epoch."""
@@ -81,32 +85,55 @@ class NextItemModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed every step from its number, so that a resumed run needs no generator's state to continue exactly."""
         state = np.random.SeedSequence([self.seed, self.global_rank, self.current_epoch, batch_idx])
-        torch.manual_seed(int(state.generate_state(1, np.uint64)[0]))
+        seed = int(state.generate_state(1, np.uint64)[0])
+        # Not torch.manual_seed, which takes down the stack for each kind of device that is not in use: a millisecond.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """The loss, of which nothing is read here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
         loss = self.loss(self.model, batch)
-        bad = torch.where(loss.detach().isfinite(), self.first_bad_step, self.global_step)
-        self.first_bad_step = torch.minimum(self.first_bad_step, bad)
-        self.log("train/loss", loss.detach(), on_step=True, on_epoch=True, batch_size=len(batch.user))
+        step = self.global_step
+        self.losses.append((step, len(batch.user), loss.detach().clone()))  # a clone: CUDA graphs reuse their outputs
+        every: int = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+        if batch_idx == 0 or (step + 1) % every == 0:  # logging costs as much as a small model's step
+            self.log("train/loss_step", loss.detach(), on_step=True)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Look at the loss now and then."""
-        if self.global_step % LOOK_EVERY == 0:
+        if len(self.losses) >= LOOK_EVERY:
             self.raise_if_not_finite()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's loss, and begin another's."""
+        self.log("train/loss_epoch", self.mean_loss())
+        self.epoch_loss, self.epoch_examples = torch.zeros(()), 0
+
+    def mean_loss(self) -> Float[Tensor, ""]:
+        """The mean over this epoch's examples, so far."""
+        self.raise_if_not_finite()
+        return self.epoch_loss / torch.tensor(self.epoch_examples)
 
     def on_validation_start(self) -> None:
         """Nothing is ranked with weights that are no numbers."""
         self.raise_if_not_finite()
 
     def raise_if_not_finite(self) -> None:
-        """Stop a run whose loss was NaN or infinite at some step."""
-        if self.first_bad_step <= self.global_step:
-            raise InputError(
-                f"the loss is not finite at step {int(self.first_bad_step)} (epoch {self.current_epoch}): lower "
-                "optimizer.lr or set trainer.gradient_clip_val; the checkpoints of earlier epochs are kept"
-            )
+        """Add up the losses since the last look, and stop a run where one was NaN or infinite."""
+        if not self.losses:
+            return
+        values = torch.stack([loss for *_, loss in self.losses]).cpu()
+        for value, (step, examples, _) in zip(values, self.losses, strict=True):
+            if not value.isfinite():
+                raise InputError(
+                    f"the loss is not finite at step {step} (epoch {self.current_epoch}): lower "
+                    "optimizer.lr or set trainer.gradient_clip_val; the checkpoints of earlier epochs are kept"
+                )
+            self.epoch_loss = self.epoch_loss + value * examples
+            self.epoch_examples += examples
+        self.losses = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Rank the validation items."""
@@ -168,8 +195,11 @@ class NextItemModule(pl.LightningModule):
         self.raise_if_not_finite()
         checkpoint["identity"] = self.identity
         checkpoint["val_scores"] = self.scores.get("val", {})
+        checkpoint["epoch_loss"] = (self.epoch_loss.item(), self.epoch_examples)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another model's or dataset's weights."""
         check_identity(checkpoint, self.identity)
         self.scores["val"] = checkpoint["val_scores"]
+        total, self.epoch_examples = checkpoint.get("epoch_loss", (0.0, 0))
+        self.epoch_loss = torch.tensor(total)

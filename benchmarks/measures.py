@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -15,11 +16,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adamct.batch import Batch
+from adamct.callbacks import now
 from adamct.losses import cross_entropy
 from adamct.metrics import rank_targets
 from adamct.models.base import NextItemModel
 from adamct.results import peak_resident_mib
 from benchmarks import reference
+from benchmarks.plain_data import prepare
 from datamodules.base import SequenceDataModule
 from datamodules.sequences import TrainingBatches
 
@@ -33,15 +36,27 @@ FULLY_RANKED = 4096
 """Users ranked among all items, on both sides."""
 
 
+def configured(*overrides: str) -> DictConfig:
+    """The config of some overrides."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
 def composed(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModel]:
     """The config of some overrides, its data and its model."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", list(overrides))
+    cfg = configured(*overrides)
     torch.manual_seed(cfg.seed)
     data = instantiate(cfg.dataset)
-    model = instantiate(cfg.model, _partial_=True)(data.spec)
+    strategy = SimpleNamespace(root_device=device(cfg))  # all that the data asks of a trainer
+    data.trainer = cast(Any, SimpleNamespace(strategy=strategy, global_rank=0, world_size=1))
+    model = instantiate(cfg.model, _partial_=True)(data.spec).to(device(cfg))
     data.full_length, data.all_positions = model.full_length, model.all_positions
     return cfg, data, model
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """A GPU where there is one, unless `trainer` says otherwise."""
+    return torch.device("cuda" if cfg.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def training(side: str, *overrides: str) -> dict[str, float]:
@@ -51,17 +66,18 @@ def training(side: str, *overrides: str) -> dict[str, float]:
     if side == "ours":
         epochs, step = our_epochs(batches), our_loss
     else:
+        model = reference.plain(model)
         epochs, step = reference.epochs(batches.sequences, batches.examples, batches.batch_size), reference.loss
     optimizer = instantiate(cfg.optimizer)(model.parameters())
     examples, started = 0, 0.0
     for number, batch in enumerate(islice(epochs, WARM_UP + STEPS[side])):
         if number == WARM_UP:
-            examples, started = 0, time.perf_counter()
+            examples, started = 0, now()
         optimizer.zero_grad()
         step(model, batch).backward()
         optimizer.step()
         examples += len(batch.user)
-    return {"per_second": examples / (time.perf_counter() - started)}
+    return {"per_second": examples / (now() - started), "all": len(batches.examples.user)}
 
 
 def our_epochs(batches: TrainingBatches) -> Iterator[Batch]:
@@ -113,14 +129,14 @@ def ranked(
         every = torch.linspace(0, len(found.examples.user) - 1, users).long()
         order = torch.cat(list(found.batches))[every]
         found.batches = order.split(data.eval_batch_size)
-        lengths = found.examples.seq_len
+        lengths = found.examples.seq_len.cpu()
         found.widths = [data.max_len if data.full_length else int(lengths[index].max()) for index in found.batches]
     rank(model, next(iter(found)))
-    seen, started = 0, time.perf_counter()
+    seen, started = 0, now()
     for batch in found:
         rank(model, batch)
         seen += len(batch.user)
-    return {"per_second": seen / (time.perf_counter() - started)}
+    return {"per_second": seen / (now() - started), "all": len(found.examples.user)}
 
 
 def preparation(side: str, *overrides: str) -> dict[str, float]:
@@ -135,13 +151,16 @@ def preparation(side: str, *overrides: str) -> dict[str, float]:
             interactions = data.statistics.interactions
         else:
             dataset = cfg.dataset
-            interactions = reference.prepare(Path(dataset.path), dataset.min_user, dataset.min_item, dataset.max_len)
+            interactions, _ = prepare(Path(dataset.path), dataset.min_user, dataset.min_item, dataset.max_len)
         return {"per_second": interactions / (time.perf_counter() - started)}
 
 
-KINDS = {"training": training, "sampled": sampled, "full": full, "preparation": preparation}
-
 if __name__ == "__main__":
+    from benchmarks.loop import loop  # which needs this module
+
+    kinds = {"training": training, "sampled": sampled, "full": full, "preparation": preparation, "loop": loop}
     kind, side, *overrides = sys.argv[1:]
-    measured = KINDS[kind](side, *overrides)
-    print(json.dumps(measured | {"peak_mib": peak_resident_mib()}))
+    measured = kinds[kind](side, *overrides)
+    used_gpu = torch.cuda.is_initialized()
+    peak = torch.cuda.max_memory_allocated() / 2**20 if used_gpu else peak_resident_mib()
+    print(json.dumps(measured | {"peak_mib": peak}))

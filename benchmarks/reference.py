@@ -1,23 +1,31 @@
 """The plain way, to measure against: what one would write first with PyTorch, and what most libraries do.
 
-The models are the project's own, so that only what is around them differs.
+The models are the project's own classes, with torch's dropout, so that little but what is around them differs.
 """
 
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from adamct.batch import Batch
 from adamct.models.base import NextItemModel
+from adamct.models.layers import Dropout
 from datamodules.sequences import Examples, Sequences
 
 PAIRS = 2048
 """User-candidate pairs scored at once."""
+
+
+def plain(model: NextItemModel) -> NextItemModel:
+    """The model with torch's own dropout."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Dropout):
+                setattr(parent, name, nn.Dropout(child.p))
+    return model
 
 
 def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterator[Batch]:
@@ -27,33 +35,6 @@ def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterato
     while True:
         for user, item_seq, seq_len, target in loader:
             yield Batch(user, item_seq, seq_len, target)
-
-
-def prepare(path: Path, min_user: int, min_item: int, max_len: int) -> int:
-    """Read a file of sequences, take its k-core, number users and items, pad every training prefix, in plain Python.
-
-    Returns:
-        How many interactions are left.
-    """
-    sequences = {user: items for user, *items in (line.split() for line in path.read_text().splitlines())}
-    while True:
-        counts = Counter(item for items in sequences.values() for item in items)
-        kept = {user: [item for item in items if counts[item] >= min_item] for user, items in sequences.items()}
-        kept = {user: items for user, items in kept.items() if len(items) >= min_user}
-        if sum(map(len, kept.values())) == sum(map(len, sequences.values())):
-            break
-        sequences = kept
-    ids = {
-        item: number for number, item in enumerate(dict.fromkeys(i for items in sequences.values() for i in items), 1)
-    }
-    examples = []
-    for items in sequences.values():
-        numbers = [ids[item] for item in items]
-        for end in range(1, len(numbers) - 2):
-            history = numbers[max(0, end - max_len) : end]
-            examples.append((history + [0] * (max_len - len(history)), len(history), numbers[end]))
-    torch.tensor([history for history, _, _ in examples])
-    return sum(map(len, sequences.values()))
 
 
 def loss(model: NextItemModel, batch: Batch) -> Tensor:
@@ -66,7 +47,7 @@ def sampled_ranks(model: NextItemModel, batch: Batch) -> Tensor:
     """The rank of each target among its negatives, a user's history encoded once for each candidate."""
     assert batch.negatives is not None
     candidates = torch.cat([batch.target[:, None], batch.negatives], 1)  # (B, 1 + C)
-    pair_user = torch.arange(len(batch.user)).repeat_interleave(candidates.shape[1])
+    pair_user = torch.arange(len(batch.user), device=candidates.device).repeat_interleave(candidates.shape[1])
     pairs = zip(pair_user.split(PAIRS), candidates.flatten().split(PAIRS), strict=True)
     scores = torch.cat([pair_scores(model, batch, *pair) for pair in pairs]).view(candidates.shape)
     return 1 + (scores[:, 1:] >= scores[:, :1]).sum(1)

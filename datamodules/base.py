@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adamct.batch import DataSpec, Statistics
+from adamct.batch import Batch, DataSpec, Statistics
 from adamct.errors import require
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
@@ -116,6 +116,10 @@ class SequenceDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> EvaluationBatches:
         """Each user's last item, the validation item being part of the history."""
         return self._held_out(TEST)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches are made where they are used."""
+        return batch
 
     def _held_out(self, from_end: int) -> EvaluationBatches:
         sequences = self._sequences()

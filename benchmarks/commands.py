@@ -1,0 +1,138 @@
+"""What is measured of whole commands: starting, reaching a score, and several jobs on one device."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hydra.experimental.callback import Callback as HydraCallback
+from omegaconf import DictConfig
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import EarlyStopping
+
+from benchmarks.measures import configured, device
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("composing", "data and model", "trainer", "first step")
+"""Of a start: Python and Hydra; torch, data and model; the trainer; the stage's own beginning and one step."""
+ENOUGH = 1.05
+"""Twice the jobs must give this many times the throughput to go on."""
+
+
+class Composed(HydraCallback):
+    """Tells when the config was composed."""
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the time."""
+        print(f"at {time.time()}", flush=True)
+
+
+class Started(Callback):
+    """Tells when data and model, the trainer, and one step were ready, and ends there."""
+
+    def __init__(self) -> None:
+        print(f"at {time.time()}", flush=True)
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        """Print the time."""
+        print(f"at {time.time()}", flush=True)
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Print the time and leave."""
+        print(f"at {time.time()}", flush=True)
+        os._exit(0)
+
+
+class Reached(EarlyStopping):
+    """Ends a run at a validation score; a class of its own beside the run's early stopping."""
+
+
+def startup(side: str, *overrides: str) -> dict[str, Any]:
+    """Starts a second, from the command to the first step, or of the plain script to its first batch."""
+    data = configured(*overrides).dataset
+    plain = [str(data[key]) for key in ("path", "min_user", "min_item", "max_len", "batch_size")]
+    began = time.time()
+    if side == "reference":
+        finished(started(["-m", "benchmarks.plain_data", *plain]))
+        return {"per_second": 1 / (time.time() - began)}
+    with TemporaryDirectory() as folder:
+        given = (
+            f"hydra.run.dir={folder}",
+            "trainer.enable_progress_bar=false",
+            "stages=[fit]",
+            f"+hydra.callbacks.composed={{_target_: {__name__}.Composed}}",
+            f"trainer.callbacks=[{{_target_: {__name__}.Started}}]",
+        )
+        lines = run(*overrides, *given).splitlines()
+    times = [began, *(float(line[3:]) for line in lines if line.startswith("at "))]
+    parts = {name: after - before for name, (before, after) in zip(PARTS, pairwise(times), strict=True)}
+    return {"per_second": 1 / (times[-1] - began), **parts}
+
+
+def accuracy(score: float, *overrides: str) -> dict[str, Any]:
+    """Seconds from the command until a run validates at a score, the whole process counted."""
+    reached = f"{{_target_: {__name__}.Reached, monitor: '${{monitor}}', mode: max, patience: 10000"
+    with TemporaryDirectory() as folder:
+        given = (
+            f"hydra.run.dir={folder}",
+            "trainer.enable_progress_bar=false",
+            "stages=[fit]",
+            f"trainer.callbacks=[{reached}, stopping_threshold: {score}}}]",
+        )
+        began = time.perf_counter()
+        run(*overrides, *given)
+        seconds = time.perf_counter() - began
+        results = json.loads((Path(folder) / "results.json").read_text())
+    scores = results["history"][results["config"]["monitor"]]
+    if max(scores) < score:
+        sys.exit(f"error: --score {score} was not reached; the best was {max(scores):.4f}")
+    return {"seconds": seconds, "epochs": len(scores), "score": scores[-1]}
+
+
+def projected(epochs: int, training: dict[str, float], sampled: dict[str, float]) -> float:
+    """Seconds that the plain way would take for as many epochs, at the rates it was measured at."""
+    return epochs * sum(side["all"] / side["per_second"] for side in (training, sampled))
+
+
+def run(*overrides: str) -> str:
+    """What `python run.py` with these overrides prints."""
+    return finished(started(["run.py", *overrides]))
+
+
+def started(command: list[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """A process of Python whose output is kept."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """What a process printed, once it ended well."""
+    out, error = process.communicate()
+    if process.returncode:
+        sys.exit(f"error: {process.args}: {(error.strip().splitlines() or ['it failed'])[-1]}")
+    return out
+
+
+def jobs(*overrides: str) -> list[dict[str, float]]:
+    """Examples a second of 1, 2, 4, ... training processes side by side, until more of them bring no more."""
+    cores = os.cpu_count() or 1
+    on_gpu = device(configured(*overrides)).type == "cuda"
+    found: list[dict[str, float]] = []
+    count = 1
+    while on_gpu or count <= cores:
+        command = ["-m", "benchmarks.measures", "training", "ours", *overrides]
+        threads = max(1, cores // count)
+        processes = [started(command, {"OMP_NUM_THREADS": str(threads)}) for _ in range(count)]
+        total = sum(json.loads(finished(process).splitlines()[-1])["per_second"] for process in processes)
+        found.append({"jobs": count, "threads": threads, "per_second": total})
+        if count > 1 and total < ENOUGH * found[-2]["per_second"]:
+            break
+        count *= 2
+    return found

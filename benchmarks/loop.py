@@ -1,0 +1,129 @@
+"""What Lightning's loop, the callbacks and the logger cost a step and an epoch, with a model that costs nothing."""
+
+import time
+from itertools import islice, pairwise
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor, nn
+
+from adamct.batch import Batch, DataSpec
+from adamct.experiment import build_trainer
+from adamct.models.base import NextItemModel
+from adamct.module import NextItemModule
+from benchmarks.measures import configured, our_loss
+from datamodules.base import SequenceDataModule
+from run import build_module
+
+STEPS = 300
+"""Of the longer epochs; the shorter ones have one step."""
+EPOCHS = {1: 10, STEPS: 3}
+"""Epochs that are timed, by their steps."""
+SMALL = ("dataset.batch_size=16", "trainer.limit_val_batches=1", "hydra.output_subdir=null")
+
+
+class Empty(NextItemModel):
+    """One number."""
+
+    def __init__(self, spec: DataSpec):
+        super().__init__()
+        self.num_items = spec.num_items
+        self.weight = nn.Parameter(torch.zeros(1, 1))
+
+    def queries(self, batch: Batch) -> Tensor:
+        """The same for everyone."""
+        return self.weight.expand(len(batch.user), 1)
+
+    def item_table(self) -> Tensor:
+        """The same for every item; in training there is but one."""
+        return self.weight.expand(2 if self.training else self.num_items + 1, 1)
+
+    def training_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One pair, whatever the batch."""
+        return self.weight, torch.ones_like(batch.target[:1])
+
+
+class Clock(pl.Callback):
+    """When each epoch began."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.times.append(time.perf_counter())
+
+
+def loop(side: str, *overrides: str) -> dict[str, float]:
+    """Seconds of a step and of an epoch beside its steps, as Lightning runs them or in a plain loop of ours."""
+    epochs = lightning_epochs if side == "ours" else plain_epochs
+    seconds = {}
+    for steps, count in EPOCHS.items():
+        with TemporaryDirectory() as folder:
+            given = (f"trainer.limit_train_batches={steps}", f"trainer.max_epochs={count + 2}", f"output_dir={folder}")
+            times = epochs(*parts(*SMALL, *overrides, *given), steps, count + 2)
+        seconds[steps] = median(after - before for before, after in pairwise(times[1:]))
+    step = (seconds[STEPS] - seconds[1]) / (STEPS - 1)
+    return {"per_second": 1 / step, "step_ms": 1e3 * step, "epoch_ms": 1e3 * (seconds[1] - step)}
+
+
+def parts(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModule]:
+    """The config, its data and the module of `run.py` around the empty model."""
+    cfg = configured(*overrides)
+    with open_dict(cfg):
+        cfg.model = {"_target_": f"{Empty.__module__}.{Empty.__qualname__}"}
+    data = instantiate(cfg.dataset)
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    return cfg, data, build_module(cfg, config, data)
+
+
+def lightning_epochs(
+    cfg: DictConfig, data: SequenceDataModule, module: NextItemModule, steps: int, epochs: int
+) -> list[float]:
+    """When each epoch began under the trainer of `run.py`."""
+    clock = Clock()
+    trainer = build_trainer(
+        instantiate(cfg.trainer, _partial_=True, callbacks=[]),
+        instantiate(cfg.logger),
+        Path(cfg.output_dir) / "checkpoints",
+        data.spec.num_users,
+        cfg.monitor,
+        epochs,
+        cfg.save_every_n_steps,
+        ["fit"],
+        None,
+        False,
+    )
+    trainer.callbacks.insert(0, clock)  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.fit(module, data)
+    return clock.times
+
+
+def plain_epochs(
+    cfg: DictConfig, data: SequenceDataModule, module: NextItemModule, steps: int, epochs: int
+) -> list[float]:
+    """When each epoch began in a loop that trains and ranks in the same way, and keeps nothing."""
+    optimizer = module.configure_optimizers()
+    batches, held_out = data.train_dataloader(), data.val_dataloader()
+    times = []
+    for epoch in range(epochs):
+        times.append(time.perf_counter())
+        batches.set_epoch(epoch)
+        for batch in islice(batches, steps):
+            optimizer.zero_grad()
+            our_loss(module.model, batch).backward()
+            optimizer.step()
+        module.eval()
+        with torch.inference_mode():
+            module.on_validation_epoch_start()
+            for number, batch in enumerate(islice(held_out, 1)):
+                module.validation_step(batch, number)
+            module.on_validation_epoch_end()
+        module.train()
+    return times
