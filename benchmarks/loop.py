@@ -17,7 +17,8 @@ from adamct.batch import Batch, DataSpec
 from adamct.experiment import build_trainer
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
-from benchmarks.measures import configured, our_loss
+from adamct.step import training_loss
+from benchmarks.measures import configured
 from datamodules.base import SequenceDataModule
 from run import build_module
 
@@ -117,7 +118,7 @@ def plain_epochs(
         batches.set_epoch(epoch)
         for batch in islice(batches, steps):
             optimizer.zero_grad()
-            our_loss(module.model, batch).backward()
+            training_loss(module.model, batch).backward()
             optimizer.step()
         module.eval()
         with torch.inference_mode():

@@ -17,10 +17,11 @@ from omegaconf import DictConfig
 
 from adamct.batch import Batch
 from adamct.callbacks import now
-from adamct.losses import cross_entropy
+from adamct.memory import keep_freed_memory
 from adamct.metrics import rank_targets
 from adamct.models.base import NextItemModel
 from adamct.results import peak_resident_mib
+from adamct.step import training_loss
 from benchmarks import reference
 from benchmarks.plain_data import prepare
 from datamodules.base import SequenceDataModule
@@ -64,7 +65,7 @@ def training(side: str, *overrides: str) -> dict[str, float]:
     cfg, data, model = composed(*overrides, *(["optimizer.fused=false"] if side == "reference" else []))
     batches = data.train_dataloader()
     if side == "ours":
-        epochs, step = our_epochs(batches), our_loss
+        epochs, step = our_epochs(batches), training_loss
     else:
         model = reference.plain(model)
         epochs, step = reference.epochs(batches.sequences, batches.examples, batches.batch_size), reference.loss
@@ -87,26 +88,16 @@ def our_epochs(batches: TrainingBatches) -> Iterator[Batch]:
         yield from batches
 
 
-def our_loss(model: NextItemModel, batch: Batch) -> torch.Tensor:
-    """As in `adamct.module`."""
-    queries, targets = model.training_pairs(batch)
-    return cross_entropy(queries, model.item_table(), model.item_bias(), targets) + model.penalty(batch)
-
-
 @torch.inference_mode()
 def sampled(side: str, *overrides: str) -> dict[str, float]:
     """Users ranked per second among sampled items; ours ranks them among all items in the same pass."""
-    _, data, model = composed(*overrides)
-    model.eval()
-    return ranked(data, model, our_ranks if side == "ours" else reference.sampled_ranks, RANKED[side], side)
+    return ranked(side, our_ranks if side == "ours" else reference.sampled_ranks, RANKED[side], *overrides)
 
 
 @torch.inference_mode()
 def full(side: str, *overrides: str) -> dict[str, float]:
     """Users ranked per second among all items; ours ranks them among sampled ones in the same pass."""
-    _, data, model = composed(*overrides)
-    model.eval()
-    return ranked(data, model, our_ranks if side == "ours" else reference.full_ranks, FULLY_RANKED, side)
+    return ranked(side, our_ranks if side == "ours" else reference.full_ranks, FULLY_RANKED, *overrides)
 
 
 def our_ranks(model: NextItemModel, batch: Batch) -> Any:
@@ -116,13 +107,11 @@ def our_ranks(model: NextItemModel, batch: Batch) -> Any:
 
 
 def ranked(
-    data: SequenceDataModule,
-    model: NextItemModel,
-    rank: Callable[[NextItemModel, Batch], Any],
-    users: int | None,
-    side: str,
+    side: str, rank: Callable[[NextItemModel, Batch], Any], users: int | None, *overrides: str
 ) -> dict[str, float]:
     """Rank users, evenly chosen over the lengths of their histories, on the validation split."""
+    _, data, model = composed(*overrides)
+    model = (model if side == "ours" else reference.plain(model)).eval()
     data.full_length = side == "reference"
     found = data.val_dataloader()
     if users is not None:
@@ -160,6 +149,8 @@ if __name__ == "__main__":
 
     kinds = {"training": training, "sampled": sampled, "full": full, "preparation": preparation, "loop": loop}
     kind, side, *overrides = sys.argv[1:]
+    if side == "ours":
+        keep_freed_memory()
     measured = kinds[kind](side, *overrides)
     used_gpu = torch.cuda.is_initialized()
     peak = torch.cuda.max_memory_allocated() / 2**20 if used_gpu else peak_resident_mib()

@@ -1,6 +1,6 @@
 """The plain way, to measure against: what one would write first with PyTorch, and what most libraries do.
 
-The models are the project's own classes, with torch's dropout, so that little but what is around them differs.
+The models are the project's own, with torch's dropout and attention, so that little but what is around them differs.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,36 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from adamct.batch import Batch
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout
+from adamct.models.layers import Dropout, MultiHeadAttention
 from datamodules.sequences import Examples, Sequences
 
 PAIRS = 2048
 """User-candidate pairs scored at once."""
 
 
+class PlainAttention(nn.Module):
+    """The same attention by torch's function for it."""
+
+    def __init__(self, ours: MultiHeadAttention):
+        super().__init__()
+        self.query_key_value, self.num_heads, self.p = ours.query_key_value, ours.num_heads, ours.dropout.p
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """As `MultiHeadAttention.forward`."""
+        qkv = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        heads = F.scaled_dot_product_attention(query, key, value, mask, self.p if self.training else 0.0)
+        return heads.transpose(1, 2).flatten(2)
+
+
 def plain(model: NextItemModel) -> NextItemModel:
-    """The model with torch's own dropout."""
+    """The model with torch's own dropout and attention."""
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, Dropout):
                 setattr(parent, name, nn.Dropout(child.p))
+            elif isinstance(child, MultiHeadAttention):
+                setattr(parent, name, PlainAttention(child))
     return model
 
 
