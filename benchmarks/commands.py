@@ -11,11 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hydra.experimental.callback import Callback as HydraCallback
-from omegaconf import DictConfig
-from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import EarlyStopping
-
 from benchmarks.measures import configured, device
 
 ROOT = Path(__file__).parents[1]
@@ -23,34 +18,6 @@ PARTS = ("composing", "data and model", "trainer", "first step")
 """Of a start: Python and Hydra; torch, data and model; the trainer; the stage's own beginning and one step."""
 ENOUGH = 1.05
 """Twice the jobs must give this many times the throughput to go on."""
-
-
-class Composed(HydraCallback):
-    """Tells when the config was composed."""
-
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the time."""
-        print(f"at {time.time()}", flush=True)
-
-
-class Started(Callback):
-    """Tells when data and model, the trainer, and one step were ready, and ends there."""
-
-    def __init__(self) -> None:
-        print(f"at {time.time()}", flush=True)
-
-    def setup(self, *_: Any, **__: Any) -> None:
-        """Print the time."""
-        print(f"at {time.time()}", flush=True)
-
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Print the time and leave."""
-        print(f"at {time.time()}", flush=True)
-        os._exit(0)
-
-
-class Reached(EarlyStopping):
-    """Ends a run at a validation score; a class of its own beside the run's early stopping."""
 
 
 def startup(side: str, *overrides: str) -> dict[str, Any]:
@@ -66,8 +33,8 @@ def startup(side: str, *overrides: str) -> dict[str, Any]:
             f"hydra.run.dir={folder}",
             "trainer.enable_progress_bar=false",
             "stages=[fit]",
-            f"+hydra.callbacks.composed={{_target_: {__name__}.Composed}}",
-            f"trainer.callbacks=[{{_target_: {__name__}.Started}}]",
+            "+hydra.callbacks.composed={_target_: benchmarks.composed.Composed}",
+            "trainer.callbacks=[{_target_: benchmarks.stops.Started}]",
         )
         lines = run(*overrides, *given).splitlines()
     times = [began, *(float(line[3:]) for line in lines if line.startswith("at "))]
@@ -77,7 +44,7 @@ def startup(side: str, *overrides: str) -> dict[str, Any]:
 
 def accuracy(score: float, *overrides: str) -> dict[str, Any]:
     """Seconds from the command until a run validates at a score, the whole process counted."""
-    reached = f"{{_target_: {__name__}.Reached, monitor: '${{monitor}}', mode: max, patience: 10000"
+    reached = "{_target_: benchmarks.stops.Reached, monitor: '${monitor}', mode: max, patience: 10000"
     with TemporaryDirectory() as folder:
         given = (
             f"hydra.run.dir={folder}",
