@@ -93,20 +93,11 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     write_first(folder / "config.yaml", self_contained(cfg))
 
     # torch takes seconds to import, and --help, --cfg and what has finished do without it.
-    import pytorch_lightning as pl
-    import torch
-
-    from adamct.experiment import build_trainer, pruned, run_stages
+    from adamct.experiment import build_trainer, pruned, run_stages, set_up_torch
     from adamct.gpus import placed
-    from adamct.memory import keep_freed_memory
     from adamct.results import announce, record
 
-    keep_freed_memory()
-    with blame("seed"):
-        pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    known = ("highest", "high", "medium")
-    require(cfg.matmul_precision in known, f"matmul_precision={cfg.matmul_precision}: must be {', '.join(known)}")
-    torch.set_float32_matmul_precision(cfg.matmul_precision)
+    set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
     announce(data.statistics)
     module = build_module(cfg, config, data)

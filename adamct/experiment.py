@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
@@ -18,10 +19,13 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from adamct.callbacks import BEST, LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.errors import InputError, blame, require
+from adamct.memory import keep_freed_memory
 from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
 from adamct.processes import require_tasks, slurm_tasks
 from adamct.trial import TrialReport
+
+NOTHING = nullcontext()
 
 
 class NoProfiler(PassThroughProfiler):
@@ -32,7 +36,14 @@ class NoProfiler(PassThroughProfiler):
         return NOTHING
 
 
-NOTHING = nullcontext()
+def set_up_torch(seed: int, matmul_precision: str) -> None:
+    """Seed everything, and say how this process keeps memory and how precisely it multiplies float32 matrices."""
+    keep_freed_memory()
+    with blame("seed"):
+        pl.seed_everything(seed, workers=True, verbose=False)
+    known = ("highest", "high", "medium")
+    require(matmul_precision in known, f"matmul_precision={matmul_precision}: must be one of {', '.join(known)}")
+    torch.set_float32_matmul_precision(matmul_precision)
 
 
 def build_trainer(
