@@ -125,12 +125,12 @@ class NextItemModule(pl.LightningModule):
         if not self.losses:
             return
         values = torch.stack([loss for *_, loss in self.losses]).cpu()
-        for value, (step, examples, _) in zip(values, self.losses, strict=True):
-            if not value.isfinite():
-                raise InputError(
-                    f"the loss is not finite at step {step} (epoch {self.current_epoch}): lower "
-                    "optimizer.lr or set trainer.gradient_clip_val; the checkpoints of earlier epochs are kept"
-                )
+        if len(bad := values.isfinite().logical_not().nonzero()):
+            raise InputError(
+                f"the loss is not finite at step {self.losses[bad[0, 0]][0]} (epoch {self.current_epoch}): lower "
+                "optimizer.lr or set trainer.gradient_clip_val; the checkpoints of earlier epochs are kept"
+            )
+        for value, (_, examples, _) in zip(values, self.losses, strict=True):
             self.epoch_loss = self.epoch_loss + value * examples
             self.epoch_examples += examples
         self.losses = []

@@ -138,7 +138,7 @@ class Coefficient(nn.Module):
     def forward(self, hidden: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1"]:
         weight = visible.unsqueeze(-1).to(hidden.dtype)  # (B, N, 1)
         mean = (hidden * weight).sum(1) / weight.sum(1)  # (B, D)
-        return self.linear(mean).sigmoid().unsqueeze(-1).to(hidden.dtype)  # torch.lerp wants one type
+        return self.linear(mean).sigmoid().unsqueeze(-1)
 
 
 class AdaptiveMixture(Mixture):
@@ -149,7 +149,8 @@ class AdaptiveMixture(Mixture):
         self.coefficient = Coefficient(hidden_size)
 
     def forward(self, hidden, local_out, global_out, visible):
-        return torch.lerp(global_out, local_out, self.coefficient(hidden, visible))
+        weight = self.coefficient(hidden, visible).to(local_out.dtype)  # which differ in half precision
+        return torch.lerp(global_out, local_out, weight)
 
 
 class Parts(NamedTuple):
