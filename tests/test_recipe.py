@@ -1,0 +1,44 @@
+"""Recipes: what they set, and the course of the learning rate."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+TUNED = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe" / "tuned").glob("*.yaml"))
+Configure = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_tuned_values_belong_to_a_cell(name: str, configure: Configure) -> None:
+    recipe, dataset, model = name.split("_", 2)
+    cell = f"dataset={dataset}", f"model={model}"
+    given, plain = configure(*cell, f"recipe={recipe}"), configure(*cell)
+    assert given.trainer.max_epochs < plain.trainer.max_epochs
+    assert given.model == plain.model
+
+
+def test_the_papers_settings_are_the_default(configure: Configure) -> None:
+    assert configure("dataset=toys") == configure("dataset=toys", "recipe=paper")
+    assert configure("dataset=toys").scheduler is None
+
+
+@pytest.mark.parametrize("epochs", [5, 25, 30])
+def test_the_fast_rate_rises_over_a_fifth_and_falls_to_the_last_epoch(epochs: int, configure: Configure) -> None:
+    cfg = configure("dataset=toys", "recipe=fast", "optimizer.lr=0.01", f"trainer.max_epochs={epochs}")
+    optimizer = instantiate(cfg.optimizer)([nn.Parameter(torch.zeros(1))])
+    scheduler, rates = instantiate(cfg.scheduler)(optimizer), []
+    for _ in range(epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()  # also after the last epoch, as Lightning does
+    peak = rates.index(max(rates))
+    assert abs(peak - 0.2 * epochs) <= 1
+    assert max(rates) <= 0.01
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert rates[-1] == pytest.approx(0.01 / 25)
+    assert rates == sorted(rates[:peak]) + sorted(rates[peak:], reverse=True)
