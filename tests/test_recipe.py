@@ -27,8 +27,8 @@ def test_the_papers_settings_are_the_default(configure: Configure) -> None:
     assert configure("dataset=toys").scheduler is None
 
 
-@pytest.mark.parametrize("epochs", [5, 25, 30])
-def test_the_fast_rate_rises_over_a_fifth_and_falls_to_the_last_epoch(epochs: int, configure: Configure) -> None:
+@pytest.mark.parametrize("epochs", [1, 2, 5, 25, 30])
+def test_the_fast_rate_rises_over_a_third_and_falls_to_the_last_epoch(epochs: int, configure: Configure) -> None:
     cfg = configure("dataset=toys", "recipe=fast", "optimizer.lr=0.01", f"trainer.max_epochs={epochs}")
     optimizer = instantiate(cfg.optimizer)([nn.Parameter(torch.zeros(1))])
     scheduler, rates = instantiate(cfg.scheduler)(optimizer), []
@@ -37,8 +37,7 @@ def test_the_fast_rate_rises_over_a_fifth_and_falls_to_the_last_epoch(epochs: in
         optimizer.step()
         scheduler.step()  # also after the last epoch, as Lightning does
     peak = rates.index(max(rates))
-    assert abs(peak - 0.2 * epochs) <= 1
+    assert abs(peak - 0.3 * epochs) <= 1
     assert max(rates) <= 0.01
-    assert rates[0] == pytest.approx(0.01 / 25)
     assert rates[-1] == pytest.approx(0.01 / 25)
     assert rates == sorted(rates[:peak]) + sorted(rates[peak:], reverse=True)
