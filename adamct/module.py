@@ -69,8 +69,9 @@ class NextItemModule(pl.LightningModule):
         """The latest metrics of each stage, by their full names."""
         self.losses: list[tuple[int, int, Tensor]] = []
         """The steps since the last look, how many examples each had, and its loss."""
+        self.summed_epoch = -1
         self.epoch_loss = torch.zeros(())
-        """The sum over the epoch's examples, as of the last look."""
+        """The sum over the examples of that epoch, as of the last look."""
         self.epoch_examples = 0
 
     def configure_optimizers(self) -> Any:
@@ -94,6 +95,10 @@ class NextItemModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """The loss, of which nothing is read here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
         loss = self.loss(self.model, batch)
+        if (
+            self.summed_epoch != self.current_epoch
+        ):  # a run that goes on within an epoch keeps the sum of its first part
+            self.summed_epoch, self.epoch_loss, self.epoch_examples = self.current_epoch, torch.zeros(()), 0
         step = self.global_step
         self.losses.append((step, len(batch.user), loss.detach().clone()))  # a clone: CUDA graphs reuse their outputs
         every: int = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
@@ -104,23 +109,22 @@ class NextItemModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Look at the loss now and then."""
         if len(self.losses) >= LOOK_EVERY:
-            self.raise_if_not_finite()
+            self.add_up_losses()
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's loss, and begin another's."""
+        """Log the epoch's loss."""
         self.log("train/loss_epoch", self.mean_loss())
-        self.epoch_loss, self.epoch_examples = torch.zeros(()), 0
 
     def mean_loss(self) -> Float[Tensor, ""]:
         """The mean over this epoch's examples, so far."""
-        self.raise_if_not_finite()
-        return self.epoch_loss / torch.tensor(self.epoch_examples)
+        self.add_up_losses()
+        return self.epoch_loss / self.epoch_examples
 
     def on_validation_start(self) -> None:
         """Nothing is ranked with weights that are no numbers."""
-        self.raise_if_not_finite()
+        self.add_up_losses()
 
-    def raise_if_not_finite(self) -> None:
+    def add_up_losses(self) -> None:
         """Add up the losses since the last look, and stop a run where one was NaN or infinite."""
         if not self.losses:
             return
@@ -192,14 +196,14 @@ class NextItemModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the weights belong to, and how well they validated."""
-        self.raise_if_not_finite()
+        self.add_up_losses()
         checkpoint["identity"] = self.identity
         checkpoint["val_scores"] = self.scores.get("val", {})
-        checkpoint["epoch_loss"] = (self.epoch_loss.item(), self.epoch_examples)
+        checkpoint["epoch_loss"] = (self.summed_epoch, self.epoch_loss.item(), self.epoch_examples)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another model's or dataset's weights."""
         check_identity(checkpoint, self.identity)
         self.scores["val"] = checkpoint["val_scores"]
-        total, self.epoch_examples = checkpoint.get("epoch_loss", (0.0, 0))
+        self.summed_epoch, total, self.epoch_examples = checkpoint["epoch_loss"]
         self.epoch_loss = torch.tensor(total)
