@@ -101,6 +101,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_compiled_runs_are_those_of_eager_ones(run: Run, tmp_path: Path, traced: list[tuple[int, ...]]) -> None:
     eager, compiled = tmp_path / "eager", tmp_path / "compiled"
     short = (*TINY, "model=hgn", "stages=[fit]", "trainer.max_epochs=2")  # without dropout: masks depend on the width
