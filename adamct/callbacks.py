@@ -151,7 +151,7 @@ class Timing(pl.Callback):
 
 
 class History(pl.Callback):
-    """Every epoch's training loss and validation scores."""
+    """Every epoch's training loss and validation scores, and what `MixtureMonitor` logged of the mixtures."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
@@ -159,7 +159,9 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's."""
         module = cast(NextItemModule, pl_module)
-        for name, value in ({"train/loss": module.mean_loss().item()} | module.scores["val"]).items():
+        mixtures = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("mixture/")}
+        values = {"train/loss": module.mean_loss().item()} | module.scores["val"] | mixtures
+        for name, value in values.items():
             self.values.setdefault(name, []).append(value)
 
     def state_dict(self) -> dict[str, Any]:

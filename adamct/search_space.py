@@ -1,34 +1,14 @@
 """What a search draws from, in Hydra's grammar of sweeps. Needs the extra [search]."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
+from adamct.constraints import Constraint
 from adamct.errors import InputError, require
-
-Constraint = Callable[[Mapping[str, Any]], bool]
-"""Whether the values drawn so far, by their keys, can be had together."""
-
-
-class Divides:
-    """One value divides another, such as the heads the hidden size.
-
-    Args:
-        divisor: the key of the one.
-        number: the key of the other.
-    """
-
-    def __init__(self, divisor: str, number: str):
-        self.divisor = divisor
-        self.number = number
-
-    def __call__(self, values: Mapping[str, Any]) -> bool:
-        """Where one is not known, nothing is against the other."""
-        known = self.divisor in values and self.number in values
-        return not known or values[self.number] % values[self.divisor] == 0
 
 
 class Parameter(NamedTuple):

@@ -27,6 +27,8 @@ NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps",
 NAMELESS_BELOW = ("logger.", "trainer.enable_progress_bar")
 LONGEST = 120
 """Characters of a folder's name."""
+IN_NAMES = str.maketrans({"/": ".", " ": "_", **dict.fromkeys("'\"\\${}")})
+"""What stands for characters that paths, shells or interpolations would take for something else."""
 
 
 class SweepFrame(Callback):
@@ -90,7 +92,8 @@ def name_sweep(hydra: DictConfig) -> Path:
     fixed = [override for override in own if not override.is_sweep_override()]
     folder = Path(hydra.sweep.dir)
     if folder.name == "auto":
-        kind = [hydra.runtime.choices[group] for group in ("sweep", "hydra/sweeper")]
+        choices = hydra.runtime.choices
+        kind = [choices["sweep"] or choices["hydra/sweeper"]]
         varied = [override.get_key_element() for override in own if override.is_sweep_override()]
         folder = folder.with_name(sweep_name(kind, fixed, varied))
         hydra.sweep.dir = str(folder)
@@ -112,7 +115,7 @@ def sweep_name(kind: Iterable[str | None], fixed: Iterable[Override], varied: It
 
 def folder_name(text: str) -> str:
     """One folder's name from overrides, whatever is in them."""
-    name = "".join("." if character == "/" else character for character in text if character not in "'\" ") or "run"
+    name = text.replace(", ", ",").translate(IN_NAMES) or "run"
     if len(name) <= LONGEST:
         return name
     return f"{name[: LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, require
+from adamct.keys import flat
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
 
@@ -175,12 +176,3 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, yaml.YAMLError):
         return None
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one of dotted keys."""
-    keys: dict[str, Any] = {}
-    for name, value in config.items():
-        inner = isinstance(value, dict) and value
-        keys |= flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": value}
-    return keys

@@ -1,0 +1,25 @@
+"""What values of a sweep's keys cannot be had together."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Constraint = Callable[[Mapping[str, Any]], bool]
+"""Whether some values, by their keys, can be had together."""
+
+
+class Divides:
+    """One value divides another, such as the heads the hidden size.
+
+    Args:
+        divisor: the key of the one.
+        number: the key of the other.
+    """
+
+    def __init__(self, divisor: str, number: str):
+        self.divisor = divisor
+        self.number = number
+
+    def __call__(self, values: Mapping[str, Any]) -> bool:
+        """Where one is not known, nothing is against the other."""
+        known = self.divisor in values and self.number in values
+        return not known or values[self.number] % values[self.divisor] == 0
