@@ -157,7 +157,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
             "model": config["model"],
             "dataset": {"sha256": data.fingerprint, **sizes},
             **{key: config[key] for key in ("optimizer", "scheduler", "seed")},
-            "dataset.batch_size": config["dataset"]["batch_size"],
+            **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
         },
     )
 

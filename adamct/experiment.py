@@ -18,9 +18,9 @@ from pytorch_lightning.profilers import PassThroughProfiler
 
 from adamct.callbacks import BEST, LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
+from adamct.coefficients import MixtureMonitor
 from adamct.errors import InputError, blame, require
 from adamct.memory import keep_freed_memory
-from adamct.mixture_monitor import MixtureMonitor
 from adamct.module import NextItemModule
 from adamct.processes import require_tasks, slurm_tasks
 from adamct.trial import TrialReport

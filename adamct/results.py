@@ -28,7 +28,7 @@ from adamct.metrics import RankingMetrics, ranks
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
 from adamct.report.table import SHOWN
-from adamct.run_folder import RESULTS
+from adamct.run_folder import RANKS, RESULTS, write_arrays
 
 Scorer = Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]
 
@@ -170,9 +170,7 @@ def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict
 def save_ranks(folder: Path, module: NextItemModule) -> None:
     """Write every user's test rank under both protocols, in the order of user ids."""
     vectors = {name: module.metric("test", name).joined.cpu().numpy().astype(np.int32) for name in module.protocols}
-    partial = folder / ".ranks.npz"
-    np.savez_compressed(partial, allow_pickle=False, **vectors)
-    os.replace(partial, folder / "ranks.npz")
+    write_arrays(folder / RANKS, vectors)
 
 
 def save_results(folder: Path, results: dict[str, Any]) -> None:

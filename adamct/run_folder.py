@@ -1,13 +1,18 @@
 """What the folder of a run says of its end, for whoever gives the command again. Imports nothing that takes long."""
 
 import json
+import os
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamct.processes import is_first
 
-RESULTS, ERROR = "results.json", "error.txt"
+if TYPE_CHECKING:
+    import numpy as np
+
+RESULTS, RANKS, ERROR = "results.json", "ranks.npz", "error.txt"
 
 
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
@@ -23,6 +28,15 @@ def write_first(path: Path, text: str) -> None:
     if is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
+    """Write a compressed ``.npz``, whole or not at all."""
+    import numpy as np
+
+    partial = path.with_name(f".{path.name}")
+    np.savez_compressed(partial, allow_pickle=False, **arrays)
+    os.replace(partial, path)
 
 
 def record_failure(folder: Path, error: BaseException) -> None:

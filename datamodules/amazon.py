@@ -51,8 +51,9 @@ class AmazonDataModule(SequenceDataModule):
         eval_batch_size: int,
         negatives: UniformNegatives,
         seed: int,
+        shuffle_histories: bool,
     ):
-        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed)
+        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
         if path is None:
             raise InputError("dataset.path is not set: give the log to train on, dataset.path=FILE")
         self.path = Path(path)

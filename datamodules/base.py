@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, Statistics
@@ -18,6 +18,8 @@ from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
 
 TEST, VALIDATION = 1, 2
 """How far from a user's end the item of each split stands."""
+SHUFFLE = 1
+"""Tells the stream of random numbers that shuffles histories from others of the same seed."""
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -28,7 +30,9 @@ class SequenceDataModule(pl.LightningDataModule):
         batch_size: training examples a step, over all processes.
         eval_batch_size: users ranked at once.
         negatives: draws the items of the sampled ranking.
-        seed: what the order of training examples depends on.
+        seed: what the order of training examples, and of shuffled histories, depends on.
+        shuffle_histories: whether the kept items of a history stand in a random order in place of the time's, always
+            the same, which leaves a model nothing of order to learn or to use.
     """
 
     full_length = False
@@ -39,7 +43,15 @@ class SequenceDataModule(pl.LightningDataModule):
     width_multiple = 1
     """What the width of training batches is a multiple of, where it is not ``max_len``."""
 
-    def __init__(self, max_len: int, batch_size: int, eval_batch_size: int, negatives: UniformNegatives, seed: int):
+    def __init__(
+        self,
+        max_len: int,
+        batch_size: int,
+        eval_batch_size: int,
+        negatives: UniformNegatives,
+        seed: int,
+        shuffle_histories: bool,
+    ):
         super().__init__()
         for key, value in {"max_len": max_len, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             require(value >= 1, f"dataset.{key}={value}: must be at least 1")
@@ -48,6 +60,7 @@ class SequenceDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.negatives = negatives
         self.seed = seed
+        self.shuffle_histories = shuffle_histories
 
     @cached_property
     def interactions(self) -> Interactions:
@@ -85,6 +98,10 @@ class SequenceDataModule(pl.LightningDataModule):
     def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
         """What a model's test score is read against: for some users, every item's score."""
         return {"popularity": lambda user: self.item_counts.to(user.device).expand(len(user), -1)}
+
+    def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
+        """What is known of the users beside their items: of a real log nothing."""
+        return {}
 
     def train_dataloader(self) -> TrainingBatches:
         """All prefixes of the training part, or as few histories as hold it all."""
@@ -138,7 +155,10 @@ class SequenceDataModule(pl.LightningDataModule):
     def _sequences(self) -> Sequences:
         items, offsets = torch.from_numpy(self.interactions.items), torch.from_numpy(self.interactions.offsets)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return Sequences(items, offsets, self.max_len).to(device)
+        places = None
+        if self.shuffle_histories:
+            places = torch.from_numpy(np.random.default_rng([self.seed, SHUFFLE]).random(len(items)))
+        return Sequences(items, offsets, self.max_len, places).to(device)
 
     def _process_of_processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from adamct.batch import Batch
@@ -39,16 +39,25 @@ class Sequences:
         items: (T,) ids from 1.
         offsets: (U + 1,) where each user's items begin; the last entry is T. Every user has at least 3.
         max_len: the most recent items kept of a history.
+        places: (T,) numbers by which the kept items of a history are ordered; None leaves them in time order.
     """
 
-    def __init__(self, items: Int[Tensor, " T"], offsets: Int[Tensor, " bounds"], max_len: int):
+    def __init__(
+        self,
+        items: Int[Tensor, " T"],
+        offsets: Int[Tensor, " bounds"],
+        max_len: int,
+        places: Float[Tensor, " T"] | None = None,
+    ):
         self.items = items
         self.offsets = offsets
         self.max_len = max_len
+        self.places = places
 
     def to(self, device: torch.device) -> "Sequences":
         """The same store in another memory."""
-        return Sequences(self.items.to(device), self.offsets.to(device), self.max_len)
+        places = None if self.places is None else self.places.to(device)
+        return Sequences(self.items.to(device), self.offsets.to(device), self.max_len, places)
 
     def held_out(self, from_end: int) -> Examples:
         """One example a user: 1 is the last item (test), 2 the one before (validation)."""
@@ -83,7 +92,10 @@ class Sequences:
         first = examples.target_at - examples.seq_len
         # Rows shorter than the width read beyond their end: clamped into the store, then overwritten by padding.
         index = (first[:, None] + position).clamp(max=len(self.items) - 1)
-        item_seq = self.items[index].long().masked_fill(position >= examples.seq_len[:, None], 0)
+        padding = position >= examples.seq_len[:, None]
+        if self.places is not None:
+            index = index.gather(1, self.places[index].masked_fill(padding, torch.inf).argsort(1))
+        item_seq = self.items[index].long().masked_fill(padding, 0)
         target = self.items[examples.target_at].long()
         return Batch(examples.user, item_seq, examples.seq_len, target, negatives)
 

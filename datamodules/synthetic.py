@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from datamodules.base import TEST, SequenceDataModule
@@ -34,8 +34,9 @@ class SyntheticDataModule(SequenceDataModule):
         eval_batch_size: int,
         negatives: UniformNegatives,
         seed: int,
+        shuffle_histories: bool,
     ):
-        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed)
+        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
         self.process = process
         self.log: PlantedLog = process.sample(num_users)
 
@@ -53,6 +54,10 @@ class SyntheticDataModule(SequenceDataModule):
     def fingerprint(self) -> str:
         """A hash of the drawn log."""
         return sha256(self.log.items.tobytes() + self.log.offsets.tobytes()).hexdigest()
+
+    def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
+        """Who was drawn as taste-driven; the others are recency-driven."""
+        return {"taste-driven": self.log.taste_driven}
 
     def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
         """Popularity, and the exact probabilities of each user's test item, which no model can beat but by luck."""

@@ -128,6 +128,7 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
         "eval_batch_size": 2,
         "negatives": UniformNegatives(1, "seen", 0),
         "seed": 0,
+        "shuffle_histories": False,
     }
     return AmazonDataModule(**arguments | changed)
 

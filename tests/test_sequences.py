@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -15,6 +16,7 @@ from adamct.batch import Batch
 from datamodules.preprocessing import build_sequences
 from datamodules.sequences import EvaluationBatches, Examples, Sequences, TrainingBatches
 from datamodules.sources import read_log
+from tests.conftest import composed
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MAX_LEN, BATCH_SIZE = 12, 8
@@ -87,6 +89,31 @@ def test_examples_equal_plain_lists(users: Ragged, max_len: int) -> None:
         batch = sequences.batch(examples, max_len)
         assert batch.item_seq.shape == (len(expected), max_len)
         assert rows_of(batch) == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(RAGGED, st.integers(1, 14))
+def test_shuffled_histories_are_the_kept_items_in_the_order_of_their_places(users: Ragged, max_len: int) -> None:
+    plain = store(users, max_len)
+    places = torch.from_numpy(np.random.default_rng(0).permutation(len(plain.items))).float()
+    shuffled = Sequences(plain.items, plain.offsets, max_len, places)
+    for examples in (plain.prefixes(), plain.held_out(1)):
+        rows = rows_of(shuffled.batch(examples, max_len))
+        for (user, history, target), at, length in zip(rows, examples.target_at, examples.seq_len, strict=True):
+            kept = range(int(at - length), int(at))
+            expected = [int(plain.items[index]) for index in sorted(kept, key=lambda index: float(places[index]))]
+            assert (user, history, target) == (user, expected, int(plain.items[at]))
+
+
+def test_the_last_item_is_no_likelier_than_others_to_stand_last_in_a_shuffled_history() -> None:
+    cfg = composed("dataset.shuffle_histories=true")
+    shuffled, plain = instantiate(cfg.dataset), instantiate(composed().dataset)
+    batches = zip(shuffled.test_dataloader(), plain.test_dataloader(), strict=True)
+    rows = [pair for one, other in batches for pair in zip(rows_of(one), rows_of(other), strict=True)]
+    assert all(sorted(one[1]) == sorted(other[1]) for one, other in rows)
+    expected = float(np.mean([1 / len(history) for (_, history, _), _ in rows]))
+    found = float(np.mean([one[1][-1] == other[1][-1] for one, other in rows]))
+    assert abs(found - expected) < 4 * (expected / len(rows)) ** 0.5
 
 
 @settings(deadline=None, max_examples=60)

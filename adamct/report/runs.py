@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, require
 from adamct.keys import flat
+from adamct.run_folder import RANKS
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
 
@@ -70,14 +71,22 @@ class Run:
         Raises:
             InputError: the file cannot be read.
         """
-        path = self.folder / "ranks.npz"
-        if self.status != "finished" or not path.exists():
+        return self.arrays(RANKS) if self.status == "finished" else {}
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """What the run wrote to one of its ``.npz`` files; empty where there is none.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        path = self.folder / name
+        if not path.exists():
             return {}
         try:
-            with np.load(path) as arrays:
-                return {name: arrays[name] for name in arrays.files if name != "allow_pickle"}
+            with np.load(path) as found:
+                return {key: found[key] for key in found.files if key != "allow_pickle"}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: these ranks cannot be read ({error}); test the run again") from error
+            raise InputError(f"{path}: cannot be read ({error}); test the run again") from error
 
     def name_of(self, group: str) -> str:
         """The chosen name of a config group, else the class the config names there."""
