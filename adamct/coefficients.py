@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from adamct.batch import DataSpec
 from adamct.models.adamct import Coefficient
-from adamct.run_folder import write_arrays
+from adamct.run_folder import COEFFICIENTS, write_arrays
 
 FOLLOWED_USERS = (0, 1)
-COEFFICIENTS = "coefficients.npz"
 
 
 class Listener:

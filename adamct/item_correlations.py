@@ -11,9 +11,8 @@ from torch import Tensor
 from adamct.batch import Batch
 from adamct.errors import InputError, require
 from adamct.models.adamct import AdaMCT
-from adamct.run_folder import write_arrays
+from adamct.run_folder import CORRELATIONS, write_arrays
 
-CORRELATIONS = "item_correlations.npz"
 PARTS = {"local": "local_gate", "global": "global_gate", "mixture": "mixture"}
 """The representations that are compared, and the part of a layer that each is the output of."""
 

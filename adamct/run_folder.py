@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 RESULTS, RANKS, ERROR = "results.json", "ranks.npz", "error.txt"
+COEFFICIENTS, CORRELATIONS = "coefficients.npz", "item_correlations.npz"
+"""What `adamct.coefficients` and `adamct.item_correlations` write."""
 
 
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:

@@ -73,13 +73,15 @@ class Block:
         return [variant for variant in self.variants if variant in (*best, self.chosen)]
 
 
-def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None) -> list[Block]:
+def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str] = ()) -> list[Block]:
     """Make a block of each dataset that has finished runs.
 
     Args:
         runs: runs of any status.
-        model: the compared model, or one variant's whole name; None is AdaMCT, or else the best by validation.
+        model: the compared model, or one variant's whole name; None is that of the first label, AdaMCT, or else the
+            best by validation.
         metric: the tested metric, with or without its split; None is the monitored one.
+        labels: in their order; where no model is named, the variant of the first is compared with the others.
 
     Raises:
         InputError: runs of one dataset differ in data or protocol, a seed is there twice, no run is of the model, or
@@ -87,7 +89,7 @@ def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None) -> l
     """
     finished = [run for run in runs if run.status == "finished"]
     blocks = [
-        make_block(dataset, [run for run in finished if run.dataset == dataset], model, metric)
+        make_block(dataset, [run for run in finished if run.dataset == dataset], model, metric, labels)
         for dataset in dict.fromkeys(run.dataset for run in finished)
     ]
     known = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
@@ -95,12 +97,14 @@ def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None) -> l
     return blocks
 
 
-def make_block(dataset: str, runs: Sequence[Run], model: str | None, metric: str | None) -> Block:
+def make_block(
+    dataset: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str]
+) -> Block:
     """The block of a dataset's finished runs."""
     refuse_mixed(dataset, runs)
     monitor = Counter(str(run.config.get("monitor")) for run in runs).most_common(1)[0][0]
-    variants = group(runs)
-    chosen = compared(variants, model, monitor)
+    variants = group(runs, labels)
+    chosen = compared(variants, model, labels, monitor)
     split = "test" if any(key.startswith("test/") for run in runs for key in run.metrics) else "val"
     tested = (metric or monitor).removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
@@ -128,15 +132,15 @@ def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
             )
 
 
-def compared(variants: Sequence[Variant], model: str | None, monitor: str) -> Variant:
+def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str], monitor: str) -> Variant:
     """The variant to compare the others with: of several candidates the best by validation, never by the test."""
-    for name in (model, DEFAULT_MODEL):
-        candidates = [variant for variant in variants if name in (variant.name, variant.model)]
-        if candidates:
-            break
-    else:
-        candidates = list(variants)
-    return max(candidates, key=lambda variant: validation(variant, monitor))
+    candidates = (
+        [variant for variant in variants if model in (variant.name, variant.model)],
+        [variant for label in labels for variant in variants if variant.label == label][:1],
+        [variant for variant in variants if variant.model == DEFAULT_MODEL],
+        variants,
+    )
+    return max(next(filter(None, candidates)), key=lambda variant: validation(variant, monitor))
 
 
 def validation(variant: Variant, monitor: str) -> float:

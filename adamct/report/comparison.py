@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from statistics import stdev
 
 from adamct.report.blocks import Block
-from adamct.report.paper import reported
+from adamct.report.paper import Reported, reported
 from adamct.report.statistics import Comparison
 from adamct.report.table import NONE, SHOWN, Cell, Table, plain
 from adamct.report.variants import Variant
 
 MANY = 12
 """With more variants than this they are rows, not columns."""
+NAMES = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR"}
 
 
 def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
@@ -58,7 +59,8 @@ def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tu
 
 def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
     """What the paper has for a metric and how far each variant is from it; no rows where it has nothing."""
-    theirs = [paper_value(block, variant, metric) for variant in block.variants]
+    found = [in_paper(block, variant, metric) for variant in block.variants]
+    theirs = [None if one is None else one.value for one in found]
     if all(value is None for value in theirs):
         return []
     away = [percent(block.mean(variant, metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
@@ -72,9 +74,18 @@ def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
     ]
 
 
-def paper_value(block: Block, variant: Variant, metric: str) -> float | None:
-    """The paper's test value for a variant, if it has one for this model and the variant is its only one."""
-    return reported(block.dataset, variant.model, metric) if variant.alone and block.split == "test" else None
+def in_paper(block: Block, variant: Variant, metric: str) -> Reported | None:
+    """What the paper has for a variant on the test split, if it can be told that it is of this one."""
+    if block.split != "test" or not variant.known:
+        return None
+    return reported(block.dataset, variant.model, variant.label, metric)
+
+
+def sources(block: Block) -> str:
+    """The paper's tables that have figures for the block's variants."""
+    found = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
+    tables = sorted({one.source.removeprefix("Table ") for one in found if one is not None and one.value is not None})
+    return f"Table{'s' * (len(tables) > 1)} {' and '.join(filter(None, (', '.join(tables[:-1]), tables[-1])))}"
 
 
 def improvement(values: Sequence[float | None]) -> str:
@@ -98,7 +109,14 @@ def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
     if block.others:
         said.append(f"Improvement: {block.chosen.name} over the best other.")
     if with_paper:
-        said.append("Paper: Table 2 of AdaMCT (CIKM '23); difference: from the paper's value.")
+        said.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
     if starred:
         said.append(f"*: differs from {block.chosen.name} at 5 % (Wilcoxon signed-rank over users, Holm).")
     return tuple(said)
+
+
+def written(metric: str) -> str:
+    """A metric's name for readers: ``NDCG@10 (uni100)``."""
+    protocol, _, name = metric.partition("/")
+    kind, at, k = name.partition("@")
+    return f"{NAMES.get(kind, kind)}{at}{k} ({protocol})"

@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from adamct.report.blocks import Block
-from adamct.report.comparison import paper_value
+from adamct.report.comparison import in_paper, sources, written
 from adamct.report.style import COLOURS, COMPARED, INK, WIDTH, lines, styled
 from adamct.report.variants import Variant
 
 MOST = 15
 """Variants in a figure."""
-NAMES = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +111,8 @@ def bars(block: Block) -> Drawing:
         axes.barh(place, np.mean(values), height=0.66, **look, hatch="" if variant is block.chosen else "///")
         if len(values) > 1:
             axes.errorbar(np.mean(values), place, xerr=stdev(values), color=INK, capsize=3, linewidth=1.2)
-    theirs = [paper_value(block, variant, block.metric) for variant in variants]
-    known = [(value, place) for place, value in enumerate(theirs) if value is not None]
+    theirs = [in_paper(block, variant, block.metric) for variant in variants]
+    known = [(one.value, place) for place, one in enumerate(theirs) if one is not None and one.value is not None]
     if known:
         axes.plot(*zip(*known, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
@@ -121,7 +120,7 @@ def bars(block: Block) -> Drawing:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}")
-    paper = " Diamond: Table 2 of the paper." if known else ""
+    paper = f" Diamond: {sources(block)} of the paper." if known else ""
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
     return Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)
 
@@ -132,13 +131,6 @@ def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
     kept = [values for values in runs if values]
     length = min(map(len, kept), default=0)
     return np.array([values[:length] for values in kept], dtype=float).reshape(len(kept), length)
-
-
-def written(metric: str) -> str:
-    """A metric's name for readers: ``NDCG@10 (uni100)``."""
-    protocol, _, name = metric.partition("/")
-    kind, at, k = name.partition("@")
-    return f"{NAMES.get(kind, kind)}{at}{k} ({protocol})"
 
 
 def seeds(variants: Sequence[Variant]) -> str:

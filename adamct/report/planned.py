@@ -22,6 +22,8 @@ def planned(multirun: dict[str, Any]) -> list[tuple[str, ...]]:
     """The jobs of a ``multirun.yaml``; none where a search draws them, or they cannot be told without the configs."""
     hydra = multirun.get("hydra", {})
     sweeper = hydra.get("sweeper") or {}
+    if sweeper.get("jobs"):  # of listed cases
+        return list(map(tuple, sweeper["jobs"]))
     if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
         return []
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
@@ -31,3 +33,11 @@ def planned(multirun: dict[str, Any]) -> list[tuple[str, ...]]:
     except HydraException:  # a glob over a config group's choices
         return []
     return [tuple(job) for job in batch]
+
+
+def planned_labels(sweeps: Sequence[Path]) -> list[str]:
+    """The labels that planned jobs are given, in their order."""
+    jobs = [job for sweep in sweeps for job in planned(read_yaml(sweep / "multirun.yaml") or {})]
+    given = [override for job in jobs for override in job if override.startswith("label=")]
+    parsed = OverridesParser.create().parse_overrides(given)
+    return list(dict.fromkeys(str(override.value()) for override in parsed))

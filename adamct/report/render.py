@@ -14,6 +14,7 @@ LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     NONE: "--",
+    "α": r"$\alpha$",
     "τ": r"$\tau$",
     RHO: r"$\rho$",
     "<": "$<$",

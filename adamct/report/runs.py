@@ -60,6 +60,11 @@ class Run:
         return self.config.get("seed")
 
     @property
+    def label(self) -> str | None:
+        """What its variant is to be called."""
+        return self.config.get("label")
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Of validation at the best epoch, and of the test if it was tested."""
         return self.results.get("metrics", {})

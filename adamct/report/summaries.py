@@ -1,11 +1,14 @@
 """The smaller tables: tests, both rankings side by side, cost."""
 
+from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
 from adamct.report.blocks import Block
+from adamct.report.comparison import in_paper, written
+from adamct.report.paper import costs
 from adamct.report.statistics import RESAMPLES, Comparison, agreement
-from adamct.report.table import NONE, RHO, Table, plain
+from adamct.report.table import NONE, RHO, Cell, Table, plain
 from adamct.report.variants import Variant
 
 COSTS = {
@@ -92,16 +95,48 @@ def orders(scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
     return (f"Agreement of the two orders of {len(scores[0])}: Kendall's τ = {tau:.2f}, Spearman's {RHO} = {rho:.2f}.",)
 
 
-def cost_table(block: Block) -> Table:
-    """What each variant costs, the median over its seeds."""
-    rows = [
-        (variant.name, plain([cost(variant, key, factor, form) for key, factor, form in COSTS.values()]))
-        for variant in block.variants
-    ]
+def cost_tables(block: Block) -> list[Table]:
+    """What each variant costs, the median over its seeds; then only of those of one hidden size, where some are."""
+    sizes = Counter(variant.runs[0].config.get("model.hidden_size") for variant in block.variants)
+    size, count = max(sizes.items(), key=lambda item: item[1])
+    shared = [variant for variant in block.variants if variant.runs[0].config.get("model.hidden_size") == size]
+    models = {variant.model for variant in shared}
+    tables = [cost_table(block, block.variants, f"{block.slug}_cost", "cost")]
+    if size is not None and len(models) > 1 and count < len(block.variants):
+        tables.append(cost_table(block, shared, f"{block.slug}_cost_{size}", f"cost at hidden size {size}"))
+    return tables
+
+
+def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str) -> Table:
+    """A row for each variant, and below it what the paper has."""
+    rows, score = [], written(block.metric)
+    for variant in variants:
+        mean = block.mean(variant, block.metric)
+        texts = [cost(variant, key, factor, form) for key, factor, form in COSTS.values()]
+        rows.append((variant.name, plain([*texts, NONE if mean is None else f"{mean:.4f}"])))
+        theirs = [paper_cost(block, variant, *quantity) for quantity in COSTS.values()]
+        if any(theirs):
+            found = in_paper(block, variant, block.metric)
+            last = "" if found is None or found.value is None else f"{found.value:.4f}"
+            rows.append(("paper", tuple(Cell(text, aside=True) for text in (*theirs, last))))
     devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs})
-    note = f"Median over seeds, on {'; '.join(devices)}. A query: one user's history at full length."
-    peak = "Peak on a CPU: of the whole process, which jobs that ran one after another share."
-    return Table(f"{block.slug}_cost", f"{block.dataset}: cost", "model", tuple(COSTS), tuple(rows), (note, peak))
+    said = [
+        f"Median over seeds, on {'; '.join(devices)}. A query: one user's history at full length, a multiplication and "
+        "an addition being two operations.",
+        "Peak on a CPU: of the whole process, which jobs that ran one after another share.",
+    ]
+    if any(label == "paper" for label, _ in rows):
+        said.append(
+            "Paper: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100, of its sampled validation alone, with AdaMCT "
+            "at the hidden size of its best and the others at 64."
+        )
+    return Table(name, f"{block.dataset}: {title}", "model", (*COSTS, score), tuple(rows), tuple(said))
+
+
+def paper_cost(block: Block, variant: Variant, key: str, factor: float, form: str) -> str:
+    """What the paper has for a model's cost, if it has it and the variant is the model as the paper has it."""
+    value = costs().get((block.dataset, variant.model, key)) if variant.known and variant.label is None else None
+    return "" if value is None else format(value * factor, form)
 
 
 def cost(variant: Variant, key: str, factor: float, form: str) -> str:

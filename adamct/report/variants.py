@@ -61,9 +61,14 @@ class Variant:
         return self.runs[0].model
 
     @property
-    def alone(self) -> bool:
-        """Whether it is its model's only variant, and may be compared with what the paper reports of the model."""
-        return self.name == self.model
+    def label(self) -> str | None:
+        """What its runs were labelled as."""
+        return self.runs[0].label
+
+    @property
+    def known(self) -> bool:
+        """Whether it may be what the paper reports of: its model's only variant, or the only one of its label."""
+        return self.name == " ".join(filter(None, (self.model, self.label)))
 
     def values(self, key: str) -> list[float]:
         """A metric, such as ``test/uni100/ndcg@10``, of each run that has it."""
@@ -84,8 +89,8 @@ def defining(run: Run) -> dict[str, str]:
     }
 
 
-def group(runs: Sequence[Run]) -> list[Variant]:
-    """Make variants of one dataset's finished runs, in the paper's order of models, then by name.
+def group(runs: Sequence[Run], labels: Sequence[str] = ()) -> list[Variant]:
+    """Make variants of one dataset's finished runs, in the order of the paper's models, then of labels, then of names.
 
     Raises:
         InputError: a variant has two runs of one seed.
@@ -104,24 +109,34 @@ def group(runs: Sequence[Run]) -> list[Variant]:
     for model in {found[0].model for found in groups}:
         peers = [found for found in groups if found[0].model == model]
         variants += [Variant(name, found) for name, found in zip(names(peers), peers, strict=True)]
-    return sorted(variants, key=lambda variant: (position(variant.model), variant.model, natural(variant.name)))
+    places = {label: place for place, label in enumerate(labels)}
+
+    def key(variant: Variant) -> tuple[Any, ...]:
+        place = places.get(variant.label or "", len(places))
+        return position(variant.model), variant.model, place, natural(variant.name)
+
+    return sorted(variants, key=key)
 
 
 def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
     """Name the variants of one model by what tells them apart.
 
-    Choices of config groups come first, then what was given on the command line, each wherever it differs; other
-    keys, which mostly follow from those, only where variants are still not told apart.
+    Labels come first, and suffice where no two are equal. Else choices of config groups come next, then what was given
+    on the command line, each wherever it differs; other keys, which mostly follow from those, only where variants are
+    still not told apart.
     """
     traits = [traits_of(found[0]) for found in peers]
+    labels = [found[0].label for found in peers]
+    if any(labels) and len(set(labels)) == len(labels):
+        return [" ".join(filter(None, (found[0].model, of))) for found, of in zip(peers, labels, strict=True)]
     given = {override.partition("=")[0].lstrip("+") for found in peers for override in found[0].overrides}
     differ = varied(traits)
     chosen = [key for key in differ if key in peers[0][0].choices or key in given]
     for key in sorted(differ, key=lambda key: (not key.endswith("_target_"), list(traits[0]).index(key))):
         if key not in chosen and len(classes(traits, [*chosen, key])) > len(classes(traits, chosen)):
             chosen.append(key)
-    labels = [label(key) for key in chosen]
-    shown = [short if labels.count(short) == 1 else key for short, key in zip(labels, chosen, strict=True)]
+    short = [last_part(key) for key in chosen]
+    shown = [name if short.count(name) == 1 else key for name, key in zip(short, chosen, strict=True)]
     return [
         " ".join([found[0].model, *(f"{name}={of[key]}" for name, key in zip(shown, chosen, strict=True) if key in of)])
         for found, of in zip(peers, traits, strict=True)
@@ -151,7 +166,7 @@ def classes(traits: Sequence[dict[str, str]], keys: Iterable[str]) -> set[tuple[
     return {tuple(of.get(key) for key in keys) for of in traits}
 
 
-def label(key: str) -> str:
+def last_part(key: str) -> str:
     """The last part of a key or of a config group's name; a class goes by what it is the class of."""
     return key.removesuffix("._target_").rpartition("@")[2].rpartition("/")[2].rpartition(".")[2]
 

@@ -8,15 +8,20 @@ from pathlib import Path
 from rich.console import Console
 
 from adamct.report.blocks import Block, make_blocks
+from adamct.report.claims import claims_table
 from adamct.report.comparison import comparison_table
 from adamct.report.figures import Drawing, drawings
 from adamct.report.files import runs_csv, write
+from adamct.report.maps import correlation_maps
+from adamct.report.mixtures import by_kind, over_training
+from adamct.report.order import order
 from adamct.report.page import Section, page, provenance
-from adamct.report.planned import not_started
+from adamct.report.planned import not_started, planned_labels
 from adamct.report.render import latex, markdown, show
 from adamct.report.runs import Run, find_runs, find_sweeps, is_search
+from adamct.report.sensitivity import sensitivity
 from adamct.report.statistics import compare
-from adamct.report.summaries import cost_table, rankings_table, significance_table
+from adamct.report.summaries import cost_tables, rankings_table, significance_table
 from adamct.report.table import Table
 
 NOTHING = "Nothing has finished yet: there is nothing to compare."
@@ -76,7 +81,7 @@ def report(
     missing = not_started(sweeps, runs)
     searches = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
-    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric)
+    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, planned_labels(sweeps))
     compared = [Section(block.dataset, parts(block), provenance(block)) for block in blocks]
     sections = [*compared, *searches.values()]
     tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
@@ -105,10 +110,16 @@ def parts(block: Block) -> list[Table | Drawing]:
     comparisons = compare(block)
     found = [
         comparison_table(block, comparisons),
+        claims_table(block, comparisons),
+        *sensitivity(block),
+        *order(block),
+        *by_kind(block),
+        *correlation_maps(block),
+        *over_training(block),
         *drawings(block),
         significance_table(block, comparisons),
         rankings_table(block),
-        cost_table(block),
+        *cost_tables(block),
     ]
     return [part for part in found if part is not None]
 

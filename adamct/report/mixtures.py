@@ -1,0 +1,118 @@
+"""The mixture coefficients of AdaMCT: over training (the paper's Figure 6), and by the kind of user (its Figure 1)."""
+
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy import stats
+
+from adamct.report.blocks import Block
+from adamct.report.figures import Drawing
+from adamct.report.runs import Run
+from adamct.report.style import COLOURS, INK, WIDTH, lines, styled
+from adamct.report.table import Table, plain
+from adamct.run_folder import COEFFICIENTS
+
+BINS = np.linspace(0, 1, 41)
+
+
+def over_training(block: Block) -> list[Drawing]:
+    """α of followed users in each layer, and the last layer's averages of α and 1 - α; nothing where there is none."""
+    run = block.chosen.runs[0]
+    history = {key.removeprefix("mixture/"): values for key, values in run.results.get("history", {}).items()}
+    layers = sorted({key.partition("/")[0] for key in history if key.startswith("layer")})
+    if not layers:
+        return []
+    users = sorted({key.partition("/")[2] for key in history if key.partition("/")[2].startswith("user")})
+    epochs = np.arange(1, len(history[f"{layers[0]}/mean"]) + 1)
+    with styled():
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        looks = lines()
+        for user, layer in product(users, layers):
+            label = f"user {user.removeprefix('user')}, layer {layer.removeprefix('layer')}"
+            values = history[f"{layer}/{user}"]
+            left.plot(
+                epochs, values, label=label, markevery=max(1, len(epochs) // 8), markersize=4, **next(looks)._asdict()
+            )
+        alpha, spread = (np.array(history[f"{layers[-1]}/{kind}"]) for kind in ("mean", "std"))
+        for values, label, dash, colour in (
+            (alpha, "α, local", "-", INK),
+            (1 - alpha, "1 - α, global", "--", COLOURS[0]),
+        ):
+            right.plot(epochs, values, dash, label=label, color=colour)
+            right.fill_between(epochs, values - spread, values + spread, color=colour, alpha=0.12, linewidth=0)
+        left.set_ylabel("coefficient of the local branch, α")
+        right.set_title(f"mean over users, layer {layers[-1].removeprefix('layer')}", fontsize=9)
+        for axes in (left, right):
+            axes.set_ylim(0, 1)
+            axes.set_xlim(left=0)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    first, last = alpha[0], alpha[-1]
+    moved = "towards the global branch" if last < first else "towards the local branch"
+    caption = (
+        f"{block.chosen.name}, seed {run.seed}, validation users. The last layer's average α went from {first:.3f} "
+        f"after the first epoch to {last:.3f} after the last, {moved}; band: standard deviation over users. The paper "
+        "sees CNNs weigh more at the beginning and then the Transformer."
+    )
+    title = f"{block.dataset}: mixture coefficients over training"
+    return [Drawing(f"{block.slug}_coefficients", title, caption, figure)]
+
+
+def by_kind(block: Block) -> list[Table | Drawing]:
+    """Whether α tells kinds of users apart that the data knows of; nothing where it knows none."""
+    found = [(run, *taken_down(run)) for run in block.chosen.runs]
+    known = [(run, layers, kinds) for run, layers, kinds in found if layers and kinds]
+    if not known:
+        return []
+    rows = []
+    for run, layers, kinds in known:
+        for (layer, alpha), (kind, is_kind) in product(layers.items(), kinds.items()):
+            means = [f"{alpha[chosen].mean():.3f}" for chosen in (is_kind, ~is_kind)]
+            rows.append((f"seed {run.seed}, layer {layer}", plain([kind, *means, f"{auc(alpha, ~is_kind):.3f}"])))
+    columns = ("kind", "mean α of it", "mean α of others", "AUC")
+    note = (
+        "AUC: how often a user not of the kind has the higher α, the weight of the local branch, than one of it; a "
+        "half is no better than chance."
+    )
+    title = f"{block.dataset}: do the coefficients tell kinds of users apart"
+    table = Table(f"{block.slug}_kinds", title, "", columns, tuple(rows), (note,))
+    run, layers, kinds = known[0]
+    return [table, histograms(block, run, layers, kinds)]
+
+
+def histograms(
+    block: Block, run: Run, layers: dict[str, Float[np.ndarray, " U"]], kinds: dict[str, Bool[np.ndarray, " U"]]
+) -> Drawing:
+    """The distributions of α in each layer, by the first kind."""
+    kind, is_kind = next(iter(kinds.items()))
+    with styled():
+        figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+        panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
+        for axes, (layer, alpha) in zip(panels, layers.items(), strict=True):
+            axes.hist(alpha[is_kind], BINS, color=COLOURS[0], alpha=0.45, hatch="///", label=kind)
+            axes.hist(alpha[~is_kind], BINS, histtype="step", color=INK, linewidth=1.4, label=f"not {kind}")
+            axes.set_title(f"layer {layer}: AUC {auc(alpha, ~is_kind):.2f}", fontsize=9)
+            axes.set_xlabel("α, weight of the local branch")
+        panels[0].set_ylabel("test users")
+        panels[0].legend()
+    caption = f"{block.chosen.name}, seed {run.seed}: each test user's coefficient."
+    return Drawing(f"{block.slug}_kinds", f"{block.dataset}: coefficients by kind of user", caption, figure)
+
+
+def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " U"]], dict[str, Bool[np.ndarray, " U"]]]:
+    """By layer the α of each test user, and by kind who is of it."""
+    arrays = run.arrays(COEFFICIENTS)
+    layers = {key.removeprefix("layer"): values for key, values in arrays.items() if key.startswith("layer")}
+    kinds = {key: values for key, values in arrays.items() if not key.startswith("layer")}
+    return layers, {kind: is_kind for kind, is_kind in kinds.items() if 0 < is_kind.sum() < len(is_kind)}
+
+
+def auc(values: Float[np.ndarray, " U"], positive: Bool[np.ndarray, " U"]) -> float:
+    """How often a positive's value is above a negative's, ties counting half."""
+    statistic = stats.mannwhitneyu(values[positive], values[~positive]).statistic
+    return float(statistic / (positive.sum() * (~positive).sum()))

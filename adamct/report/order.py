@@ -1,0 +1,71 @@
+"""How much of each model's accuracy is the order of the items: beside the same with shuffled histories."""
+
+from matplotlib.figure import Figure
+
+from adamct.report.blocks import Block
+from adamct.report.comparison import written
+from adamct.report.figures import Drawing, seeds
+from adamct.report.style import COLOURS, INK, WIDTH, styled
+from adamct.report.table import Table, plain
+from adamct.report.variants import Variant, defining
+
+KEY = "dataset.shuffle_histories"
+
+
+def order(block: Block) -> list[Table | Drawing]:
+    """A table and a figure of all models with and without order; nothing where none has both."""
+    pairs = [pair for pair in both(block.variants) if all(block.mean(one, block.metric) is not None for one in pair)]
+    if not pairs:
+        return []
+    pairs.sort(key=lambda pair: block.mean(pair[0], block.metric) or 0.0, reverse=True)
+    metrics = [f"{protocol}/{block.metric.partition('/')[2]}" for protocol in block.protocols]
+    rows = [
+        (label(plain_one), plain([text for metric in metrics for text in lost(block, metric, plain_one, other)]))
+        for plain_one, other in pairs
+    ]
+    heads = [text for metric in metrics for text in (metric.replace("/", " "), "shuffled", "lost")]
+    note = "Shuffled: trained and tested with the items of each history in a random order, always the same."
+    title = f"{block.dataset}: how much is the order"
+    table = Table(f"{block.slug}_order", title, "model", tuple(heads), tuple(rows), (note,))
+    return [table, dumbbells(block, pairs)]
+
+
+def both(variants: tuple[Variant, ...]) -> list[tuple[Variant, Variant]]:
+    """The variants that are there in order and shuffled, and else the same."""
+    found: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, Variant]] = {}
+    for variant in variants:
+        keys = defining(variant.runs[0])
+        shuffled = keys.pop(KEY, "false")
+        found.setdefault((variant.model, frozenset(keys.items())), {})[shuffled] = variant
+    return [(of["false"], of["true"]) for of in found.values() if len(of) == 2]
+
+
+def label(variant: Variant) -> str:
+    """A model's name without the key that both variants differ in."""
+    return variant.name.replace(" shuffle_histories=false", "")
+
+
+def lost(block: Block, metric: str, ordered: Variant, shuffled: Variant) -> tuple[str, str, str]:
+    """A metric with and without order, and what share is lost."""
+    one, other = block.mean(ordered, metric) or 0.0, block.mean(shuffled, metric) or 0.0
+    return f"{one:.4f}", f"{other:.4f}", f"{100 * (1 - other / one):.1f} %" if one else ""
+
+
+def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
+    """A line for each model, from shuffled to in order."""
+    with styled():
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(pairs)))
+        axes = figure.add_subplot()
+        places = range(len(pairs))
+        ends = [[block.mean(one, block.metric) or 0.0 for one in pair] for pair in pairs]
+        axes.hlines(
+            places, [shuffled for _, shuffled in ends], [ordered for ordered, _ in ends], color=INK, linewidth=1
+        )
+        axes.plot([ordered for ordered, _ in ends], places, "o", color=INK, label="in order")
+        axes.plot([shuffled for _, shuffled in ends], places, "s", color=COLOURS[0], mfc="white", label="shuffled")
+        axes.set_yticks(places, [label(ordered) for ordered, _ in pairs])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    caption = f"Mean over seeds. {seeds([one for pair in pairs for one in pair])}"
+    return Drawing(f"{block.slug}_order", f"{block.dataset}: with and without order", caption, figure)

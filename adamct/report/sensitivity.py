@@ -1,0 +1,99 @@
+"""Each hyperparameter by itself: the metric over a key's values, where all else is as in the compared variant."""
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adamct.report.blocks import Block
+from adamct.report.comparison import written
+from adamct.report.figures import Drawing, seeds
+from adamct.report.paper import MODEL, reported
+from adamct.report.style import COLOURS, INK, WIDTH, styled
+from adamct.report.variants import Variant, defining, last_part, number
+
+FEWEST = 3
+"""Values of a key that make a panel."""
+ACROSS = 3
+"""Panels beside each other."""
+
+
+def sensitivity(block: Block) -> list[Drawing]:
+    """The panels of a block; nothing where no key was varied by itself over enough values."""
+    found = {key: values for key, values in alone(block).items() if not key.endswith("_target_")}
+    panels = {key: values for key, values in found.items() if len(values) >= FEWEST}
+    if not panels:
+        return []
+    with styled():
+        rows = -(-len(panels) // ACROSS)
+        figure = Figure(figsize=(WIDTH, 2.3 * rows), layout="constrained")
+        axes = figure.subplots(rows, min(ACROSS, len(panels)), squeeze=False, sharey=True).flat
+        with_paper = [
+            panel(block, axis, key, values) for axis, (key, values) in zip(axes, panels.items(), strict=False)
+        ]
+        for axis in list(axes)[len(panels) :]:
+            axis.remove()
+        figure.supylabel(
+            f"{block.split if block.split == 'test' else 'validation'} {written(block.metric)}", fontsize=9
+        )
+    paper = " Diamonds: the paper, whose other values are not always the compared variant's." if any(with_paper) else ""
+    drawn = [variant for values in panels.values() for variant in values.values()]
+    caption = (
+        f"One key changed at a time from {block.chosen.name}, which is the filled point; error bar: sample standard "
+        f"deviation over seeds.{paper} {seeds(drawn)}"
+    )
+    title = f"{block.dataset}: each hyperparameter by itself"
+    return [Drawing(f"{block.slug}_sensitivity", title, caption, figure)]
+
+
+def alone(block: Block) -> dict[str, dict[str, Variant]]:
+    """By key and value the variants that differ from the compared one in this key only, and that one itself."""
+    base = without_label(block.chosen)
+    found: dict[str, dict[str, Variant]] = {}
+    for variant in block.others:
+        keys = without_label(variant)
+        differ = [key for key in keys.keys() | base.keys() if keys.get(key) != base.get(key)]
+        if len(differ) == 1 and differ[0] in keys and differ[0] in base:
+            found.setdefault(differ[0], {base[differ[0]]: block.chosen})[keys[differ[0]]] = variant
+    return {key: dict(sorted(values.items(), key=lambda item: place(item[0]))) for key, values in found.items()}
+
+
+def without_label(variant: Variant) -> dict[str, str]:
+    """What defines a variant, but for its name."""
+    return {key: value for key, value in defining(variant.runs[0]).items() if key != "label"}
+
+
+def place(value: str) -> tuple[bool, float, str]:
+    """Numbers by their size, then words."""
+    return number(value) is None, number(value) or 0.0, value
+
+
+def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> bool:
+    """Draw a key's values, evenly spaced; says whether the paper has some of them."""
+    numbers = all(number(value) is not None for value in values)
+    scores = [variant.values(f"{block.split}/{block.metric}") for variant in values.values()]
+    at = range(len(values))
+    errors = [stdev(of) if len(of) > 1 else 0.0 for of in scores]
+    line = "-" if numbers else "none"  # words have no order that a line could follow
+    axes.errorbar(
+        at, list(map(mean, scores)), yerr=errors, color=INK, linestyle=line, marker="o", mfc="white", capsize=2
+    )
+    base = list(values.values()).index(block.chosen)
+    axes.plot(base, mean(scores[base]), "o", color=INK, zorder=3)
+    theirs = paper_values(block, key, list(values))
+    known = [(spot, value) for spot, value in zip(at, theirs, strict=True) if value is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
+    axes.set_xticks(at, list(values), fontsize=8)
+    axes.margins(x=0.12)
+    axes.set_xlabel(last_part(key).replace("_", " "))
+    return bool(known)
+
+
+def paper_values(block: Block, key: str, values: Sequence[str]) -> list[float | None]:
+    """What the paper has for a key's values."""
+    if block.split != "test" or block.chosen.model != MODEL:
+        return [None] * len(values)
+    found = [reported(block.dataset, MODEL, f"{last_part(key)}={value}", block.metric) for value in values]
+    return [None if one is None else one.value for one in found]
