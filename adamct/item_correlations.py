@@ -41,7 +41,6 @@ class ItemCorrelations(pl.Callback):
         if not isinstance(pl_module.model, AdaMCT):
             raise InputError(f"item correlations are of AdaMCT's branches, not of {type(pl_module.model).__name__}")
 
-    @torch.no_grad()
     def on_test_batch_end(
         self,
         trainer: pl.Trainer,
@@ -51,18 +50,20 @@ class ItemCorrelations(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the file after the first batch, which holds the longest histories."""
-        if batch_idx == 0 and trainer.is_global_zero:
+        """Keep what comes first: batches begin with the longest histories."""
+        if batch_idx == 0:
+            self.first = batch
+
+    @torch.no_grad()
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file, now that nobody listens to the model's parts any more."""
+        if trainer.is_global_zero:
             assert isinstance(pl_module.model, AdaMCT)
-            user, item_seq, seq_len = (x[: self.num_users] for x in batch[:3])
-            maps = {
-                name: correlations(features, item_seq != 0).numpy(force=True)
-                for name, features in last_layer(pl_module.model, item_seq).items()
-            }
-            facts = {"user": user, "item_seq": item_seq, "seq_len": seq_len}
-            write_arrays(
-                self.folder / CORRELATIONS, {**maps, **{key: value.numpy(force=True) for key, value in facts.items()}}
-            )
+            user, item_seq, seq_len = (x[: self.num_users] for x in self.first[:3])
+            found = {"user": user, "item_seq": item_seq, "seq_len": seq_len}
+            for name, features in last_layer(pl_module.model, item_seq).items():
+                found[name] = correlations(features, item_seq != 0)
+            write_arrays(self.folder / CORRELATIONS, {key: value.numpy(force=True) for key, value in found.items()})
 
 
 def last_layer(model: AdaMCT, item_seq: Int[Tensor, "B N"]) -> dict[str, Float[Tensor, "B N D"]]:

@@ -49,7 +49,7 @@ class CasesSweeper(BasicSweeper):
         assert self.hydra_context is not None
         # As they stand: interpolations in them are of a job's config, not of this one.
         listed = cast(list[list[str]], OmegaConf.to_container(self.config.hydra.sweeper.cases))
-        require(bool(listed), "hydra/sweeper=cases needs cases: hydra.sweeper.cases=[[KEY=VALUE, ...], ...]")
+        require(bool(listed), "hydra/sweeper=cases needs cases: hydra.sweeper.cases=[['KEY=VALUE', ...], ...]")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         cases = [parser.parse_overrides(case) for case in listed]
         distinct: dict[str, list[str]] = {}

@@ -135,8 +135,10 @@ def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
 def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str], monitor: str) -> Variant:
     """The variant to compare the others with: of several candidates the best by validation, never by the test."""
     candidates = (
-        [variant for variant in variants if model in (variant.name, variant.model)],
+        [variant for variant in variants if variant.name == model],
+        [variant for variant in variants if variant.model == model],
         [variant for label in labels for variant in variants if variant.label == label][:1],
+        [variant for variant in variants if variant.name == DEFAULT_MODEL],
         [variant for variant in variants if variant.model == DEFAULT_MODEL],
         variants,
     )
