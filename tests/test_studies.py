@@ -11,13 +11,14 @@ import pytest
 import torch
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
 
 from adamct.batch import DataSpec
 from adamct.report.paper import costs, settings
 from adamct.report.planned import not_started, planned_labels
 from adamct.report.runs import find_runs, find_sweeps
 from hydra_plugins.adamct_cases import combinations
-from tests.conftest import CONF, TINY, Ended
+from tests.conftest import CONF, TINY, Ended, composed
 
 Run = Callable[..., Ended]
 PAPER = Path(__file__).parents[2] / "shared" / "paper"
@@ -33,22 +34,21 @@ def jobs_of(study: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_case_of_a_study_is_a_model_and_its_label_is_one_of_the_papers(
-    study: str, build: Callable[..., Any], configure: Callable[..., Any]
+    study: str,
 ) -> None:
     labels = []
     for job in jobs_of(study):
-        overrides = ("dataset=beauty", f"sweep={study}", *job)
-        cfg = configure(*overrides)
+        cfg = composed("dataset=beauty", f"sweep={study}", *job)
         labels.append(cfg.label)
         if cfg.model.hidden_size % cfg.model.get("num_heads", 1) == 0:
-            assert len(build(SPEC, *overrides).item_table()) == 31
+            assert len(instantiate(cfg.model, _partial_=True)(SPEC).item_table()) == 31
     of_paper = {label for dataset, label in settings() if dataset == "beauty"}
     if study in ("table3", "table4", "table5", "figure4"):
         assert set(labels) <= of_paper
     assert len(set(labels)) == len(labels)
 
 
-def test_every_setting_of_the_paper_is_a_case(configure: Callable[..., Any]) -> None:
+def test_every_setting_of_the_paper_is_a_case() -> None:
     given = [override for study in STUDIES for job in jobs_of(study) for override in job]
     labels = {str(o.value()) for o in OverridesParser.create().parse_overrides(given) if o.key_or_group == "label"}
     values = {override.removeprefix("model.") for override in given}  # kernel_size=5, whose labels are interpolations

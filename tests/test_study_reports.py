@@ -1,5 +1,6 @@
 """What a report makes of the studies, against values by hand or brute force."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from adamct.report.maps import correlation_maps, near
 from adamct.report.mixtures import auc, by_kind, over_training
 from adamct.report.order import order
 from adamct.report.planned import planned_labels
+from adamct.report.render import show
 from adamct.report.runs import find_runs, find_sweeps
 from adamct.report.sensitivity import alone, sensitivity
 from adamct.report.statistics import compare
@@ -210,6 +212,19 @@ def test_costs_stand_beside_the_papers_and_once_more_at_one_hidden_size(tmp_path
     assert of_model["adamct wide"][0] == "adamct"  # which is the compared one, and the paper has no wide one
     assert [label for label, _ in equal.rows if label != "paper"] == ["sasrec", "core", "adamct wide"]
     assert equal.title.endswith("cost at hidden size 64")
+
+
+def test_where_nothing_fits_the_tested_metric_is_left(tmp_path: Path) -> None:
+    for index in range(8):
+        write_run(
+            tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": f"a label of some length, {index}"}
+        )
+    terminal = Console(file=StringIO(), width=70)
+    show(comparison_table(block_of(tmp_path), ()), terminal)
+    printed = terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(f"adamct a label of some length, {index} " in printed for index in range(8))
+    assert "uni100" in printed
+    assert "recall" not in printed
 
 
 def test_a_whole_report_of_a_study_has_its_parts(ablations: Path) -> None:

@@ -25,7 +25,10 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
     columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
     title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
     with_paper = len(rows) > 1 + len(shown(block))
-    table = Table(block.slug, title, "", tuple(columns), tuple(rows), notes(block, with_paper, bool(starred)))
+    name = block.metric.partition("/")[2]
+    essential = tuple(f"{protocol} {name}" for protocol in block.protocols if f"{protocol}/{name}" in block.metrics)
+    said = notes(block, with_paper, bool(starred))
+    table = Table(block.slug, title, "", tuple(columns), tuple(rows), said, essential)
     return table.transposed() if len(block.variants) > MANY else table
 
 

@@ -91,10 +91,10 @@ def plain_latex(text: str) -> str:
 def show(table: Table, console: Console) -> None:
     """Print a table in the first form that fits the terminal, else in the narrowest.
 
-    Forms are the table as it is, turned, and either without what comments on other values.
+    Forms are the table as it is, turned, either without what comments on other values, and the essence of that.
     """
     slim = table.without_asides()
-    forms = [terminal(form) for form in (table, table.transposed(), slim, slim.transposed())]
+    forms = [terminal(form) for form in (table, table.transposed(), slim, slim.transposed(), slim.least())]
     unbounded = console.options.update(max_width=10_000)
     widths = [console.measure(form, options=unbounded).maximum for form in forms]
     fitting = (form for form, width in zip(forms, widths, strict=True) if width <= console.width)

@@ -47,6 +47,7 @@ class Table:
         columns: the header over the cells.
         rows: each a label and a cell for each column.
         notes: how to read it, a sentence each.
+        essential: the labels, of rows or columns, that are left where there is no room for all.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     notes: tuple[str, ...] = ()
+    essential: tuple[str, ...] = ()
 
     def transposed(self) -> "Table":
         """Rows as columns."""
@@ -70,6 +72,15 @@ class Table:
         return replace(
             self, columns=columns, rows=tuple((label, tuple(cells[index] for index in kept)) for label, cells in rows)
         )
+
+    def least(self) -> "Table":
+        """Only what is essential, a column each; all where nothing is said to be."""
+        upright = self if set(self.essential) <= set(self.columns) else self.transposed()
+        kept = [index for index, name in enumerate(upright.columns) if name in self.essential]
+        if not kept:
+            return self
+        rows = tuple((label, tuple(cells[index] for index in kept)) for label, cells in upright.rows)
+        return replace(upright, columns=tuple(upright.columns[index] for index in kept), rows=rows)
 
 
 def plain(texts: Sequence[str]) -> tuple[Cell, ...]:
