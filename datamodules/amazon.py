@@ -7,6 +7,7 @@ from typing import NamedTuple
 from adamct.errors import InputError
 from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
+from datamodules.download import Download
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, build_sequences, statistics
 from datamodules.sources import Columns, read_log, sha256
@@ -27,8 +28,8 @@ class AmazonDataModule(SequenceDataModule):
     """The preparation of the paper: k-core, time order, leave-one-out.
 
     Args:
-        path: any file `datamodules.sources.read_log` reads.
-        url: where the file can be had, for the message when it is missing.
+        path: any file `datamodules.sources.read_log` reads; None is the downloaded one.
+        download: where the file can be had; it is fetched where no path is given.
         columns: its columns' names, where they are not the usual ones.
         min_user: users with fewer interactions are dropped, ...
         min_item: ... and items with fewer, until neither is left.
@@ -40,7 +41,7 @@ class AmazonDataModule(SequenceDataModule):
     def __init__(
         self,
         path: str | None,
-        url: str | None,
+        download: Download | None,
         columns: Columns,
         min_user: int,
         min_item: int,
@@ -54,10 +55,11 @@ class AmazonDataModule(SequenceDataModule):
         shuffle_histories: bool,
     ):
         super().__init__(max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
-        if path is None:
+        self.download = download if path is None else None
+        where = path if download is None or path is not None else download.path
+        if where is None:
             raise InputError("dataset.path is not set: give the log to train on, dataset.path=FILE")
-        self.path = Path(path)
-        self.url = url
+        self.path = Path(where)
         self.columns = columns
         self.min_user = min_user
         self.min_item = min_item
@@ -92,10 +94,8 @@ class AmazonDataModule(SequenceDataModule):
 
     @cached_property
     def fingerprint(self) -> str:
-        """The file's SHA-256."""
-        if self.url is not None and not self.path.exists():
-            raise InputError(f"{self.path} does not exist: download {self.url} to there, or give dataset.path=FILE")
-        return sha256(self.path)
+        """The file's SHA-256; where it is to be downloaded it has been."""
+        return sha256(self.path if self.download is None else self.download.fetch())
 
 
 def describe(counts: Counts) -> str:

@@ -117,7 +117,7 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
 
     arguments: dict[str, Any] = {
         "path": None if path is None else str(path),
-        "url": None,
+        "download": None,
         "columns": Columns(),
         "min_user": 3,
         "min_item": 1,
@@ -158,14 +158,6 @@ def test_unexpected_counts_are_shown_with_those_expected(
         assert "{:,} interactions of {:,} users with {:,} items".format(*counts) in str(refused.value)
     assert str(log) in str(refused.value)
     assert "dataset.expect" in str(refused.value)
-
-
-def test_a_missing_file_is_told_with_the_place_to_get_it(tmp_path: Path) -> None:
-    url, path = "https://example.org/log.json.gz", tmp_path / "log.json.gz"
-    with pytest.raises(InputError, match="example") as refused:
-        _ = amazon(tmp_path, path, url=url).interactions
-    assert url in str(refused.value)
-    assert str(path) in str(refused.value)
 
 
 def test_no_path_is_told_by_its_key(tmp_path: Path) -> None:

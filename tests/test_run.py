@@ -118,7 +118,6 @@ def test_mistakes_are_told_in_one_line(overrides: list[str], named: list[str], t
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["dataset=beauty"], ["reviews_Beauty_5.json.gz", "https://", "dataset.path"]),
         (["dataset=custom"], ["dataset.path"]),
         (["dataset=custom", "dataset.path=empty.csv"], ["empty.csv"]),
         (["dataset=toys", "dataset.path=small.txt"], ["small.txt", "167,597", "dataset.expect=null"]),

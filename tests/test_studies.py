@@ -109,7 +109,7 @@ def found_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_cases_that_are_equal_or_impossible_are_not_run_and_what_is_there_is_kept(tmp_path: Path, run: Run) -> None:
-    sweep = ("-m", *TINY, *CASES, "trainer.max_epochs=1", "seed=1,2", f"hydra.sweep.dir={tmp_path}/auto")
+    sweep = ("-m", *TINY, *CASES, "trainer.max_epochs=1", "seed=1", f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep).code == 0
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("cases")
@@ -117,8 +117,8 @@ def test_cases_that_are_equal_or_impossible_are_not_run_and_what_is_there_is_kep
     assert set(found_in(folder)) == {"plain 3", "b 5", "d=0.25 3"}
     assert found_in(folder)["d=0.25 3"]["config"]["model"]["dropout"] == 0.25
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
-    assert len(written) == 6
-    (removed,) = folder.glob("label=b*seed=2")
+    assert len(written) == 3
+    (removed,) = folder.glob("label=b*")
     (removed / "results.json").unlink()
     assert not_started(find_sweeps([folder]), find_runs([folder])) == []
     assert run(*sweep).code == 0
