@@ -119,6 +119,10 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         for logger in trainer.loggers:
             logger.log_hyperparams({**config, "statistics": data.statistics._asdict()})
         checkpoint = run_stages(trainer, module, data, checkpoints, config["stages"], cfg.ckpt, cfg.resume)
+        if "predict" in config["stages"] and trainer.is_global_zero:
+            print(f"recommendations: {recommend(cfg, module, data, folder)}")
+        if config["stages"] == ["predict"]:
+            return checkpoint["val_scores"][cfg.monitor]
         chosen = HydraConfig.get()
         about = {
             "config": config,
@@ -128,6 +132,26 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         }
         record(folder, trainer, module, data, checkpoint, about)
     return checkpoint["val_scores"][cfg.monitor]
+
+
+def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
+    """Write what the trained model recommends to the users of the log, to some of them, or to other people."""
+    from adamct.predictions import write_recommendations
+    from adamct.recommender import Recommender
+    from datamodules.people import others, users_of_log
+
+    keys = cfg.predict
+    require(None in (keys.users, keys.histories), "predict.users and predict.histories: give one of them")
+    if keys.histories is None:
+        people = users_of_log(data.interactions, None if keys.users is None else Path(keys.users))
+    else:
+        require(not module.model.knows_users, f"predict.histories: {type(module.model).__name__} knows only its users")
+        people = others(Path(keys.histories), instantiate(keys.columns), data.interactions.item_ids)
+    recommender = Recommender(module.model, module.item_ids, data.max_len)
+    with blame("predict"):
+        return write_recommendations(
+            recommender, people, folder, keys.format, keys.k, keys.unseen, cfg.dataset.eval_batch_size
+        )
 
 
 def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
@@ -159,6 +183,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
             **{key: config[key] for key in ("optimizer", "scheduler", "seed")},
             **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
         },
+        item_ids=data.interactions.item_ids.to_list(),
     )
 
 

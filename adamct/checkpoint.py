@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from adamct.errors import InputError
+from adamct.keys import flat
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -58,7 +59,7 @@ def check_identity(checkpoint: dict[str, Any], identity: dict[str, Any], name: s
     """
     if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
         raise InputError(f"{name}: not a checkpoint of this project")
-    saved, now = flatten({key: checkpoint["identity"].get(key) for key in identity}), flatten(identity)
+    saved, now = flat({key: checkpoint["identity"].get(key) for key in identity}), flat(identity)
     telling = sorted(saved.keys() | now.keys(), key=lambda key: (key != "model._target_", key == "dataset.sha256", key))
     for key in telling:
         if saved.get(key) != now.get(key):
@@ -66,11 +67,3 @@ def check_identity(checkpoint: dict[str, Any], identity: dict[str, Any], name: s
                 f"{name}: was trained with {key}={saved.get(key)}, but this run has {key}={now.get(key)}; "
                 "give the overrides it was trained with, or another hydra.run.dir"
             )
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

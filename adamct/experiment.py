@@ -141,8 +141,8 @@ def run_stages(
         module: the model to train or test.
         data: its data.
         folder: the run's folder of checkpoints.
-        stages: fit, test or both.
-        ckpt: the weights to test where nothing was trained before.
+        stages: some of fit, test and predict, which is left to whoever has the module with its weights then.
+        ckpt: the weights to use where nothing was trained before.
         resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one; None trains
             from scratch.
 
@@ -152,17 +152,18 @@ def run_stages(
     Raises:
         InputError: stages, monitor or checkpoints that do not fit together.
     """
-    unknown = set(stages) - {"fit", "test"}
-    require(not unknown and bool(stages), f"stages={list(stages)}: give fit, test or both")
+    unknown = set(stages) - {"fit", "test", "predict"}
+    require(not unknown and bool(stages), f"stages={list(stages)}: give some of fit, test and predict")
     chosen = None if ckpt is None else Path(ckpt)
     if "fit" in stages:
         fit(trainer, module, data, folder, resume)
         chosen = folder / BEST
     if chosen is None:
-        raise InputError("stages=[test] needs the weights to test: ckpt=PATH")
+        raise InputError(f"stages={list(stages)} needs the weights to use: ckpt=PATH")
     checkpoint = read_checkpoint(chosen, {key: module.identity[key] for key in ("model", "dataset")})
-    if "test" in stages and not pruned(trainer):
+    if stages != ["fit"]:
         module.load_state_dict(checkpoint["state_dict"])
+    if "test" in stages and not pruned(trainer):
         trainer.test(module, data, verbose=False)
     return {key: checkpoint[key] for key in ("epoch", "global_step", "val_scores", "callbacks")}
 

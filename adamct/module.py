@@ -35,6 +35,7 @@ class NextItemModule(pl.LightningModule):
         cutoffs: the k of Recall@k and NDCG@k.
         seed: what dropout and all other randomness of training depends on.
         identity: what a checkpoint must agree on to be loaded, as plain nested dicts.
+        item_ids: of the log, position i - 1 for item i, so that a checkpoint alone can recommend.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class NextItemModule(pl.LightningModule):
         cutoffs: Sequence[int],
         seed: int,
         identity: dict[str, Any],
+        item_ids: Sequence[str],
     ):
         super().__init__()
         require(all(k >= 1 for k in cutoffs), f"cutoffs={list(cutoffs)}: must be at least 1")
@@ -57,6 +59,7 @@ class NextItemModule(pl.LightningModule):
         self.make_scheduler = scheduler
         self.seed = seed
         self.identity = identity
+        self.item_ids = item_ids
         self.cutoffs = tuple(cutoffs)
         self.protocols = (f"uni{num_negatives}", "full")
         self.metrics = nn.ModuleDict(
@@ -198,6 +201,7 @@ class NextItemModule(pl.LightningModule):
         """Say what the weights belong to, and how well they validated."""
         self.add_up_losses()
         checkpoint["identity"] = self.identity
+        checkpoint["item_ids"] = self.item_ids
         checkpoint["val_scores"] = self.scores.get("val", {})
         checkpoint["epoch_loss"] = (self.summed_epoch, self.epoch_loss.item(), self.epoch_examples)
 

@@ -23,6 +23,9 @@ class NextItemModel(nn.Module, ABC):
     """Whether `training_pairs` predicts all items of a history, not only what follows it. Training then takes one
     history of each user (a long one in pieces of ``max_len``) in place of every prefix of it."""
 
+    knows_users: bool = False
+    """Whether it learns a vector for each user, so that it has nothing for people it was not trained on."""
+
     @abstractmethod
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
         """Each user's vector at the moment of prediction."""

@@ -22,6 +22,8 @@ class Caser(NextItemModel):
     embeddings of the input, after a linear layer, where W' is a table of its own.
     """
 
+    knows_users = True
+
     def __init__(
         self,
         spec: DataSpec,

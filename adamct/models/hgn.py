@@ -22,6 +22,8 @@ class HGN(NextItemModel):
     ``optimizer.weight_decay``.
     """
 
+    knows_users = True
+
     def __init__(self, spec: DataSpec, hidden_size: int, window: int):
         super().__init__()
         require(window >= 1, f"model.window={window}: must be at least 1")

@@ -87,7 +87,7 @@ def defining(run: Run) -> dict[str, str]:
     return {
         key: as_text(value).replace(str(run.config.get("output_dir")), "${output_dir}")
         for key, value in run.config.items()
-        if key not in WITHOUT_EFFECT and key.partition(".")[0] != "logger"
+        if key not in WITHOUT_EFFECT and key.partition(".")[0] not in ("logger", "predict")
     }
 
 

@@ -1,0 +1,104 @@
+"""Recommendations as a file, written while they are made."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+from rich.progress import track
+
+from adamct.errors import require
+from adamct.recommender import Recommender
+
+NAME = "recommendations"
+
+
+class People(NamedTuple):
+    """P histories by the numbers of their items: those of person p are ``items[offsets[p] : offsets[p + 1]]``."""
+
+    ids: pl.Series
+    """As they stand in the log."""
+    users: Int[np.ndarray, " P"]
+    """Their numbers as users the model was trained on; 0 where it was not."""
+    items: Int[np.ndarray, " T"]
+    offsets: Int[np.ndarray, " bounds"]
+
+
+def write_recommendations(
+    recommender: Recommender, people: People, folder: Path, form: str, k: int, unseen: bool, batch_size: int
+) -> Path:
+    """Write a row for each person and item, the best first: ``user``, ``rank`` from 1, ``item``, ``score``.
+
+    Args:
+        recommender: what recommends.
+        people: to whom.
+        folder: where the file goes, of the name ``recommendations`` and the form's ending.
+        form: parquet, csv or jsonl.
+        k: items for each.
+        unseen: whether to leave out what a person has had.
+        batch_size: people at a time.
+
+    Returns:
+        The file, which appears when it is whole.
+    """
+    require(form in FORMS, f"predict.format={form}: must be one of {', '.join(FORMS)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    final, partial = folder / f"{NAME}.{form}", folder / f".{NAME}.{form}"
+    FORMS[form](frames(recommender, people, k, unseen, batch_size), partial)
+    partial.replace(final)
+    return final
+
+
+def frames(recommender: Recommender, people: People, k: int, unseen: bool, batch_size: int) -> Iterable[pl.DataFrame]:
+    """The rows of one batch of people after the other."""
+    names = pl.Series("item", recommender.item_ids)
+    for first in track(range(0, len(people.ids), batch_size), "recommending", transient=True):
+        offsets = people.offsets[first : first + batch_size + 1]
+        users = people.users[first : first + batch_size]
+        items = people.items[offsets[0] : offsets[-1]]
+        numbers, scores = recommender.top(items, offsets - offsets[0], users, k, unseen)
+        count, width = numbers.shape
+        rows = pl.DataFrame(
+            {
+                "user": people.ids[first : first + count].gather(np.repeat(np.arange(count), width)),
+                "rank": np.tile(np.arange(1, width + 1, dtype=np.int32), count),
+                "number": numbers.flatten().numpy(),
+                "score": scores.flatten().numpy(),
+            }
+        ).filter(pl.col("number") > 0)
+        yield rows.select("user", "rank", names.gather(rows["number"] - 1).alias("item"), "score")
+
+
+def write_parquet(rows: Iterable[pl.DataFrame], path: Path) -> None:
+    """By way of a file for each batch, which are then streamed into one."""
+    parts = path.with_name(f"{path.name}.parts")
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir()
+    for number, frame in enumerate(rows):
+        frame.write_parquet(parts / f"{number:08}.parquet")
+    pl.scan_parquet(parts / "*.parquet").sink_parquet(path)
+    shutil.rmtree(parts)
+
+
+def write_csv(rows: Iterable[pl.DataFrame], path: Path) -> None:
+    """With a header."""
+    with path.open("wb") as file:
+        for number, frame in enumerate(rows):
+            frame.write_csv(file, include_header=number == 0)
+
+
+def write_json_lines(rows: Iterable[pl.DataFrame], path: Path) -> None:
+    """An object for each row."""
+    with path.open("wb") as file:
+        for frame in rows:
+            frame.write_ndjson(file)
+
+
+FORMS: dict[str, Callable[[Iterable[pl.DataFrame], Path], None]] = {
+    "parquet": write_parquet,
+    "csv": write_csv,
+    "jsonl": write_json_lines,
+}

@@ -1,0 +1,191 @@
+"""What is recommended, against scores by hand; from a checkpoint alone, and as a stage of a run."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+import adamct
+from adamct.batch import Batch, DataSpec
+from adamct.errors import InputError
+from adamct.recommender import Recommender
+from tests.conftest import TINY, Ended, give
+
+Run = Callable[..., Ended]
+ITEMS = 30
+SPEC = DataSpec(num_items=ITEMS, num_users=8, max_len=6, item_counts=torch.arange(ITEMS + 1.0))
+NAMES = [f"item-{number}" for number in range(1, ITEMS + 1)]
+HISTORIES = [["item-3"], ["item-5", "item-1", "item-9", "item-9"], [f"item-{n}" for n in range(1, 12)]]
+
+
+@torch.no_grad()
+def by_hand(model: Any, history: Sequence[str], k: int, unseen: bool, user: int = 0) -> list[tuple[str, float]]:
+    """One history by itself, its scores one by one."""
+    numbers = [NAMES.index(item) + 1 for item in history]
+    kept = numbers[-SPEC.max_len :]
+    width = SPEC.max_len if model.full_length else len(kept)
+    item_seq = torch.tensor([kept + [0] * (width - len(kept))])
+    query = model.queries(Batch(torch.tensor([user]), item_seq, torch.tensor([len(kept)]), torch.tensor([0])))[0]
+    bias = model.item_bias()
+    scored = [
+        (NAMES[number - 1], float(query @ vector) + (0.0 if bias is None else float(bias[number])))
+        for number, vector in enumerate(model.item_table())
+        if number and not (unseen and number in numbers)
+    ]
+    return sorted(scored, key=lambda pair: -pair[1])[:k]
+
+
+@pytest.mark.parametrize("unseen", [True, False])
+@pytest.mark.parametrize("name", ["adamct", "adamct_paper", "sasrec", "bert4rec", "core", "sine"])
+def test_recommendations_are_the_highest_scores(name: str, unseen: bool, build: Callable[..., Any]) -> None:
+    torch.manual_seed(0)
+    model = build(SPEC, f"model={name}")
+    found = Recommender(model, NAMES, SPEC.max_len).recommend(HISTORIES, 7, unseen)
+    assert not model.training
+    for history, row in zip(HISTORIES, found, strict=True):
+        expected = by_hand(model, history, 7, unseen)
+        assert [item for item, _ in row] == [item for item, _ in expected]
+        assert [score for _, score in row] == pytest.approx([score for _, score in expected], abs=1e-5)
+
+
+def test_chunks_of_users_change_nothing(build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = Recommender(build(SPEC), NAMES, SPEC.max_len)
+    whole = recommender.recommend(HISTORIES, 5)
+    monkeypatch.setitem(__import__("adamct.recommender").recommender.SCORES_AT_ONCE, "cpu", 1)
+    for row, of_whole in zip(recommender.recommend(HISTORIES, 5), whole, strict=True):
+        assert [item for item, _ in row] == [item for item, _ in of_whole]
+        assert [score for _, score in row] == pytest.approx([score for _, score in of_whole], abs=1e-6)
+
+
+def test_no_more_is_recommended_than_there_is(build: Callable[..., Any]) -> None:
+    recommender = Recommender(build(SPEC), NAMES, SPEC.max_len)
+    (row,) = recommender.recommend([NAMES[:-2]], 10)
+    assert {item for item, _ in row} == set(NAMES[-2:])
+    assert recommender.recommend([]) == []
+
+
+def test_what_the_model_does_not_know_is_passed_over_or_said(build: Callable[..., Any]) -> None:
+    recommender = Recommender(build(SPEC), NAMES, SPEC.max_len)
+    known, mixed = recommender.recommend([["item-3", "item-4"], ["item-3", "new", "item-4"]])
+    assert known == mixed
+    with pytest.raises(InputError, match="none of these items is known to the model: 'new, newer'"):
+        recommender.recommend([["item-3"], ["new", "newer"]])
+    with pytest.raises(InputError, match="k=0"):
+        recommender.recommend([["item-3"]], 0)
+    with pytest.raises(InputError, match="HGN knows only the users"):
+        Recommender(build(SPEC, "model=hgn"), NAMES, SPEC.max_len).recommend([["item-3"]])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        overrides = ("stages=[fit,predict]", "predict.format=jsonl", f"hydra.run.dir={folder}")
+        assert give(patch, *TINY, *overrides).code == 0
+    return folder
+
+
+def rows_of(file: Path) -> pl.DataFrame:
+    return {".jsonl": pl.read_ndjson, ".csv": pl.read_csv, ".parquet": pl.read_parquet}[file.suffix](file)
+
+
+def log_of(folder: Path) -> dict[str, list[str]]:
+    """Each user's whole history, by ids."""
+    from hydra.utils import instantiate
+
+    from tests.conftest import composed
+
+    log = instantiate(composed(*TINY).dataset).interactions
+    return {
+        name: [log.item_ids[int(item) - 1] for item in log.items[log.offsets[u] : log.offsets[u + 1]]]
+        for u, name in enumerate(log.user_ids)
+    }
+
+
+def test_a_checkpoint_alone_recommends_what_the_run_wrote(trained: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "elsewhere.ckpt"
+    alone.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())
+    histories = log_of(trained)
+    found = adamct.load(alone).recommend(list(histories.values()))
+    written = rows_of(trained / "recommendations.jsonl")
+    assert written.columns == ["user", "rank", "item", "score"]
+    assert written["user"].unique(maintain_order=True).cast(pl.String).to_list() == list(histories)
+    for user, row in zip(histories, found, strict=True):
+        rows = written.filter(pl.col("user").cast(pl.String) == user)
+        assert rows["rank"].to_list() == list(range(1, 11))
+        assert rows["item"].cast(pl.String).to_list() == [item for item, _ in row]
+        assert rows["score"].to_list() == pytest.approx([score for _, score in row], abs=1e-5)
+        assert not set(rows["item"].cast(pl.String)) & set(histories[user])
+
+
+def test_formats_and_batches_hold_the_same_rows(trained: Path, tmp_path: Path, run: Run) -> None:
+    tables = []
+    for form, size in (("csv", 7), ("parquet", 33)):
+        stage = ("stages=[predict]", f"ckpt='{trained}/checkpoints/best.ckpt'", f"predict.format={form}")
+        assert run(*TINY, *stage, f"dataset.eval_batch_size={size}", f"hydra.run.dir={tmp_path / form}").code == 0
+        assert {path.name for path in (tmp_path / form).glob("*recommend*")} == {f"recommendations.{form}"}
+        tables.append(rows_of(tmp_path / form / f"recommendations.{form}").cast({"user": pl.Int64, "item": pl.Int64}))
+    written = rows_of(trained / "recommendations.jsonl").cast({"user": pl.Int64, "item": pl.Int64})
+    for table in tables:
+        assert table.select("user", "rank", "item").equals(written.select("user", "rank", "item"), null_equal=True)
+
+
+def test_some_users_and_other_people(trained: Path, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "some.txt").write_text("5\n\n3\n")
+    people = [{"who": "new", "what": item, "when": time} for time, item in ((2, "8"), (1, "7"), (3, "no such item"))]
+    (tmp_path / "people.jsonl").write_text("\n".join(map(json.dumps, people)))
+    columns = [f"predict.columns.{key}" for key in ("user=who", "item=what", "timestamp=when")]
+    stage = (*TINY, "stages=[predict]", f"ckpt='{trained}/checkpoints/best.ckpt'", "predict.k=3")
+    assert run(*stage, f"predict.users={tmp_path}/some.txt", f"hydra.run.dir={tmp_path / 'some'}").code == 0
+    some = rows_of(tmp_path / "some" / "recommendations.parquet")
+    written = rows_of(trained / "recommendations.jsonl").cast({"user": pl.String, "item": pl.String})
+    for user in ("5", "3"):
+        expected = written.filter((pl.col("user") == user) & (pl.col("rank") <= 3))["item"].to_list()
+        assert some.filter(pl.col("user") == user)["item"].to_list() == expected
+    assert some["user"].to_list() == ["5"] * 3 + ["3"] * 3
+
+    histories = f"predict.histories={tmp_path}/people.jsonl"
+    assert run(*stage, histories, *columns, f"hydra.run.dir={tmp_path / 'new'}").code == 0
+    new = rows_of(tmp_path / "new" / "recommendations.parquet")
+    (expected,) = adamct.load(trained / "checkpoints" / "best.ckpt").recommend([["7", "8"]], 3)
+    assert new["item"].to_list() == [item for item, _ in expected]
+    assert new["user"].to_list() == ["new"] * 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["predict.users=none.txt"], ["none.txt"]),
+        (["predict.users=some.txt"], ["some.txt, line 2", "'nobody'"]),
+        (["predict.users=some.txt", "predict.histories=log.txt"], ["predict.users and predict.histories"]),
+        (["predict.histories=log.txt"], ["log.txt", "'ann'", "no item"]),
+        (["predict.format=xml"], ["predict.format=xml", "parquet"]),
+        (["predict.k=0"], ["k=0"]),
+        (["ckpt=null"], ["stages=['predict']", "ckpt=PATH"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_mistakes_are_told_and_leave_nothing(
+    overrides: list[str], named: list[str], trained: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("some.txt").write_text("1\nnobody\n")
+    Path("log.txt").write_text("bob 1 2\nann x y\n")
+    stage = ("stages=[predict]", f"ckpt='{trained}/checkpoints/best.ckpt'", "hydra.run.dir=out")
+    ended = run(*TINY, *stage, *overrides)
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert all(name in ended.line for name in named), ended.line
+    assert not list(Path("out").glob("recommendations*"))
+
+
+def test_classes_of_strangers_are_not_called(trained: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    checkpoint["identity"]["model"]["parts"]["entry"]["_target_"] = "os.system"
+    torch.save(checkpoint, tmp_path / "bad.ckpt")
+    with pytest.raises(InputError, match=r"bad\.ckpt: names os\.system"):
+        adamct.load(tmp_path / "bad.ckpt")
