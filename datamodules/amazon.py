@@ -9,7 +9,7 @@ from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
 from datamodules.download import Download
 from datamodules.negatives import UniformNegatives
-from datamodules.preprocessing import Interactions, build_sequences, statistics
+from datamodules.preprocessing import Interactions, build_sequences, statistics, without_repeats
 from datamodules.sources import Columns, read_log, sha256
 
 PREPARATION = 1
@@ -31,6 +31,9 @@ class AmazonDataModule(SequenceDataModule):
         path: any file `datamodules.sources.read_log` reads; None is the downloaded one.
         download: where the file can be had; it is fetched where no path is given.
         columns: its columns' names, where they are not the usual ones.
+        min_rating: interactions with a lower rating are left out; None does not look at ratings.
+        repeats: what becomes of a user's further interactions with an item; see
+            `datamodules.preprocessing.without_repeats`.
         min_user: users with fewer interactions are dropped, ...
         min_item: ... and items with fewer, until neither is left.
         expect: counts the result must have; None accepts any.
@@ -43,6 +46,8 @@ class AmazonDataModule(SequenceDataModule):
         path: str | None,
         download: Download | None,
         columns: Columns,
+        min_rating: int | float | None,
+        repeats: str,
         min_user: int,
         min_item: int,
         expect: Counts | None,
@@ -61,6 +66,8 @@ class AmazonDataModule(SequenceDataModule):
             raise InputError("dataset.path is not set: give the log to train on, dataset.path=FILE")
         self.path = Path(where)
         self.columns = columns
+        self.min_rating = min_rating
+        self.repeats = repeats
         self.min_user = min_user
         self.min_item = min_item
         self.expect = expect
@@ -78,11 +85,13 @@ class AmazonDataModule(SequenceDataModule):
                 "sha256": self.fingerprint,
                 "name": self.path.name,  # the format is read off the name
                 "columns": list(self.columns),
+                "min_rating": self.min_rating,
+                "repeats": self.repeats,
                 "min_user": self.min_user,
                 "min_item": self.min_item,
                 "preparation": PREPARATION,
             },
-            lambda: build_sequences(read_log(self.path, self.columns), self.min_user, self.min_item),
+            self.prepare,
         )
         found = Counts(*statistics(interactions)[:3])
         if self.expect is not None and found != self.expect:
@@ -91,6 +100,11 @@ class AmazonDataModule(SequenceDataModule):
                 "is it the right file? dataset.expect=null accepts it"
             )
         return interactions
+
+    def prepare(self) -> Interactions:
+        """Read the file and line up its sequences."""
+        log = without_repeats(read_log(self.path, self.columns, self.min_rating), self.repeats)
+        return build_sequences(log, self.min_user, self.min_item)
 
     @cached_property
     def fingerprint(self) -> str:

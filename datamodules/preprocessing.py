@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from adamct.batch import Statistics
-from adamct.errors import InputError
+from adamct.errors import InputError, require
 
 
 class Interactions(NamedTuple):
@@ -37,6 +37,29 @@ def k_core(log: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:
         if enough.all():
             return log[rows]
         rows = rows[enough]
+
+
+def without_repeats(log: pl.DataFrame, repeats: str) -> pl.DataFrame:
+    """Decide what becomes of a user's further interactions with the same item, in file order.
+
+    Args:
+        log: a log.
+        repeats: ``all`` keeps them; ``first`` and ``last`` keep one of each pair, by time and then place in the file;
+            ``consecutive`` leaves out those that follow the same item directly.
+
+    Raises:
+        InputError: for anything else.
+    """
+    known = ("all", "first", "last", "consecutive")
+    require(repeats in known, f"dataset.repeats={repeats}: must be one of {', '.join(known)}")
+    if repeats == "all":
+        return log
+    in_time = log.with_row_index("place").sort("user", "timestamp", maintain_order=True)
+    if repeats == "consecutive":
+        kept = in_time.filter((pl.col("item") != pl.col("item").shift(1).over("user")).fill_null(True))
+    else:
+        kept = in_time.unique(["user", "item"], keep="first" if repeats == "first" else "last", maintain_order=True)
+    return kept.sort("place").drop("place")
 
 
 def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interactions:

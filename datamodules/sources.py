@@ -28,30 +28,38 @@ from adamct.errors import InputError
 
 
 class Columns(NamedTuple):
-    """The names of the three columns in a file; None tries the usual names."""
+    """The names of the columns in a file; None tries the usual names."""
 
     user: str | None = None
     item: str | None = None
     timestamp: str | None = None
+    rating: str | None = None
+    """Only looked for where ratings matter."""
 
 
+_Fields: TypeAlias = dict[str, str | None]
+"""The fields that are read, and their names where they were given."""
 _BY_USUAL_NAMES = Columns()
 _USUAL_NAMES = {
     "user": ("user", "user_id", "userId", "reviewerID"),
-    "item": ("item", "item_id", "itemId", "movieId", "asin"),
+    "item": ("item", "item_id", "itemId", "movieId", "parent_asin", "asin"),
     "timestamp": ("timestamp", "time", "unixReviewTime"),
+    "rating": ("rating", "overall", "stars"),
 }
+_INSTEAD = {"asin": "parent_asin"}
+"""Where a log has both names the second is meant: Amazon 2023 has an asin for each colour and size of an item."""
 _MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
-def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES) -> pl.DataFrame:
+def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | float | None = None) -> pl.DataFrame:
     """Read the interactions of a file, in file order.
 
     Args:
         path: a file in one of the formats above.
         columns: the names to look for in its header or keys; all None for a sequence file, which has none.
+        min_rating: interactions with a lower rating are left out; None does not look at ratings.
 
     Returns:
         ``user`` and ``item`` (String, the ids as written) and ``timestamp`` (Int64, or Float64 if some are not whole).
@@ -61,14 +69,23 @@ def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES) -> pl.DataFrame:
         InputError: the file cannot be opened, is not what its name says, or lacks an id or a time. Rows count from 1
             as they lie in the file, a header included: they are line numbers unless a quoted field spans lines.
     """
-    names, log = _load(path, columns)
+    fields = columns._asdict()
+    if min_rating is None:
+        del fields["rating"]
+    names, log = _load(path, fields)
     for field, name in names.items():
         values = log[field]
         empty = values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
         if empty.any():
             row = log["row"].filter(empty)[0]
             raise InputError(f"{path}, row {row}: {name} is missing; fill it in or delete the row")
-    return log.select("user", "item", _numbers(path, log["row"], log["timestamp"], names["timestamp"]))
+    numbered = log.with_columns(
+        _numbers(path, log["row"], log[field], names[field]) for field in ("timestamp", "rating") if field in names
+    )
+    kept = numbered if min_rating is None else numbered.filter(pl.col("rating") >= min_rating)
+    if kept.is_empty():
+        raise InputError(f"{path}: no rating is {min_rating} or more; lower dataset.min_rating")
+    return kept.select("user", "item", "timestamp")
 
 
 def sha256(path: Path) -> str:
@@ -87,8 +104,8 @@ def _open(path: Path) -> BinaryIO:
         raise InputError(f"{path}: {error.strerror}; give the path of a file you may read") from error
 
 
-def _load(path: Path, columns: Columns) -> tuple[dict[str, str], pl.DataFrame]:
-    """Read the columns row, user, item and timestamp, not yet checked, and resolve their names in the file."""
+def _load(path: Path, columns: _Fields) -> tuple[dict[str, str], pl.DataFrame]:
+    """Read the row and some fields, not yet checked, and resolve the fields' names in the file."""
     with _open(path) as file:
         head = file.read(4)
     read = _reader(path)
@@ -110,21 +127,24 @@ def _load(path: Path, columns: Columns) -> tuple[dict[str, str], pl.DataFrame]:
     return names, log
 
 
-# A reader resolves the column names and plans a scan of four columns: row (the place in the file, from 1), user and
-# item (text), timestamp (text or a number). It raises ValueError for what is no text at all: _explain finds the line.
+# A reader resolves the column names and plans a scan of row (the place in the file, from 1), user and item (text),
+# timestamp and, where it is asked for, rating (text or numbers). It raises ValueError for what is no text at all:
+# _explain finds the line.
 _Source: TypeAlias = tuple[dict[str, str], pl.LazyFrame]
 
 
-def _read_sequences(path: Path, columns: Columns) -> _Source:
-    if any(columns):
+def _read_sequences(path: Path, columns: _Fields) -> _Source:
+    if "rating" in columns:
+        raise InputError(f"{path}: a .txt file is a sequence file, without ratings; set dataset.min_rating to null")
+    if any(columns.values()):
         raise InputError(f"{path}: a .txt file is a sequence file, without columns; set dataset.columns.* to null")
     words = _lines(path).with_columns(pl.col("line").str.extract_all(r"\S+"))
     histories = words.select("row", user=pl.col("line").list.first(), item=pl.col("line").list.slice(1))
     log = histories.explode("item", empty_as_null=True)  # a user without items keeps a row, to be reported
-    return {field: field for field in _USUAL_NAMES}, log.with_columns(timestamp=pl.int_range(pl.len()).over("user"))
+    return {field: field for field in columns}, log.with_columns(timestamp=pl.int_range(pl.len()).over("user"))
 
 
-def _read_delimited(path: Path, columns: Columns, separator: str) -> _Source:
+def _read_delimited(path: Path, columns: _Fields, separator: str) -> _Source:
     scan = partial(pl.scan_csv, path, separator=separator, infer_schema=False, glob=False)
     header = scan().collect_schema().names()
     if any("\0" in name or "\ufffd" in name for name in header):
@@ -137,7 +157,7 @@ def _read_delimited(path: Path, columns: Columns, separator: str) -> _Source:
     return names, table.filter(filled).with_row_index("row", 1 if headless else 2)
 
 
-def _read_json_lines(path: Path, columns: Columns) -> _Source:
+def _read_json_lines(path: Path, columns: _Fields) -> _Source:
     lines = _lines(path)
     keys = {key: None for line in lines.head(100).collect(engine="streaming")["line"] for key in _json_object(line)}
     if not keys:
@@ -148,14 +168,14 @@ def _read_json_lines(path: Path, columns: Columns) -> _Source:
     return names, objects.select("row", **{field: pl.col("line").struct.field(name) for field, name in names.items()})
 
 
-def _read_parquet(path: Path, columns: Columns) -> _Source:
+def _read_parquet(path: Path, columns: _Fields) -> _Source:
     scan = pl.scan_parquet(path, glob=False)
     schema = scan.collect_schema()
     names = _choose(path, schema.names(), columns)
     for field, name in names.items():
         dtype = schema[name]
         timely = dtype.is_numeric() or dtype.is_temporal() or dtype == pl.String
-        if dtype.is_nested() or (field == "timestamp" and not timely):
+        if dtype.is_nested() or (field in ("timestamp", "rating") and not timely):
             raise InputError(
                 f"{path}: column {name!r} is {dtype}; set dataset.columns.{field} to another, or convert it"
             )
@@ -163,7 +183,7 @@ def _read_parquet(path: Path, columns: Columns) -> _Source:
     return names, table.with_row_index("row", 1)
 
 
-_TEXT_READERS: dict[str, Callable[[Path, Columns], _Source]] = {
+_TEXT_READERS: dict[str, Callable[[Path, _Fields], _Source]] = {
     ".txt": _read_sequences,
     ".csv": partial(_read_delimited, separator=","),
     ".tsv": partial(_read_delimited, separator="\t"),
@@ -176,7 +196,7 @@ _READERS = {end + packed: read for end, read in _TEXT_READERS.items() for packed
 _READERS[".parquet"] = _read_parquet
 
 
-def _reader(path: Path) -> Callable[[Path, Columns], _Source]:
+def _reader(path: Path) -> Callable[[Path, _Fields], _Source]:
     for end, read in _READERS.items():
         if path.name.lower().endswith(end):
             return read
@@ -196,12 +216,13 @@ def _json_object(line: str) -> dict[str, object]:
     return json.loads(line)
 
 
-def _choose(path: Path, names: list[str], columns: Columns) -> dict[str, str]:
+def _choose(path: Path, names: list[str], columns: _Fields) -> dict[str, str]:
     """Map each field to the one column that has its configured name, or one of its usual names."""
     chosen = {}
-    for field, name in columns._asdict().items():
+    for field, name in columns.items():
         candidates = _USUAL_NAMES[field] if name is None else (name,)
         found = [candidate for candidate in candidates if candidate in names]
+        found = [candidate for candidate in found if _INSTEAD.get(candidate) not in found]
         if len(found) != 1:
             problem = f"several {field} columns {found}" if found else f"no {field} column {list(candidates)}"
             raise InputError(f"{path}: {problem}; set dataset.columns.{field} to one of {names!r:.500}")
@@ -210,7 +231,7 @@ def _choose(path: Path, names: list[str], columns: Columns) -> dict[str, str]:
 
 
 def _numbers(path: Path, rows: pl.Series, values: pl.Series, name: str) -> pl.Series:
-    """Convert timestamps to Int64 if all are whole, else to Float64."""
+    """Convert timestamps or ratings to Int64 if all are whole, else to Float64."""
     fractional = values.dtype.is_float() or values.dtype.is_decimal()  # which a cast to Int64 would truncate
     numbers = values.cast(pl.Float64 if fractional else pl.Int64, strict=False)
     if numbers.has_nulls():

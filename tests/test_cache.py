@@ -119,6 +119,8 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
         "path": None if path is None else str(path),
         "download": None,
         "columns": Columns(),
+        "min_rating": None,
+        "repeats": "all",
         "min_user": 3,
         "min_item": 1,
         "expect": None if expect is None else Counts(*expect),

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 
 from adamct.errors import InputError
 from datamodules import download
 from datamodules.download import Download
-from tests.conftest import TINY, Ended
+from tests.conftest import TINY, Ended, composed
 
 CONTENT = gzip.compress(np.random.default_rng(0).bytes(200_000))
 NAME = "reviews_5.json.gz"
@@ -205,6 +207,18 @@ def test_addresses_must_be_safe_and_there(tmp_path: Path) -> None:
     for urls in (["http://example.org/a.gz"], []):
         with pytest.raises(InputError, match=r"dataset\.download\.urls"):
             Download(urls, str(tmp_path), None)
+
+
+def test_editions_of_amazon_have_their_own_addresses_and_folders(tmp_path: Path) -> None:
+    for edition, name in ((2014, "reviews_Books_5.json.gz"), (2018, "Books_5.json.gz"), (2023, "Books.csv.gz")):
+        keys = ("dataset.download.category=Books", f"dataset.download.edition={edition}", f"data_dir={tmp_path}")
+        found = instantiate(composed("dataset=amazon", *keys).dataset.download)
+        assert found.path == tmp_path / f"amazon_{edition}" / name
+        assert all(url.endswith(f"/{name}") for url in found.urls)
+    with pytest.raises(
+        InstantiationException, match=r"dataset\.download\.edition=1999: must be one of 2014, 2018, 2023"
+    ):
+        instantiate(composed("dataset=amazon", *keys[:1], "dataset.download.edition=1999").dataset.download)
 
 
 def test_a_run_says_what_to_do_where_nothing_can_be_had(tmp_path: Path, run: Callable[..., Ended]) -> None:

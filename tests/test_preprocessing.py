@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
-from datamodules.preprocessing import Interactions, Statistics, build_sequences, k_core, statistics
+from datamodules.preprocessing import Interactions, Statistics, build_sequences, k_core, statistics, without_repeats
 from datamodules.sources import read_log
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -108,3 +108,51 @@ def test_real_files_have_the_counts_of_table_1(name: str, expected: tuple) -> No
     shown = (f"{counts.mean_user_len:.1f}", f"{counts.mean_item_len:.1f}", f"{counts.sparsity:.2%}")
     assert (*counts[:3], *shown) == expected
     assert found.item_ids.to_list() == [str(item) for item in range(1, counts.items + 1)]  # first-appearance ids
+
+
+def plain_without_repeats(rows: list[Row], repeats: str) -> list[Row]:
+    """One user's rows after the other's, in time order."""
+    kept = []
+    for user in dict.fromkeys(row[0] for row in rows):
+        mine = sorted((row[2], place) for place, row in enumerate(rows) if row[0] == user)
+        places = [place for _, place in mine]
+        for at, place in enumerate(places):
+            item = rows[place][1]
+            before, after = ([rows[p][1] for p in some] for some in (places[:at], places[at + 1 :]))
+            repeated = {"all": False, "first": item in before, "last": item in after}
+            repeated["consecutive"] = bool(before) and before[-1] == item
+            kept += [] if repeated[repeats] else [place]
+    return [rows[place] for place in sorted(kept)]
+
+
+@pytest.mark.parametrize("repeats", ["all", "first", "last", "consecutive"])
+@settings(deadline=None, max_examples=60)
+@given(rows=logs(TIMES))
+def test_repeats_equal_plain_python(repeats: str, rows: list[Row]) -> None:
+    assert without_repeats(frame(rows), repeats).rows() == plain_without_repeats(rows, repeats)
+
+
+def test_another_policy_of_repeats_is_refused() -> None:
+    with pytest.raises(InputError, match=r"dataset\.repeats=some: must be one of all, first, last, consecutive"):
+        without_repeats(frame([]), "some")
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the real data is not here")
+def test_a_review_file_of_days_gives_the_sequences_it_was_made_of(tmp_path: Path) -> None:
+    import gzip
+    import json
+
+    expected = build_sequences(read_log(DATA / "beauty.txt"), 5, 5)
+    day, hundreds = 86_400, 4  # so many items of a user share a day
+    with gzip.open(tmp_path / "reviews_Beauty_5.json.gz", "wt", compresslevel=1) as file:
+        for line in (DATA / "beauty.txt").read_text().splitlines():
+            user, *items = line.split()
+            for at, item in enumerate(items):
+                time = 1_400_000_000 // day * day + at // hundreds * day
+                review = {"reviewerID": f"A{user}", "asin": f"B{item}", "overall": 5.0, "unixReviewTime": time}
+                file.write(json.dumps(review) + "\n")
+    found = build_sequences(read_log(tmp_path / "reviews_Beauty_5.json.gz"), 5, 5)
+    assert statistics(found)[:3] == (198_502, 22_363, 12_101)
+    assert np.array_equal(found.items, expected.items)
+    assert np.array_equal(found.offsets, expected.offsets)
+    assert found.item_ids.to_list() == [f"B{item}" for item in expected.item_ids]

@@ -105,6 +105,44 @@ def test_sequence_file(tmp_path: Path, packed: str, dirt: str) -> None:
     assert read_log(path).rows() == [(user, item, at) for user, items in SEQUENCES for at, item in enumerate(items)]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["log.csv", "log.inter", "ratings_Toys.csv", "reviews_Toys_5.json"],
+)
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_interactions_with_low_ratings_are_left_out(tmp_path: Path, name: str, packed: str) -> None:
+    text = TEXTS[name].decode().split("\n")
+    low = next(index for index, line in enumerate(text) if "4.5" in line or "5.0" in line)
+    text[low] = text[low].replace("4.5", "2").replace("5.0", "2")
+    path = write(tmp_path, name + packed, compress("\n".join(text).encode(), name + packed))
+    assert read_log(path).rows() == ROWS
+    assert read_log(path, min_rating=2).rows() == ROWS
+    kept = read_log(path, min_rating=2.5).rows()
+    assert len(kept) == len(ROWS) - 1
+    assert [row for row in ROWS if row in kept] == kept
+    with pytest.raises(InputError, match=r"no rating is 9 or more; lower dataset\.min_rating"):
+        read_log(path, min_rating=9)
+
+
+def test_ratings_that_are_not_there_or_no_numbers_are_told(tmp_path: Path) -> None:
+    sequences, bare = write(tmp_path, "log.txt", b"a 1 2\n"), write(tmp_path, "log.ndjson", TEXTS["log.ndjson"])
+    with pytest.raises(InputError, match=r"log\.txt: .* without ratings; set dataset\.min_rating"):
+        read_log(sequences, min_rating=1)
+    with pytest.raises(InputError, match=r"no rating column .*dataset\.columns\.rating"):
+        read_log(bare, min_rating=1)
+    odd = write(tmp_path, "odd.csv", b"user,item,timestamp,stars\na,1,5,good\n")
+    assert read_log(odd).height == 1
+    with pytest.raises(InputError, match=r"odd\.csv, row 2: stars 'good' is not a number"):
+        read_log(odd, min_rating=1)
+
+
+def test_an_item_of_amazon_2023_is_what_its_variants_have_in_common(tmp_path: Path) -> None:
+    review = {"asin": "red", "parent_asin": "shirt", "user_id": "ann", "timestamp": 5, "rating": 4.0}
+    assert read_log(write(tmp_path, "a.jsonl", json.dumps(review).encode())).rows() == [("ann", "shirt", 5)]
+    rows = write(tmp_path, "a.csv", b"user_id,parent_asin,rating,timestamp\nann,shirt,4.0,5\n")
+    assert read_log(rows).rows() == [("ann", "shirt", 5)]
+
+
 def test_a_user_on_several_lines_of_a_sequence_file_goes_on(tmp_path: Path) -> None:
     path = write(tmp_path, "pairs.txt", b"a 1\na 2\nb 1\na 3 4\n")
     assert read_log(path).rows() == [("a", "1", 0), ("a", "2", 1), ("b", "1", 0), ("a", "3", 2), ("a", "4", 3)]
