@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -162,7 +163,8 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
     make_model = instantiate(cfg.model, _partial_=True)
     with blame("model"):
         model = make_model(data.spec)
-    loss = training_loss
+    with blame("loss"):
+        loss = partial(training_loss, objective=instantiate(cfg.loss, _partial_=True)(data.spec))
     if cfg.compile is not None:
         require(cfg.compile_widths >= 1, f"compile_widths={cfg.compile_widths}: must be at least 1")
         data.width_multiple = cfg.compile_widths
@@ -180,7 +182,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
         identity={
             "model": config["model"],
             "dataset": {"sha256": data.fingerprint, **sizes},
-            **{key: config[key] for key in ("optimizer", "scheduler", "seed")},
+            **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed")},
             **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
         },
         item_ids=data.interactions.item_ids.to_list(),

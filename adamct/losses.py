@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from adamct.batch import DataSpec
+
 LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**29}
 """How many are in memory together: 8 MiB, which stay in a processor's cache between operations, or 2 GiB of a GPU."""
 SAFE_LOGIT = 60.0
@@ -27,6 +29,23 @@ def cross_entropy(
     if small or torch.compiler.is_compiling():
         return F.cross_entropy(F.linear(queries, table, bias), classes)
     return ChunkedCrossEntropy.apply(queries, table, bias, classes)  # pyright: ignore[reportReturnType]
+
+
+class CrossEntropy:
+    """`cross_entropy` as what ``conf/loss`` chooses."""
+
+    def __init__(self, spec: DataSpec):
+        del spec  # all objectives are built alike
+
+    def __call__(
+        self,
+        queries: Float[Tensor, "M D"],
+        item_table: Float[Tensor, "V D"],
+        item_bias: Float[Tensor, " V"] | None,
+        targets: Int[Tensor, " M"],
+    ) -> Float[Tensor, ""]:
+        """The mean loss of some queries, of which each is to score its target high."""
+        return cross_entropy(queries, item_table, item_bias, targets)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):

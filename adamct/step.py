@@ -12,16 +12,18 @@ from adamct.losses import cross_entropy
 from adamct.models.base import NextItemModel
 
 Loss = Callable[[NextItemModel, Batch], Tensor]
+Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
+"""Of queries (M, D), the item table (V, D), the items' biases (V,), and the targets (M,)."""
 
 MODES = ("default", "reduce-overhead", "max-autotune")
 
 
-def training_loss(model: NextItemModel, batch: Batch) -> Float[Tensor, ""]:
-    """Cross-entropy over the whole catalogue, and the model's penalty; both in the weights' precision."""
+def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
+    """The objective of the model's pairs, and its penalty; both in the weights' precision."""
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
         table = model.item_table()
-        return cross_entropy(queries.to(table.dtype), table, model.item_bias(), targets) + model.penalty(batch)
+        return objective(queries.to(table.dtype), table, model.item_bias(), targets) + model.penalty(batch)
 
 
 def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:
