@@ -140,6 +140,7 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
     from adamct.predictions import write_recommendations
     from adamct.recommender import Recommender
     from datamodules.people import others, users_of_log
+    from datamodules.titles import read_titles
 
     keys = cfg.predict
     require(None in (keys.users, keys.histories), "predict.users and predict.histories: give one of them")
@@ -148,10 +149,11 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
     else:
         require(not module.model.knows_users, f"predict.histories: {type(module.model).__name__} knows only its users")
         people = others(Path(keys.histories), instantiate(keys.columns), data.interactions.item_ids)
+    titles = None if keys.titles is None else read_titles(Path(keys.titles), data.interactions.item_ids)
     recommender = Recommender(module.model, module.item_ids, data.max_len)
     with blame("predict"):
         return write_recommendations(
-            recommender, people, folder, keys.format, keys.k, keys.unseen, cfg.dataset.eval_batch_size
+            recommender, people, folder, keys.format, keys.k, keys.unseen, cfg.dataset.eval_batch_size, titles
         )
 
 

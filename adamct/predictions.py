@@ -28,9 +28,16 @@ class People(NamedTuple):
 
 
 def write_recommendations(
-    recommender: Recommender, people: People, folder: Path, form: str, k: int, unseen: bool, batch_size: int
+    recommender: Recommender,
+    people: People,
+    folder: Path,
+    form: str,
+    k: int,
+    unseen: bool,
+    batch_size: int,
+    titles: pl.Series | None,
 ) -> Path:
-    """Write a row for each person and item, the best first: ``user``, ``rank`` from 1, ``item``, ``score``.
+    """Write a row for each person and item, the best first: ``user``, ``rank`` from 1, ``item``, ``score``, ``title``.
 
     Args:
         recommender: what recommends.
@@ -40,6 +47,7 @@ def write_recommendations(
         k: items for each.
         unseen: whether to leave out what a person has had.
         batch_size: people at a time.
+        titles: of the items, in the order of their numbers; None leaves that column out.
 
     Returns:
         The file, which appears when it is whole.
@@ -47,14 +55,16 @@ def write_recommendations(
     require(form in FORMS, f"predict.format={form}: must be one of {', '.join(FORMS)}")
     folder.mkdir(parents=True, exist_ok=True)
     final, partial = folder / f"{NAME}.{form}", folder / f".{NAME}.{form}"
-    FORMS[form](frames(recommender, people, k, unseen, batch_size), partial)
+    FORMS[form](frames(recommender, people, k, unseen, batch_size, titles), partial)
     partial.replace(final)
     return final
 
 
-def frames(recommender: Recommender, people: People, k: int, unseen: bool, batch_size: int) -> Iterable[pl.DataFrame]:
+def frames(
+    recommender: Recommender, people: People, k: int, unseen: bool, batch_size: int, titles: pl.Series | None
+) -> Iterable[pl.DataFrame]:
     """The rows of one batch of people after the other."""
-    names = pl.Series("item", recommender.item_ids)
+    named = {"item": pl.Series(recommender.item_ids)} | ({} if titles is None else {"title": titles})
     for first in track(range(0, len(people.ids), batch_size), "recommending", transient=True):
         offsets = people.offsets[first : first + batch_size + 1]
         users = people.users[first : first + batch_size]
@@ -69,7 +79,8 @@ def frames(recommender: Recommender, people: People, k: int, unseen: bool, batch
                 "score": scores.flatten().numpy(),
             }
         ).filter(pl.col("number") > 0)
-        yield rows.select("user", "rank", names.gather(rows["number"] - 1).alias("item"), "score")
+        of_items = [values.gather(rows["number"] - 1).alias(name) for name, values in named.items()]
+        yield rows.with_columns(of_items).select("user", "rank", "item", "score", *list(named)[1:])
 
 
 def write_parquet(rows: Iterable[pl.DataFrame], path: Path) -> None:

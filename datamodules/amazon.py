@@ -28,7 +28,7 @@ class AmazonDataModule(SequenceDataModule):
     """The preparation of the paper: k-core, time order, leave-one-out.
 
     Args:
-        path: any file `datamodules.sources.read_log` reads; None is the downloaded one.
+        path: what `datamodules.sources.read_log` reads; None is the downloaded one.
         download: where the file can be had; it is fetched where no path is given.
         columns: its columns' names, where they are not the usual ones.
         min_rating: interactions with a lower rating are left out; None does not look at ratings.

@@ -24,7 +24,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 import polars as pl
 
-from adamct.errors import InputError
+from adamct.errors import InputError, require
 
 
 class Columns(NamedTuple):
@@ -54,10 +54,10 @@ _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
 def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | float | None = None) -> pl.DataFrame:
-    """Read the interactions of a file, in file order.
+    """Read the interactions of a file, in file order, or of several files one after the other.
 
     Args:
-        path: a file in one of the formats above.
+        path: a file in one of the formats above, a folder of such files, or a pattern such as ``logs/*.parquet``.
         columns: the names to look for in its header or keys; all None for a sequence file, which has none.
         min_rating: interactions with a lower rating are left out; None does not look at ratings.
 
@@ -69,6 +69,9 @@ def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | f
         InputError: the file cannot be opened, is not what its name says, or lacks an id or a time. Rows count from 1
             as they lie in the file, a header included: they are line numbers unless a quoted field spans lines.
     """
+    files = files_of(path)
+    if files != [path]:
+        return pl.concat([read_log(file, columns, min_rating) for file in files], how="vertical_relaxed")
     fields = columns._asdict()
     if min_rating is None:
         del fields["rating"]
@@ -88,9 +91,29 @@ def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | f
     return kept.select("user", "item", "timestamp")
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files of a folder or a pattern, in the order of their names; a file is its own.
+
+    Raises:
+        InputError: there are none.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith((".", "_")))
+    elif any(character in path.name for character in "*?[") and not path.exists():
+        files = sorted(path.parent.glob(path.name))
+    else:
+        return [path]
+    require(bool(files), f"{path}: holds no files; give a file, a folder of files or a pattern such as logs/*.parquet")
+    return files
+
+
 def sha256(path: Path) -> str:
-    """Hash the content of a file, as 64 hexadecimal digits; InputError if it cannot be opened."""
+    """Hash the content of a file, or of several, as 64 hexadecimal digits; InputError if one cannot be opened."""
     digest = hashlib.sha256()
+    files = files_of(path)
+    if files != [path]:
+        digest.update("".join(map(sha256, files)).encode())
+        return digest.hexdigest()
     with _open(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)

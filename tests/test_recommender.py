@@ -148,6 +148,12 @@ def test_some_users_and_other_people(trained: Path, tmp_path: Path, run: Run) ->
         assert some.filter(pl.col("user") == user)["item"].to_list() == expected
     assert some["user"].to_list() == ["5"] * 3 + ["3"] * 3
 
+    titles = [json.dumps({"asin": str(item), "title": f"title of {item}"}) for item in range(1, 61)]
+    (tmp_path / "meta.json").write_text("\n".join(titles))
+    assert run(*stage, f"predict.titles={tmp_path}/meta.json", f"hydra.run.dir={tmp_path / 'titled'}").code == 0
+    titled = rows_of(tmp_path / "titled" / "recommendations.parquet")
+    assert titled["title"].to_list() == [f"title of {item}" for item in titled["item"]]
+
     histories = f"predict.histories={tmp_path}/people.jsonl"
     assert run(*stage, histories, *columns, f"hydra.run.dir={tmp_path / 'new'}").code == 0
     new = rows_of(tmp_path / "new" / "recommendations.parquet")

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,24 @@ def test_interactions_with_low_ratings_are_left_out(tmp_path: Path, name: str, p
     assert [row for row in ROWS if row in kept] == kept
     with pytest.raises(InputError, match=r"no rating is 9 or more; lower dataset\.min_rating"):
         read_log(path, min_rating=9)
+
+
+def test_a_folder_or_a_pattern_is_its_files_one_after_the_other(tmp_path: Path) -> None:
+    half = len(ROWS) // 2
+    header = ["user", "item", "timestamp"]
+    for name, rows in (("b.csv", ROWS[half:]), ("a.csv", ROWS[:half]), (".hidden.csv", ROWS[:1]), ("_SUCCESS", [])):
+        write(tmp_path, name, delimited(rows, header))
+    assert read_log(tmp_path).rows() == ROWS
+    assert read_log(tmp_path / "?.csv").rows() == ROWS
+    assert read_log(tmp_path / "b*").rows() == ROWS[half:]
+    hashes = {sha256(tmp_path / name) for name in ("", "b*", "b.csv", "a.csv")}
+    assert len(hashes) == 4
+    write(tmp_path, "b.csv", delimited(ROWS, header))
+    assert sha256(tmp_path) not in hashes
+    for nothing in (tmp_path / "*.parquet", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match=f"{re.escape(str(nothing))}: holds no files"):
+            read_log(nothing)
 
 
 def test_ratings_that_are_not_there_or_no_numbers_are_told(tmp_path: Path) -> None:
