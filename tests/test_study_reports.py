@@ -108,7 +108,7 @@ def test_the_paper_is_not_held_against_one_of_several_variants_of_a_label(tmp_pa
     assert "paper" not in dict(table.rows)
 
 
-def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path) -> None:
+def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = {"model.kernel_size": 5, "model.activation": "swish", "model.num_heads": 2}
     changes: list[dict[str, Any]] = [{}, *({"model.kernel_size": size} for size in (11, 3))]
     changes += [{"model.num_heads": 4}, {"model.num_heads": 8, "model.kernel_size": 7}]
@@ -126,6 +126,10 @@ def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path) -> None:
     (drawing,) = sensitivity(block)
     panels = {axes.get_xlabel(): axes for axes in drawing.figure.axes}
     assert set(panels) == {"kernel size", "activation"}  # of two values no panel
+    monkeypatch.setattr("adamct.report.sensitivity.FEWEST", 2)
+    monkeypatch.setattr("adamct.report.sensitivity.ACROSS", 2)
+    (wider,) = sensitivity(block)
+    assert {axes.get_xlabel() for axes in wider.figure.axes} == {"kernel size", "activation", "num heads"}
     points = [line for line in panels["kernel size"].lines if line.get_marker() == "D"]
     assert [list(map(float, line.get_ydata())) for line in points] == [[0.3489, 0.3521, 0.3528]]  # pyright: ignore
 

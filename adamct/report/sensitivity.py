@@ -28,11 +28,11 @@ def sensitivity(block: Block) -> list[Drawing]:
     with styled():
         rows = -(-len(panels) // ACROSS)
         figure = Figure(figsize=(WIDTH, 2.3 * rows), layout="constrained")
-        axes = figure.subplots(rows, min(ACROSS, len(panels)), squeeze=False, sharey=True).flat
+        axes = list(figure.subplots(rows, min(ACROSS, len(panels)), squeeze=False, sharey=True).flat)
         with_paper = [
             panel(block, axis, key, values) for axis, (key, values) in zip(axes, panels.items(), strict=False)
         ]
-        for axis in list(axes)[len(panels) :]:
+        for axis in axes[len(panels) :]:
             axis.remove()
         figure.supylabel(
             f"{block.split if block.split == 'test' else 'validation'} {written(block.metric)}", fontsize=9
