@@ -44,7 +44,7 @@ def item_embedding(spec: DataSpec, hidden_size: int) -> nn.Embedding:
 
 def at(hidden: Float[Tensor, "B N D"], position: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
     """Each row's vector at its position."""
-    return hidden[torch.arange(len(hidden), device=hidden.device), position]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), position]
 
 
 def latest(item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: int) -> Int[Tensor, "B count"]:

@@ -1,0 +1,138 @@
+"""``python -m adamct.export CHECKPOINT``: a trained encoder as ONNX, for where torch is not (extra [export])."""
+
+import argparse
+import logging
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.export import Dim
+
+from adamct.batch import Batch
+from adamct.errors import InputError, explain, require
+from adamct.models.base import NextItemModel
+from adamct.recommender import Recommender, load
+
+TOLERANCE = 1e-4
+"""How far a number of a query may be from torch's."""
+CHECKED = ((1, 1), (5, 4), (33, 1_000_000))
+"""Batches and longest histories that are compared; no history is longer than the model's."""
+
+
+class Encoder(nn.Module):
+    """A model's queries as a function of tensors alone."""
+
+    def __init__(self, model: NextItemModel):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], user: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B D"]:
+        """See `adamct.batch.Batch`."""
+        return self.model.queries(Batch(user, item_seq, seq_len, torch.zeros_like(seq_len)))
+
+
+def export(recommender: Recommender, folder: Path) -> float:
+    """Write an encoder, and what its queries are matched with, and compare it with torch's.
+
+    ``encoder.onnx`` takes ``item_seq`` (B, N), right-padded with 0, ``seq_len`` (B,) and, where the model knows users,
+    ``user`` (B,), all int64, to ``query`` (B, D): of any B, and of any N up to the model's length unless it wants all.
+    ``item_table.npy`` (V, D) has padding first and then the items, ``item_bias.npy`` (V,) is there where the model has
+    one, ``items.txt`` has the items' ids. Scores are ``query @ item_table.T + item_bias``.
+
+    Args:
+        recommender: the trained model, on the CPU.
+        folder: where they go.
+
+    Returns:
+        The largest difference from torch's queries that was found.
+
+    Raises:
+        InputError: the extra is missing, the model cannot be exported, or the exported one computes something else.
+    """
+    require(
+        all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), "ONNX needs its extra: pip install -e '.[export]'"
+    )
+    model, name = recommender.model, type(recommender.model).__name__
+    encoder = Encoder(model).eval()
+    length = {} if model.full_length else {1: Dim.DYNAMIC}
+    shapes = ({0: Dim.DYNAMIC, **length}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
+    example = histories(recommender, 3, recommender.max_len)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                encoder,
+                example,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=["item_seq", "seq_len", "user"],
+                output_names=["query"],
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise InputError(f"{name} cannot be exported for batches and histories of any length") from error
+    assert program is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    program.save(folder / "encoder.onnx")
+    np.save(folder / "item_table.npy", model.item_table().numpy(force=True))
+    if (bias := model.item_bias()) is not None:
+        np.save(folder / "item_bias.npy", bias.numpy(force=True))
+    (folder / "items.txt").write_text("\n".join(recommender.item_ids) + "\n")
+    return difference(recommender, encoder, folder / "encoder.onnx")
+
+
+def difference(recommender: Recommender, encoder: Encoder, file: Path) -> float:
+    """The largest between torch's queries and those of a file, over batches of several sizes."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file))
+    names = [given.name for given in session.get_inputs()]  # a model that knows no users has no such input
+    largest = 0.0
+    for count, longest in CHECKED:
+        item_seq, seq_len, user = histories(recommender, count, min(longest, recommender.max_len))
+        given = {"item_seq": item_seq.numpy(), "seq_len": seq_len.numpy(), "user": user.numpy()}
+        (found,) = session.run(None, {key: given[key] for key in names})
+        with torch.no_grad():
+            expected = encoder(item_seq, seq_len, user).numpy()
+        largest = max(largest, float(np.abs(found - expected).max()))
+    require(largest < TOLERANCE, f"{file}: computes something else than torch, by {largest:.1e}")
+    return largest
+
+
+def histories(recommender: Recommender, count: int, longest: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Random histories of one item to the longest, as the encoder takes them; the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    seq_len = torch.randint(1, longest + 1, (count,), generator=generator)
+    seq_len[0] = longest
+    width = recommender.max_len if recommender.model.full_length else longest
+    items = torch.randint(1, len(recommender.item_ids) + 1, (count, width), generator=generator)
+    return items.masked_fill(torch.arange(width) >= seq_len[:, None], 0), seq_len, torch.zeros_like(seq_len)
+
+
+def main() -> None:
+    """Parse the command line, export, and say a user's mistake in one line."""
+    parser = argparse.ArgumentParser("python -m adamct.export", description="Export a trained encoder to ONNX.")
+    parser.add_argument("checkpoint", type=Path, help="a run's checkpoints/best.ckpt")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write; onnx beside the checkpoint")
+    given = parser.parse_args()
+    out = given.out or given.checkpoint.parent / "onnx"
+    try:
+        largest = export(load(given.checkpoint), out)
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        sys.exit(f"error: {line}")
+    print(f"exported: {out / 'encoder.onnx'}; its queries differ from torch's by at most {largest:.0e}")
+
+
+if __name__ == "__main__":
+    main()
