@@ -129,6 +129,7 @@ def load(checkpoint: str | Path, device: str = "cpu") -> Recommender:
     """
     path = Path(checkpoint)
     read = read_checkpoint(path, {})
+    require("item_ids" in read, f"{path}: does not say what its items are called: train the model again")
     model = build(path, read["identity"])
     weights = {key: value for key, value in read["state_dict"].items() if key.startswith("model.")}
     model.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()})

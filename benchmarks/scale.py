@@ -1,0 +1,112 @@
+"""Preparing logs of millions of interactions: ``python -m benchmarks.scale --millions 1 5 20``.
+
+Each log has a tenth as many users and a fortieth as many items as interactions, popularity as Zipf's law has it, and is
+written as Parquet and as gzipped JSON lines. A process of its own reads it, takes its 5-core and lines up the
+sequences; its seconds and the most memory it held are what counts. What is written goes when the next is made.
+"""
+
+import argparse
+import gzip
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from adamct.results import peak_resident_mib
+
+ROWS = 1_000_000
+"""Interactions that are made and written at a time."""
+FORMATS = ("parquet", "jsonl.gz")
+
+
+def pieces(interactions: int) -> Iterator[pl.DataFrame]:
+    """A log, a million rows after the other; the same at every call."""
+    rng = np.random.default_rng(0)
+    users, items = interactions // 10, interactions // 40
+    shares = 1 / np.arange(1, items + 1)
+    bounds = np.cumsum(shares / shares.sum())
+    for first in range(0, interactions, ROWS):
+        count = min(ROWS, interactions - first)
+        yield pl.DataFrame(
+            {
+                "user": rng.integers(users, size=count),
+                "item": np.minimum(np.searchsorted(bounds, rng.random(count)), items - 1),
+                "timestamp": rng.integers(1_300_000_000, 1_400_000_000, count),
+            }
+        ).with_columns(pl.format("U{}", "user").alias("user"), pl.format("I{}", "item").alias("item"))
+
+
+def write(interactions: int, kind: str, folder: Path) -> Path:
+    """Write a log: in Parquet a folder of files, in JSON lines one."""
+    path = folder / f"log.{kind}"
+    if kind == "parquet":
+        path.mkdir()
+        for number, frame in enumerate(pieces(interactions)):
+            frame.write_parquet(path / f"{number:03}.parquet")
+    else:
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            for frame in pieces(interactions):
+                file.write(frame.write_ndjson().encode())
+    return path
+
+
+def prepare(path: Path) -> None:
+    """Prepare a log, and print what it took as JSON."""
+    from datamodules.preprocessing import build_sequences, statistics
+    from datamodules.sources import read_log
+
+    start = time.perf_counter()
+    log = read_log(path)
+    read = time.perf_counter()
+    rows = log.height
+    found = statistics(build_sequences(log, 5, 5))
+    seconds = time.perf_counter() - start
+    print(
+        json.dumps(
+            {
+                "interactions": rows,
+                "of the 5-core": found.interactions,
+                "users": found.users,
+                "items": found.items,
+                "read": read - start,
+                "seconds": seconds,
+                "MiB": peak_resident_mib(),
+            }
+        )
+    )
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser("python -m benchmarks.scale", description="Prepare logs of millions of rows.")
+    parser.add_argument("--millions", type=float, nargs="+", default=[1.0, 5.0, 20.0], help="of interactions")
+    parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.prepare:
+        prepare(given.prepare)
+        return
+    table = Table(
+        "format", "interactions", "5-core", "users", "items", "s to read", "s", "peak MiB", box=box.SIMPLE_HEAD
+    )
+    for kind in FORMATS:
+        for millions in given.millions:
+            with tempfile.TemporaryDirectory() as folder:
+                path = write(int(millions * 1_000_000), kind, Path(folder))
+                command = [sys.executable, "-m", "benchmarks.scale", "--prepare", str(path)]
+                found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            counts = [f"{found[key]:,}" for key in ("interactions", "of the 5-core", "users", "items")]
+            table.add_row(kind, *counts, f"{found['read']:.1f}", f"{found['seconds']:.1f}", f"{found['MiB']:,.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
