@@ -41,10 +41,11 @@ def correlation_maps(block: Block) -> list[Drawing]:
             axes.set_xlabel("position", fontsize=8)
     even = np.ones_like(arrays[PARTS[0]]) / lengths[:, None, None]
     shares = ", ".join(f"{near(arrays[part], lengths):.2f} {part}" for part in PARTS)
+    shares += f"; were it even, {near(even, lengths):.2f}"
     caption = (
         f"{block.chosen.name}, seed {run.seed}: softmax(F F^T) of the last layer's outputs F of either branch after "
         f"its gate, and of their mixture, for the test users with the longest histories; the latest item is last. Of "
-        f"a row's weight, so much is within {NEAR} positions, on average: {shares}; were it even, {near(even, lengths):.2f}."
+        f"a row's weight, so much is within {NEAR} positions, on average: {shares}."
     )
     title = f"{block.dataset}: item correlations in the last layer"
     return [Drawing(f"{block.slug}_correlations", title, caption, figure)]
