@@ -207,6 +207,7 @@ def test_costs_stand_beside_the_papers_and_once_more_at_one_hidden_size(tmp_path
     for model, size, label in (("sasrec", 64, None), ("core", 64, None), ("adamct", 16, None), ("adamct", 64, "wide")):
         keys = {"model.hidden_size": size, "label": label}
         write_run(tmp_path / f"{model}{size}", model, 1, draw(size, 4.0), keys=keys)
+    write_cases(tmp_path, ["", "wide"])
     every, equal = cost_tables(block_of(tmp_path))
     rows = [(label, [cell.text for cell in cells]) for label, cells in every.rows]
     of_model = {label: rows[index + 1] for index, (label, _) in enumerate(rows[:-1])}

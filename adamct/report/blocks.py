@@ -137,7 +137,7 @@ def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[st
     candidates = (
         [variant for variant in variants if variant.name == model],
         [variant for variant in variants if variant.model == model],
-        [variant for label in labels for variant in variants if variant.label == label][:1],
+        [variant for variant in variants if variant.label in labels[:1]],
         [variant for variant in variants if variant.name == DEFAULT_MODEL],
         [variant for variant in variants if variant.model == DEFAULT_MODEL],
         variants,

@@ -36,8 +36,8 @@ def planned(multirun: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def planned_labels(sweeps: Sequence[Path]) -> list[str]:
-    """The labels that planned jobs are given, in their order."""
+    """The labels that planned jobs are given, in their order; of a job without one it is empty."""
     jobs = [job for sweep in sweeps for job in planned(read_yaml(sweep / "multirun.yaml") or {})]
-    given = [override for job in jobs for override in job if override.startswith("label=")]
+    given = [next((override for override in job if override.startswith("label=")), "label=''") for job in jobs]
     parsed = OverridesParser.create().parse_overrides(given)
     return list(dict.fromkeys(str(override.value()) for override in parsed))
