@@ -35,9 +35,8 @@ def scores_of(folder: Path, item_seq: np.ndarray, seq_len: np.ndarray, user: np.
     return query @ np.load(folder / "item_table.npy").T + (np.load(bias) if bias.exists() else 0.0)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "adamct" else pytest.mark.slow) for name in MODELS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, name)
     assert export(ours, tmp_path) < 1e-5

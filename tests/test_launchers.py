@@ -70,6 +70,7 @@ def test_each_job_is_the_run_it_would_be_alone(launcher: str, package: str, tmp_
     assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
 
 
+@pytest.mark.slow
 def test_mistake_of_one_job_is_told_once_the_others_have_finished(tmp_path: Path, alone: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     ended = sweep(tmp_path, "hydra/launcher=processes", "seed=-1,1,2")

@@ -90,6 +90,7 @@ def test_wandb_run_is_finished_when_the_job_fails(tmp_path: Path, run: Run, monk
     assert [end.exit_code for end in of_kind(tmp_path, "exit")] == [1]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_are_runs_grouped_and_named(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     sweep = tmp_path / "sweep"

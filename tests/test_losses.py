@@ -175,7 +175,9 @@ def test_padding_is_never_drawn_and_popular_items_more_often() -> None:
         torch.testing.assert_close(share, objective.probabilities, atol=0.005, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "sampled_cross_entropy", "gbce", "bpr"])
+@pytest.mark.parametrize(
+    "name", ["sampled_cross_entropy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gbce", "bpr"))]
+)
 def test_every_loss_of_the_config_trains(name: str, run: Callable[..., Ended], tmp_path: Path) -> None:
     assert run(*TINY, f"loss={name}", "trainer.max_epochs=4", f"hydra.run.dir={tmp_path}").code == 0
     found = json.loads((tmp_path / "results.json").read_text())

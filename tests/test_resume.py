@@ -85,14 +85,13 @@ def steps_an_epoch(folder: Path) -> int:
 
 @pytest.mark.parametrize(
     ("save_every_n_steps", "epoch", "step"),
-    [("null", 0, 3), ("null", 1, 3), ("1", 0, 3), ("1", 1, 0), ("1", 1, -1), ("3", 1, 2)],
-    ids=[
-        "before the first checkpoint",
-        "mid-epoch",
-        "within an epoch",
-        "between epochs",
-        "at the last batch",
-        "lagging",
+    [
+        pytest.param("null", 0, 3, id="before the first checkpoint"),
+        pytest.param("null", 1, 3, id="mid-epoch", marks=pytest.mark.slow),
+        pytest.param("1", 0, 3, id="within an epoch"),
+        pytest.param("1", 1, 0, id="between epochs", marks=pytest.mark.slow),
+        pytest.param("1", 1, -1, id="at the last batch", marks=pytest.mark.slow),
+        pytest.param("3", 1, 2, id="lagging", marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed(
@@ -125,6 +124,7 @@ def test_told_to_stop_it_saves_its_state_and_goes_on(
     assert_same(tmp_path, uninterrupted)
 
 
+@pytest.mark.slow
 def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, "seed=212,1", f"hydra.sweep.dir={tmp_path}")
     assert run(*sweep, interrupter(2)).code == 1

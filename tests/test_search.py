@@ -143,6 +143,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.rglob("results.json"))]
 
 
+@pytest.mark.slow
 def test_a_search_is_kept_and_extended(tmp_path: Path, run: Run) -> None:
     search = (*SEARCH, f"hydra.sweep.dir={tmp_path}")
     assert run(*search, "hydra.sweeper.n_trials=2").code == 0
@@ -167,6 +168,7 @@ def test_a_search_is_kept_and_extended(tmp_path: Path, run: Run) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_failed_trials_are_recorded_and_the_search_goes_on(tmp_path: Path, run: Run) -> None:
     sampler = (
         "+hydra.sweeper.sampler={_target_: optuna.samplers.GridSampler, search_space: {optimizer.lr: [1e30, 0.01]}}"

@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"absent\.csv: No such file"):
         read(tmp_path / "absent.csv")
-    with pytest.raises(InputError, match=r"folder: Is a directory"):
+    with pytest.raises(InputError, match=r"folder: holds no files"):
         read(tmp_path / "folder")
 
     def refuse(*_: object) -> None:

@@ -32,7 +32,12 @@ def jobs_of(study: str) -> list[list[str]]:
     return list(chain.from_iterable(combinations(OverridesParser.create().parse_overrides(case)) for case in listed))
 
 
-@pytest.mark.parametrize("study", STUDIES)
+LONG = ("table5", "departures")
+
+
+@pytest.mark.parametrize(
+    "study", [pytest.param(study, marks=pytest.mark.slow) if study in LONG else study for study in STUDIES]
+)
 def test_every_case_of_a_study_is_a_model_and_its_label_is_one_of_the_papers(
     study: str,
 ) -> None:

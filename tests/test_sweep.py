@@ -67,6 +67,7 @@ def test_names_of_folders_are_short_and_tell_sweeps_apart() -> None:
     assert "/" not in folder_name("model/gate@model.parts.local_gate=none")
 
 
+@pytest.mark.slow
 def test_given_again_with_more_values_only_what_is_missing_runs(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep, "seed=1,2").code == 0
