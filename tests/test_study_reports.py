@@ -108,6 +108,12 @@ def test_the_paper_is_not_held_against_one_of_several_variants_of_a_label(tmp_pa
     assert "paper" not in dict(table.rows)
 
 
+def test_variants_of_one_label_are_told_apart_among_themselves(tmp_path: Path) -> None:
+    for index, (label, rate) in enumerate(((None, 0.1), (None, 0.2), ("wide", 0.1))):
+        write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": label, "optimizer.lr": rate})
+    assert {one.name for one in block_of(tmp_path).variants} == {"adamct lr=0.1", "adamct lr=0.2", "adamct wide"}
+
+
 def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = {"model.kernel_size": 5, "model.activation": "swish", "model.num_heads": 2}
     changes: list[dict[str, Any]] = [{}, *({"model.kernel_size": size} for size in (11, 3))]

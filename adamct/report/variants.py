@@ -121,16 +121,22 @@ def group(runs: Sequence[Run], labels: Sequence[str] = ()) -> list[Variant]:
 
 
 def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
-    """Name the variants of one model by what tells them apart.
+    """Name the variants of one model by their labels, and those of one label by what tells them apart."""
+    found = dict.fromkeys(range(len(peers)), "")
+    for label in {variant[0].label for variant in peers}:
+        places = [place for place, variant in enumerate(peers) if variant[0].label == label]
+        for place, apart in zip(places, told_apart([peers[place] for place in places]), strict=True):
+            found[place] = " ".join(filter(None, (peers[place][0].model, label, apart)))
+    return list(found.values())
 
-    Labels come first, and suffice where no two are equal. Else choices of config groups come next, then what was given
-    on the command line, each wherever it differs; other keys, which mostly follow from those, only where variants are
-    still not told apart.
+
+def told_apart(peers: Sequence[tuple[Run, ...]]) -> list[str]:
+    """What sets each of some variants apart, as ``key=value``.
+
+    Choices of config groups come first, then what was given on the command line, each wherever it differs; other
+    keys, which mostly follow from those, only where variants are still not told apart.
     """
     traits = [traits_of(found[0]) for found in peers]
-    labels = [found[0].label for found in peers]
-    if any(labels) and len(set(labels)) == len(labels):
-        return [" ".join(filter(None, (found[0].model, of))) for found, of in zip(peers, labels, strict=True)]
     given = {override.partition("=")[0].lstrip("+") for found in peers for override in found[0].overrides}
     differ = varied(traits)
     chosen = [key for key in differ if key in peers[0][0].choices or key in given]
@@ -140,8 +146,7 @@ def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
     short = [last_part(key) for key in chosen]
     shown = [name if short.count(name) == 1 else key for name, key in zip(short, chosen, strict=True)]
     return [
-        " ".join([found[0].model, *(f"{name}={of[key]}" for name, key in zip(shown, chosen, strict=True) if key in of)])
-        for found, of in zip(peers, traits, strict=True)
+        " ".join(f"{name}={of[key]}" for name, key in zip(shown, chosen, strict=True) if key in of) for of in traits
     ]
 
 
