@@ -29,14 +29,7 @@ class Interactions(NamedTuple):
 
 def k_core(log: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:
     """Drop users with fewer than min_user rows and items with fewer than min_item until none is left, in file order."""
-    users, items = _encode(log["user"])[0], _encode(log["item"])[0]
-    rows = np.arange(log.height)
-    while True:
-        user, item = users[rows], items[rows]
-        enough = (np.bincount(user)[user] >= min_user) & (np.bincount(item)[item] >= min_item)
-        if enough.all():
-            return log[rows]
-        rows = rows[enough]
+    return log[_core_rows(_encode(log["user"])[0], _encode(log["item"])[0], min_user, min_item)]
 
 
 def without_repeats(log: pl.DataFrame, repeats: str) -> pl.DataFrame:
@@ -71,14 +64,16 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
     Raises:
         InputError: the k-core is empty, or leaves a user fewer than the 3 interactions that leave-one-out needs.
     """
-    core = k_core(log, min_user, min_item)
-    if core.is_empty():
+    users, user_ids = _encode(log["user"])
+    items, item_ids = _encode(log["item"])
+    rows = _core_rows(users, items, min_user, min_item)
+    if not len(rows):
         raise InputError(
             f"nothing is left of {log.height} rows, {log['user'].n_unique()} users and {log['item'].n_unique()} items"
             f" with dataset.min_user={min_user} and dataset.min_item={min_item}; lower them"
         )
-    users, user_ids = _encode(core["user"])
-    items, item_ids = _encode(core["item"])
+    users, user_ids = _renumber(users[rows], user_ids)
+    items, item_ids = _renumber(items[rows], item_ids)
     lengths = np.bincount(users)
     if lengths.min() < 3:
         user = int(lengths.argmin())
@@ -86,7 +81,7 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
             f"user {user_ids[user]!r} has {lengths[user]} interactions, leave-one-out needs 3;"
             f" raise dataset.min_user from {min_user} to 3 or more"
         )
-    time_order = np.lexsort((core["timestamp"].to_numpy(), users))  # stable
+    time_order = np.lexsort((log["timestamp"].to_numpy()[rows], users))  # stable
     return Interactions(
         items=items[time_order] + 1,
         offsets=np.concatenate(([0], lengths.cumsum())),
@@ -106,3 +101,26 @@ def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
     distinct = ids.unique(maintain_order=True)
     numbers = ids.cast(pl.Enum(distinct)).to_physical()  # as narrow as their count allows
     return numbers.cast(pl.Int32).to_numpy(), distinct
+
+
+def _core_rows(
+    users: npt.NDArray[np.int32], items: npt.NDArray[np.int32], min_user: int, min_item: int
+) -> npt.NDArray[np.int64]:
+    """The rows of the k-core, by the numbers of their users and items."""
+    rows = np.arange(len(users))
+    while True:
+        user, item = users[rows], items[rows]
+        enough = (np.bincount(user)[user] >= min_user) & (np.bincount(item)[item] >= min_item)
+        if enough.all():
+            return rows
+        rows = rows[enough]
+
+
+def _renumber(numbers: npt.NDArray[np.int32], ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
+    """Number what is left anew, in order of first appearance, and give the ids in that order."""
+    first = np.full(len(ids), len(numbers))
+    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)  # the last that is written is the first appearance
+    order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))]
+    anew = np.zeros(len(ids), np.int32)
+    anew[order] = np.arange(len(order), dtype=np.int32)
+    return anew[numbers], ids.gather(order)
