@@ -81,7 +81,7 @@ class Fixed:
 
     def __call__(self, inputs: list[Tensor], targets: Tensor) -> float:
         queries, table, *bias = inputs
-        return float(self.objective(queries, table, bias[0] if bias else None, targets))
+        return float(self.objective(queries, table, bias[0] if bias else None, targets).detach())
 
 
 def scores_of(inputs: list[Tensor]) -> list[list[float]]:
