@@ -151,7 +151,8 @@ def test_the_estimated_sum_over_the_catalogue_is_the_true_one_on_average(proposa
     assert ((found.mean(0) - full).abs() < 4 * error).all()
     # With many negatives the loss itself is the full cross-entropy.
     many = SampledCrossEntropy(spec(), 200_000, proposal, True)(queries, table, bias, targets)
-    assert float(many) == pytest.approx(float(losses.cross_entropy(queries, table, bias, targets)), abs=0.02)
+    full_loss = losses.cross_entropy(queries, table, bias, targets)
+    assert many.item() == pytest.approx(full_loss.item(), abs=0.02)
 
 
 def test_targets_of_other_rows_are_the_negatives_of_a_batch() -> None:
@@ -162,7 +163,7 @@ def test_targets_of_other_rows_are_the_negatives_of_a_batch() -> None:
     for row, target in zip(rows, targets.tolist(), strict=True):
         others = [row[j] for j in targets.tolist() if j != target]
         expected.append(math.log(math.exp(row[target]) + sum(map(math.exp, others))) - row[target])
-    assert float(objective(inputs[0], inputs[1], None, targets)) == pytest.approx(mean(expected), 1e-5)
+    assert objective(inputs[0], inputs[1], None, targets).item() == pytest.approx(mean(expected), 1e-5)
 
 
 def test_padding_is_never_drawn_and_popular_items_more_often() -> None:

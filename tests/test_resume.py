@@ -134,6 +134,7 @@ def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: P
     assert (tmp_path / "seed=1" / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     killer = (
         f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {2 * steps_an_epoch(uninterrupted) + 1}}}]"
@@ -152,6 +153,7 @@ def test_a_finished_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path
     assert_same(again, uninterrupted)
 
 
+@pytest.mark.slow
 def test_early_stopped_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     command = (*TINY, "optimizer.lr=0", "patience=1", "resume=auto", f"hydra.run.dir={tmp_path}")
     assert run(*command).code == 0

@@ -106,6 +106,7 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, run: Run) -> None:
     assert not results(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path, run: Run) -> None:
     command = (*TINY, f"hydra.run.dir={tmp_path}", "trainer.max_epochs=1")
     assert run(*command).code == 0

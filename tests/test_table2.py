@@ -54,6 +54,7 @@ def test_given_again_it_runs_only_what_is_missing(tmp_path: Path, run: Run) -> N
     assert first.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_another_config_has_another_folder(tmp_path: Path, run: Run) -> None:
     sweep = (*SWEEP, "monitor=val/full/ndcg@10", "seed=1", "model=hgn", f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep).code == 0
