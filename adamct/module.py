@@ -98,9 +98,8 @@ class NextItemModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """The loss, of which nothing is read here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
         loss = self.loss(self.model, batch)
-        if (
-            self.summed_epoch != self.current_epoch
-        ):  # a run that goes on within an epoch keeps the sum of its first part
+        # A run that goes on within an epoch keeps the sum of its first part.
+        if self.summed_epoch != self.current_epoch:
             self.summed_epoch, self.epoch_loss, self.epoch_examples = self.current_epoch, torch.zeros(()), 0
         step = self.global_step
         self.losses.append((step, len(batch.user), loss.detach().clone()))  # a clone: CUDA graphs reuse their outputs

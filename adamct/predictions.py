@@ -1,8 +1,8 @@
 """Recommendations as a file, written while they are made."""
 
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -54,9 +54,10 @@ def write_recommendations(
     """
     require(form in FORMS, f"predict.format={form}: must be one of {', '.join(FORMS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    final, partial = folder / f"{NAME}.{form}", folder / f".{NAME}.{form}"
-    FORMS[form](frames(recommender, people, k, unseen, batch_size, titles), partial)
-    partial.replace(final)
+    final = folder / f"{NAME}.{form}"
+    with TemporaryDirectory(prefix=f".{NAME}", dir=folder) as partial:  # goes with all in it, however this ends
+        FORMS[form](frames(recommender, people, k, unseen, batch_size, titles), Path(partial) / final.name)
+        (Path(partial) / final.name).replace(final)
     return final
 
 
@@ -85,13 +86,11 @@ def frames(
 
 def write_parquet(rows: Iterable[pl.DataFrame], path: Path) -> None:
     """By way of a file for each batch, which are then streamed into one."""
-    parts = path.with_name(f"{path.name}.parts")
-    shutil.rmtree(parts, ignore_errors=True)
+    parts = path.with_name("parts")
     parts.mkdir()
     for number, frame in enumerate(rows):
         frame.write_parquet(parts / f"{number:08}.parquet")
     pl.scan_parquet(parts / "*.parquet").sink_parquet(path)
-    shutil.rmtree(parts)
 
 
 def write_csv(rows: Iterable[pl.DataFrame], path: Path) -> None:

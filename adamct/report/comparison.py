@@ -118,6 +118,11 @@ def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
     return tuple(said)
 
 
+def measured(block: Block) -> str:
+    """What a block is compared by, for the axis of a figure: ``test NDCG@10 (uni100)``."""
+    return f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}"
+
+
 def written(metric: str) -> str:
     """A metric's name for readers: ``NDCG@10 (uni100)``."""
     protocol, _, name = metric.partition("/")

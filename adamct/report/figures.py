@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from adamct.report.blocks import Block
-from adamct.report.comparison import in_paper, sources, written
+from adamct.report.comparison import in_paper, measured, sources, written
 from adamct.report.style import COLOURS, COMPARED, INK, WIDTH, lines, styled
 from adamct.report.variants import Variant
 
@@ -119,7 +119,7 @@ def bars(block: Block) -> Drawing:
     axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}")
+    axes.set_xlabel(measured(block))
     paper = f" Diamond: {sources(block)} of the paper." if known else ""
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
     return Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)

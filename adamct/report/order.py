@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from adamct.report.blocks import Block
-from adamct.report.comparison import written
+from adamct.report.comparison import measured
 from adamct.report.figures import Drawing, seeds
 from adamct.report.style import COLOURS, INK, WIDTH, styled
 from adamct.report.table import Table, plain
@@ -65,7 +65,7 @@ def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
         axes.plot([shuffled for _, shuffled in ends], places, "s", color=COLOURS[0], mfc="white", label="shuffled")
         axes.set_yticks(places, [label(ordered) for ordered, _ in pairs])
         axes.invert_yaxis()
-        axes.set_xlabel(f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}")
+        axes.set_xlabel(measured(block))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     caption = f"Mean over seeds. {seeds([one for pair in pairs for one in pair])}"
     return Drawing(f"{block.slug}_order", f"{block.dataset}: with and without order", caption, figure)

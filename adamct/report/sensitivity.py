@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adamct.report.blocks import Block
-from adamct.report.comparison import written
+from adamct.report.comparison import measured
 from adamct.report.figures import Drawing, seeds
 from adamct.report.paper import MODEL, reported
 from adamct.report.style import COLOURS, INK, WIDTH, styled
@@ -34,9 +34,7 @@ def sensitivity(block: Block) -> list[Drawing]:
         ]
         for axis in axes[len(panels) :]:
             axis.remove()
-        figure.supylabel(
-            f"{block.split if block.split == 'test' else 'validation'} {written(block.metric)}", fontsize=9
-        )
+        figure.supylabel(measured(block), fontsize=9)
     paper = " Diamonds: the paper, whose other values are not always the compared variant's." if any(with_paper) else ""
     drawn = [variant for values in panels.values() for variant in values.values()]
     caption = (
