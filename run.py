@@ -100,7 +100,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
-    announce(data.statistics)
+    announce(data.statistics, len(data.split.validation.user), len(data.split.test.user))
     module = build_module(cfg, config, data)
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
     checkpoints = folder / "checkpoints"
@@ -183,7 +183,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
         cfg.seed,
         identity={
             "model": config["model"],
-            "dataset": {"sha256": data.fingerprint, **sizes},
+            "dataset": {"sha256": data.fingerprint, **sizes, "split": config["dataset"].get("split")},
             **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed")},
             **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
         },

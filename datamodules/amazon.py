@@ -4,15 +4,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from adamct.errors import InputError
+from adamct.errors import InputError, require
 from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
 from datamodules.download import Download
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, build_sequences, statistics, without_repeats
-from datamodules.sources import Columns, read_log, sha256
+from datamodules.sources import Columns, files_of, is_sequence_file, read_log, sha256
+from datamodules.splits import Splitter
 
-PREPARATION = 1
+PREPARATION = 2
 """Raised whenever the same file would be prepared differently, so that nobody reads an older cache."""
 
 
@@ -25,7 +26,7 @@ class Counts(NamedTuple):
 
 
 class AmazonDataModule(SequenceDataModule):
-    """The preparation of the paper: k-core, time order, leave-one-out.
+    """The preparation of the paper: k-core and time order.
 
     Args:
         path: what `datamodules.sources.read_log` reads; None is the downloaded one.
@@ -38,7 +39,7 @@ class AmazonDataModule(SequenceDataModule):
         min_item: ... and items with fewer, until neither is left.
         expect: counts the result must have; None accepts any.
         cache_dir: where prepared arrays are kept.
-        max_len: see `SequenceDataModule`, as for all that follow.
+        split: see `SequenceDataModule`, as for all that follow.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class AmazonDataModule(SequenceDataModule):
         min_item: int,
         expect: Counts | None,
         cache_dir: str,
+        split: Splitter,
         max_len: int,
         batch_size: int,
         eval_batch_size: int,
@@ -59,7 +61,7 @@ class AmazonDataModule(SequenceDataModule):
         seed: int,
         shuffle_histories: bool,
     ):
-        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
+        super().__init__(split, max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
         self.download = download if path is None else None
         where = path if download is None or path is not None else download.path
         if where is None:
@@ -79,10 +81,17 @@ class AmazonDataModule(SequenceDataModule):
         Raises:
             InputError: a missing, unreadable or unexpected file.
         """
+        fingerprint = self.fingerprint  # downloads the file
+        if self.splitter.needs_times:
+            for file in files_of(self.path):
+                require(
+                    not is_sequence_file(file),
+                    f"{file}: a .txt file is a sequence file, without times; dataset/split=leave_one_out needs none",
+                )
         interactions = load_or_build(
             self.cache_dir,
             {
-                "sha256": self.fingerprint,
+                "sha256": fingerprint,
                 "name": self.path.name,  # the format is read off the name
                 "columns": list(self.columns),
                 "min_rating": self.min_rating,

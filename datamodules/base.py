@@ -1,4 +1,4 @@
-"""The LightningDataModule every dataset shares: leave-one-out examples, negatives, batches on the training device."""
+"""The LightningDataModule every dataset shares: examples of a split, negatives, batches on the training device."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from adamct.errors import require
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
+from datamodules.splits import HeldOut, Split, Splitter
 
-TEST, VALIDATION = 1, 2
-"""How far from a user's end the item of each split stands."""
-SHUFFLE = 1
-"""Tells the stream of random numbers that shuffles histories from others of the same seed."""
+SHUFFLE, TEST, VALIDATION = 1, 1, 2
+"""Tell streams of random numbers of one seed apart: what shuffles histories, and the negatives of each part."""
 
 
 class SequenceDataModule(pl.LightningDataModule):
-    """Leave-one-out in time order: the last item is the test, the one before validation, the rest training.
+    """The users' sequences in three parts, the training part as all its prefixes.
 
     Args:
+        splitter: says what is trained on and what is held out.
         max_len: the most recent items kept of a history.
         batch_size: training examples a step, over all processes.
         eval_batch_size: users ranked at once.
@@ -45,6 +45,7 @@ class SequenceDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
+        splitter: Splitter,
         max_len: int,
         batch_size: int,
         eval_batch_size: int,
@@ -55,6 +56,7 @@ class SequenceDataModule(pl.LightningDataModule):
         super().__init__()
         for key, value in {"max_len": max_len, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
             require(value >= 1, f"dataset.{key}={value}: must be at least 1")
+        self.splitter = splitter
         self.max_len = max_len
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -76,6 +78,11 @@ class SequenceDataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """A hash of the data: results of equal fingerprints are comparable."""
 
+    @cached_property
+    def split(self) -> Split:
+        """The parts of the sequences."""
+        return self.splitter.split(self.interactions)
+
     @property
     def spec(self) -> DataSpec:
         """What models need to know."""
@@ -91,9 +98,8 @@ class SequenceDataModule(pl.LightningDataModule):
     def item_counts(self) -> Float[Tensor, " V"]:
         """How often each item occurs in the training part."""
         items, offsets = self.interactions.items, self.interactions.offsets
-        held_out = np.concatenate([items[offsets[1:] - TEST], items[offsets[1:] - VALIDATION]])
-        length = len(self.interactions.item_ids) + 1
-        return torch.from_numpy(np.bincount(items, minlength=length) - np.bincount(held_out, minlength=length)).float()
+        trained = np.arange(len(items)) < np.repeat(self.split.train_end, np.diff(offsets))
+        return torch.from_numpy(np.bincount(items[trained], minlength=len(self.interactions.item_ids) + 1)).float()
 
     def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
         """What a model's test score is read against: for some users, every item's score."""
@@ -123,42 +129,49 @@ class SequenceDataModule(pl.LightningDataModule):
             self.width_multiple,
         )
         enough = len(batches.seq_len) >= num_processes
-        require(enough, "no user has two items to train on, after leaving out one to validate and one to test")
+        require(enough, "no user has two items to train on before those that are held out")
         return batches
 
     def val_dataloader(self) -> EvaluationBatches:
-        """Each user's second last item."""
-        return self._held_out(VALIDATION)
+        """The items to validate with."""
+        return self._held_out(self.split.validation, VALIDATION)
 
     def test_dataloader(self) -> EvaluationBatches:
-        """Each user's last item, the validation item being part of the history."""
-        return self._held_out(TEST)
+        """The items to test with, those of validation being part of the history."""
+        return self._held_out(self.split.test, TEST)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Batches are made where they are used."""
         return batch
 
-    def _held_out(self, from_end: int) -> EvaluationBatches:
-        sequences = self._sequences()
-        negatives = self.negatives.draw(
-            self.interactions.items, self.interactions.offsets, self.spec.num_items, from_end
-        )
+    def _held_out(self, held_out: HeldOut, stream: int) -> EvaluationBatches:
+        sequences, (items, offsets, *_) = self._sequences(), self.interactions
+        negatives = self.negatives.draw(items, offsets, self.spec.num_items, held_out, stream)
+        tensors = (torch.from_numpy(array).to(sequences.items.device) for array in (*held_out, negatives))
+        user, target_at, drawn = tensors
         return EvaluationBatches(
             sequences,
-            sequences.held_out(from_end),
-            torch.from_numpy(negatives).to(sequences.items.device),
+            sequences.examples(user, target_at),
+            drawn,
             self.eval_batch_size,
             self.full_length,
             *self._process_of_processes(),
         )
 
     def _sequences(self) -> Sequences:
-        items, offsets = torch.from_numpy(self.interactions.items), torch.from_numpy(self.interactions.offsets)
+        items, offsets, *_ = self.interactions
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         places = None
         if self.shuffle_histories:
             places = torch.from_numpy(np.random.default_rng([self.seed, SHUFFLE]).random(len(items)))
-        return Sequences(items, offsets, self.max_len, places).to(device)
+        store = Sequences(
+            torch.from_numpy(items),
+            torch.from_numpy(offsets),
+            torch.from_numpy(self.split.train_end),
+            self.max_len,
+            places,
+        )
+        return store.to(device)
 
     def _process_of_processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

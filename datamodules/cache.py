@@ -41,6 +41,7 @@ def save(interactions: Interactions, entry: Path, facts: dict[str, object]) -> N
     try:
         np.save(partial / "items.npy", interactions.items)
         np.save(partial / "offsets.npy", interactions.offsets)
+        np.save(partial / "times.npy", interactions.times)
         interactions.user_ids.to_frame("id").write_parquet(partial / "user_ids.parquet")
         interactions.item_ids.to_frame("id").write_parquet(partial / "item_ids.parquet")
         (partial / "facts.json").write_text(json.dumps(facts, indent=2))
@@ -57,6 +58,7 @@ def load(entry: Path) -> Interactions:
     return Interactions(
         items=np.load(entry / "items.npy", mmap_mode="c"),
         offsets=np.load(entry / "offsets.npy", mmap_mode="c"),
+        times=np.load(entry / "times.npy", mmap_mode="c"),
         user_ids=pl.read_parquet(entry / "user_ids.parquet")["id"],
         item_ids=pl.read_parquet(entry / "item_ids.parquet")["id"],
     )

@@ -6,6 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from adamct.errors import require
+from datamodules.splits import HeldOut
+
+ROWS = 2**16
+"""Users looked at together, so that little memory is needed beside the negatives themselves."""
 
 
 class UniformNegatives:
@@ -26,20 +30,27 @@ class UniformNegatives:
         self.seed = seed
 
     def draw(
-        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], num_items: int, from_end: int
-    ) -> Int[np.ndarray, "U C"]:
-        """Negatives for the example ``from_end`` items from each user's end.
+        self,
+        items: Int[np.ndarray, " T"],
+        offsets: Int[np.ndarray, " bounds"],
+        num_items: int,
+        held_out: HeldOut,
+        stream: int,
+    ) -> Int[np.ndarray, "M C"]:
+        """Negatives for each held-out item; another stream gives others.
 
         Raises:
             InputError: an item count too small for that many distinct negatives.
         """
-        num_users = len(offsets) - 1
+        count = len(held_out.user)
         if self.exclude == "seen":
-            owner = np.repeat(np.arange(num_users), np.diff(offsets))
-            keys = np.sort(owner * (num_items + 1) + items)
+            row = np.full(len(offsets) - 1, -1)
+            row[held_out.user] = np.arange(count)
+            owner = np.repeat(row, np.diff(offsets))
+            keys = np.sort((owner * (num_items + 1) + items)[owner >= 0])
             excluded = keys[np.diff(keys, prepend=-1) > 0]
         else:
-            excluded = np.arange(num_users) * (num_items + 1) + items[offsets[1:] - from_end]
+            excluded = np.arange(count) * (num_items + 1) + items[held_out.target_at]
         most_excluded = int(np.bincount(excluded // (num_items + 1)).max())
         available = num_items - most_excluded
         require(
@@ -47,15 +58,20 @@ class UniformNegatives:
             f"dataset.negatives.count={self.count}: only {available} of {num_items} items can be negatives of the user "
             "with the most items; lower it",
         )
-        generator = np.random.default_rng([self.seed, from_end])
-        negatives = generator.integers(1, num_items + 1, (num_users, self.count), dtype=np.int32)
-        pending = np.arange(num_users)  # rows that may hold an excluded item or one item twice
+        generator = np.random.default_rng([self.seed, stream])
+        negatives = generator.integers(1, num_items + 1, (count, self.count), dtype=np.int32)
+        pending = np.arange(count)  # rows that may hold an excluded item or one item twice
         while len(pending):
-            rows = negatives[pending]
-            refused = to_draw_again(rows, pending * (num_items + 1), excluded)
-            rows[refused] = generator.integers(1, num_items + 1, int(refused.sum()), dtype=np.int32)
-            negatives[pending] = rows
-            pending = pending[refused.any(1)]
+            again = []
+            for some in np.split(pending, range(ROWS, len(pending), ROWS)):
+                row_key = some * (num_items + 1)
+                first, last = np.searchsorted(excluded, (row_key[0], row_key[-1] + num_items + 1))
+                refused = to_draw_again(negatives[some], row_key, excluded[first:last])
+                row, column = refused.nonzero()
+                again.append((some[row], column))
+            row, column = map(np.concatenate, zip(*again, strict=True))
+            negatives[row, column] = generator.integers(1, num_items + 1, len(row), dtype=np.int32)
+            pending = np.unique(row)
         return negatives
 
 

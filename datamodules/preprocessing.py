@@ -21,15 +21,12 @@ class Interactions(NamedTuple):
     """Item ids from 1 to V (0 is left for padding), all users concatenated."""
     offsets: npt.NDArray[np.int64]
     """U + 1 positions: the sequence of user u is ``items[offsets[u]:offsets[u + 1]]``."""
+    times: npt.NDArray[np.number]
+    """When each of them was, in the log's unit."""
     user_ids: pl.Series
     """Original ids: position u for user u."""
     item_ids: pl.Series
     """Original ids: position i - 1 for item i."""
-
-
-def k_core(log: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:
-    """Drop users with fewer than min_user rows and items with fewer than min_item until none is left, in file order."""
-    return log[_core_rows(_encode(log["user"])[0], _encode(log["item"])[0], min_user, min_item)]
 
 
 def without_repeats(log: pl.DataFrame, repeats: str) -> pl.DataFrame:
@@ -62,11 +59,11 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
     timestamps stay in file order.
 
     Raises:
-        InputError: the k-core is empty, or leaves a user fewer than the 3 interactions that leave-one-out needs.
+        InputError: the k-core is empty.
     """
     users, user_ids = _encode(log["user"])
     items, item_ids = _encode(log["item"])
-    rows = _core_rows(users, items, min_user, min_item)
+    rows = k_core(users, items, min_user, min_item)
     if not len(rows):
         raise InputError(
             f"nothing is left of {log.height} rows, {log['user'].n_unique()} users and {log['item'].n_unique()} items"
@@ -74,17 +71,13 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
         )
     users, user_ids = _renumber(users[rows], user_ids)
     items, item_ids = _renumber(items[rows], item_ids)
-    lengths = np.bincount(users)
-    if lengths.min() < 3:
-        user = int(lengths.argmin())
-        raise InputError(
-            f"user {user_ids[user]!r} has {lengths[user]} interactions, leave-one-out needs 3;"
-            f" raise dataset.min_user from {min_user} to 3 or more"
-        )
-    time_order = np.lexsort((log["timestamp"].to_numpy()[rows], users))  # stable
+    kept = pl.DataFrame({"user": users, "time": log["timestamp"].gather(rows), "item": items + 1})
+    # Two stable sorts by one column each take half the time of one by both.
+    in_order = kept.sort("time", maintain_order=True).sort("user", maintain_order=True)
     return Interactions(
-        items=items[time_order] + 1,
-        offsets=np.concatenate(([0], lengths.cumsum())),
+        items=in_order["item"].to_numpy(writable=True),
+        offsets=np.concatenate(([0], np.bincount(users).cumsum())),
+        times=in_order["time"].to_numpy(writable=True),
         user_ids=user_ids,
         item_ids=item_ids,
     )
@@ -96,24 +89,36 @@ def statistics(interactions: Interactions) -> Statistics:
     return Statistics(rows, users, items, rows / users, rows / items, 1 - rows / (users * items))
 
 
-def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
-    """Number the ids from 0 in order of first appearance; give the numbers and the distinct ids in that order."""
-    distinct = ids.unique(maintain_order=True)
-    numbers = ids.cast(pl.Enum(distinct)).to_physical()  # as narrow as their count allows
-    return numbers.cast(pl.Int32).to_numpy(), distinct
-
-
-def _core_rows(
+def k_core(
     users: npt.NDArray[np.int32], items: npt.NDArray[np.int32], min_user: int, min_item: int
 ) -> npt.NDArray[np.int64]:
-    """The rows of the k-core, by the numbers of their users and items."""
-    rows = np.arange(len(users))
+    """The rows that stay when users with fewer than min_user and items with fewer than min_item go until none is left.
+
+    Args:
+        users: of each row, numbered from 0.
+        items: likewise.
+        min_user: rows a user must have, ...
+        min_item: ... and an item.
+    """
+    rows, of_user, of_item = np.arange(len(users)), np.bincount(users), np.bincount(items)
     while True:
-        user, item = users[rows], items[rows]
-        enough = (np.bincount(user)[user] >= min_user) & (np.bincount(item)[item] >= min_item)
-        if enough.all():
+        # A byte of each user and item is looked up for each row: such bytes stay in the cache where counts would not.
+        stay = (of_user >= min_user)[users] & (of_item >= min_item)[items]
+        if stay.all():
             return rows
-        rows = rows[enough]
+        of_user -= np.bincount(users[~stay], minlength=len(of_user))
+        of_item -= np.bincount(items[~stay], minlength=len(of_item))
+        rows, users, items = rows[stay], users[stay], items[stay]
+
+
+def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
+    """Number the ids from 0 in order of first appearance; give the numbers and the distinct ids in that order."""
+    distinct = ids.to_frame("id").with_row_index("row").group_by("id", maintain_order=True).agg("row")
+    numbers = np.empty(len(ids), np.int32)
+    numbers[distinct["row"].explode(empty_as_null=False).to_numpy()] = np.repeat(
+        np.arange(len(distinct), dtype=np.int32), distinct["row"].list.len().to_numpy()
+    )
+    return numbers, distinct["id"]
 
 
 def _renumber(numbers: npt.NDArray[np.int32], ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:

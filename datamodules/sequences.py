@@ -37,7 +37,8 @@ class Sequences:
 
     Args:
         items: (T,) ids from 1.
-        offsets: (U + 1,) where each user's items begin; the last entry is T. Every user has at least 3.
+        offsets: (U + 1,) where each user's items begin; the last entry is T.
+        train_end: (U,) where the training part of each user's items ends.
         max_len: the most recent items kept of a history.
         places: (T,) numbers by which the kept items of a history are ordered; None leaves them in time order.
     """
@@ -46,32 +47,31 @@ class Sequences:
         self,
         items: Int[Tensor, " T"],
         offsets: Int[Tensor, " bounds"],
+        train_end: Int[Tensor, " U"],
         max_len: int,
         places: Float[Tensor, " T"] | None = None,
     ):
         self.items = items
         self.offsets = offsets
+        self.train_end = train_end
         self.max_len = max_len
         self.places = places
 
     def to(self, device: torch.device) -> "Sequences":
         """The same store in another memory."""
         places = None if self.places is None else self.places.to(device)
-        return Sequences(self.items.to(device), self.offsets.to(device), self.max_len, places)
-
-    def held_out(self, from_end: int) -> Examples:
-        """One example a user: 1 is the last item (test), 2 the one before (validation)."""
-        target_at = self.offsets[1:] - from_end
-        return self._examples(torch.arange(len(target_at), device=target_at.device), target_at)
+        items, offsets, train_end = (tensor.to(device) for tensor in (self.items, self.offsets, self.train_end))
+        return Sequences(items, offsets, train_end, self.max_len, places)
 
     def prefixes(self) -> Examples:
-        """Every item of the training part (all but each user's last two) that has a history."""
-        start, count = self.offsets[:-1], self.offsets.diff() - 3
+        """Every item of the training part that has a history."""
+        start = self.offsets[:-1]
+        count = (self.train_end - start - 1).clamp(min=0)
         user = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
         rank_in_user = torch.arange(len(user), device=count.device) - torch.repeat_interleave(
             count.cumsum(0) - count, count
         )
-        return self._examples(user, start[user] + 1 + rank_in_user)
+        return self.examples(user, start[user] + 1 + rank_in_user)
 
     def windows(self) -> Examples:
         """The fewest prefixes whose kept histories and targets hold every item of the training part.
@@ -80,10 +80,11 @@ class Sequences:
         model that predicts at all positions.
         """
         prefixes = self.prefixes()
-        from_longest = self.offsets[prefixes.user + 1] - 3 - prefixes.target_at
+        from_longest = self.train_end[prefixes.user] - 1 - prefixes.target_at
         return prefixes.select((from_longest % self.max_len == 0).nonzero()[:, 0])
 
-    def _examples(self, user: Int[Tensor, " M"], target_at: Int[Tensor, " M"]) -> Examples:
+    def examples(self, user: Int[Tensor, " M"], target_at: Int[Tensor, " M"]) -> Examples:
+        """Some items with their histories."""
         return Examples(user, target_at, (target_at - self.offsets[user]).clamp(max=self.max_len))
 
     def batch(self, examples: Examples, width: int, negatives: Int[Tensor, "B C"] | None = None) -> Batch:
@@ -182,13 +183,13 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """One held-out item of every user with its negatives, longest histories first, each user in one process only."""
+    """Held-out items with their negatives, longest histories first, each user in one process only."""
 
     def __init__(
         self,
         sequences: Sequences,
         examples: Examples,
-        negatives: Int[Tensor, "U C"],
+        negatives: Int[Tensor, "M C"],
         batch_size: int,
         full_length: bool,
         process: int = 0,
@@ -209,5 +210,4 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for index, width in zip(self.batches, self.widths, strict=True):
-            examples = self.examples.select(index)
-            yield self.sequences.batch(examples, width, self.negatives[examples.user].long())
+            yield self.sequences.batch(self.examples.select(index), width, self.negatives[index].long())

@@ -227,6 +227,11 @@ def _reader(path: Path) -> Callable[[Path, _Fields], _Source]:
     raise InputError(f"{path}: unknown extension; supported are {known} (all also with .gz or .zst) and .parquet")
 
 
+def is_sequence_file(path: Path) -> bool:
+    """Whether a file tells the order of a user's items and not their times."""
+    return _reader(path) is _read_sequences
+
+
 def _lines(path: Path) -> pl.LazyFrame:
     """Plan a scan of the lines that are not blank, with their numbers as ``row``."""
     lines = pl.scan_lines(path, glob=False, row_index_name="row", row_index_offset=1)

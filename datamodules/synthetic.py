@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from datamodules.base import TEST, SequenceDataModule
+from datamodules.base import SequenceDataModule
 from datamodules.negatives import UniformNegatives
 from datamodules.planted import PlantedLog, PlantedProcess
 from datamodules.preprocessing import Interactions
+from datamodules.splits import LeaveOneOut
 
 
 class SyntheticDataModule(SequenceDataModule):
@@ -36,7 +37,7 @@ class SyntheticDataModule(SequenceDataModule):
         seed: int,
         shuffle_histories: bool,
     ):
-        super().__init__(max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
+        super().__init__(LeaveOneOut(), max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
         self.process = process
         self.log: PlantedLog = process.sample(num_users)
 
@@ -46,6 +47,7 @@ class SyntheticDataModule(SequenceDataModule):
         return Interactions(
             items=self.log.items,
             offsets=self.log.offsets,
+            times=np.arange(len(self.log.items)) - np.repeat(self.log.offsets[:-1], np.diff(self.log.offsets)),
             user_ids=pl.Series("id", np.arange(num_users)).cast(pl.String),
             item_ids=pl.Series("id", np.arange(1, num_items + 1)).cast(pl.String),
         )
@@ -65,5 +67,5 @@ class SyntheticDataModule(SequenceDataModule):
 
     def _optimum(self, user: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
         users = user.numpy(force=True)
-        starts, ends = self.log.offsets[users], self.log.offsets[users + 1] - TEST
+        starts, ends = self.log.offsets[users], self.log.offsets[users + 1] - 1
         return torch.from_numpy(self.process.next_item_probabilities(self.log.items, starts, ends)).to(user.device)

@@ -22,7 +22,7 @@ FACTS: dict[str, object] = {"sha256": "0" * 64, "min_user": 5}
 def three_users(first: int = 1) -> Interactions:
     items = np.arange(first, first + 12, dtype=np.int32)
     user_ids, item_ids = pl.Series("user", ["a", "b", "c"]), pl.Series("item", [f"i{item}" for item in items])
-    return Interactions(items, np.array([0, 3, 7, 12]), user_ids, item_ids)
+    return Interactions(items, np.array([0, 3, 7, 12]), np.arange(12) * 0.5, user_ids, item_ids)
 
 
 def never() -> NoReturn:
@@ -30,10 +30,10 @@ def never() -> NoReturn:
 
 
 def assert_equal(found: Interactions, expected: Interactions) -> None:
-    for mine, theirs in zip(found[:2], expected[:2], strict=True):
+    for mine, theirs in zip(found[:3], expected[:3], strict=True):
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
-    assert [ids.to_list() for ids in found[2:]] == [ids.to_list() for ids in expected[2:]]
+    assert [ids.to_list() for ids in found[3:]] == [ids.to_list() for ids in expected[3:]]
 
 
 def names(folder: Path) -> list[str]:
@@ -102,7 +102,7 @@ def test_arrays_are_mapped_and_writing_to_them_does_not_reach_the_file(tmp_path:
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     before = [path.read_bytes() for path in files]
     found = load_or_build(tmp_path, FACTS, never)
-    for array in (found.items, found.offsets):
+    for array in found[:3]:
         assert isinstance(array, np.memmap)
         array[:] = 99
         array.flush()
@@ -114,6 +114,7 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
     from datamodules.amazon import AmazonDataModule, Counts
     from datamodules.negatives import UniformNegatives
     from datamodules.sources import Columns
+    from datamodules.splits import LeaveOneOut
 
     arguments: dict[str, Any] = {
         "path": None if path is None else str(path),
@@ -125,6 +126,7 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
         "min_item": 1,
         "expect": None if expect is None else Counts(*expect),
         "cache_dir": str(folder / "cache"),
+        "split": LeaveOneOut(),
         "max_len": 5,
         "batch_size": 2,
         "eval_batch_size": 2,

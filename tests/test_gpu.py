@@ -42,7 +42,7 @@ def batches(width_multiple: int = 4) -> TrainingBatches:
     lengths = torch.tensor([6, 8, 9, 10, 12, 14, 14, 15])
     items = torch.randint(1, SPEC.num_items + 1, (int(lengths.sum()),), generator=torch.Generator().manual_seed(0))
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
-    sequences = Sequences(items, offsets, SPEC.max_len).to(GPU)
+    sequences = Sequences(items, offsets, offsets[1:] - 2, SPEC.max_len).to(GPU)
     return TrainingBatches(sequences, sequences.prefixes(), 8, 0, False, width_multiple=width_multiple)
 
 

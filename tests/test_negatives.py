@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adamct.errors import InputError
 from datamodules.negatives import UniformNegatives
+from datamodules.splits import HeldOut
 
 EXCLUDES: tuple[Literal["seen", "target"], ...] = ("seen", "target")
 Ragged = list[list[int]]
@@ -22,7 +23,8 @@ def draw(
 ) -> np.ndarray:
     offsets = np.cumsum([0, *map(len, users)])
     items = np.concatenate(users).astype(np.int32)
-    return UniformNegatives(count, exclude, seed).draw(items, offsets, num_items, from_end)
+    held_out = HeldOut(np.arange(len(users)), offsets[1:] - from_end)
+    return UniformNegatives(count, exclude, seed).draw(items, offsets, num_items, held_out, from_end)
 
 
 @settings(deadline=None, max_examples=60)
@@ -61,6 +63,25 @@ def test_the_draw_equals_plain_rejection(
 ) -> None:
     expected = plain_draw(users, 14, count, exclude, seed, from_end)
     assert draw(users, 14, count, exclude, seed, from_end).tolist() == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(HISTORIES, st.integers(1, 5), st.sampled_from(EXCLUDES), st.data())
+def test_some_users_alone_get_what_they_would_if_there_were_no_others(
+    users: Ragged, count: int, exclude: Literal["seen", "target"], data: st.DataObject
+) -> None:
+    some = sorted(data.draw(st.sets(st.integers(0, len(users) - 1), min_size=1)))
+    offsets, items = np.cumsum([0, *map(len, users)]), np.concatenate(users).astype(np.int32)
+    held_out = HeldOut(np.array(some), offsets[1:][some] - 1)
+    found = UniformNegatives(count, exclude, 0).draw(items, offsets, 14, held_out, 1)
+    assert np.array_equal(found, draw([users[user] for user in some], 14, count, exclude))
+
+
+def test_looking_at_few_users_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = [[user % 7 + 1, user % 5 + 1, user % 3 + 1] for user in range(50)]
+    expected = draw(users, 12, 6, "seen")
+    monkeypatch.setattr("datamodules.negatives.ROWS", 7)
+    assert np.array_equal(draw(users, 12, 6, "seen"), expected)
 
 
 @pytest.mark.parametrize("from_end", [1, 2])

@@ -29,7 +29,14 @@ RAGGED = st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=12), min_size
 
 def store(users: Ragged, max_len: int = MAX_LEN) -> Sequences:
     items, lengths = torch.tensor([item for user in users for item in user]), torch.tensor([0, *map(len, users)])
-    return Sequences(items.int(), lengths.cumsum(0), max_len)
+    offsets = lengths.cumsum(0)
+    return Sequences(items.int(), offsets, offsets[1:] - 2, max_len)
+
+
+def held_out(sequences: Sequences, from_end: int) -> Examples:
+    """Each user's last item or the one before."""
+    ends = sequences.offsets[1:]
+    return sequences.examples(torch.arange(len(ends), device=ends.device), ends - from_end)
 
 
 def of_lengths(lengths: Iterable[int]) -> Ragged:
@@ -83,8 +90,8 @@ def test_examples_equal_plain_lists(users: Ragged, max_len: int) -> None:
     sequences = store(users, max_len)
     for examples, expected in (
         (sequences.prefixes(), plain_training(users, max_len)),
-        (sequences.held_out(1), plain_held_out(users, 1, max_len)),
-        (sequences.held_out(2), plain_held_out(users, 2, max_len)),
+        (held_out(sequences, 1), plain_held_out(users, 1, max_len)),
+        (held_out(sequences, 2), plain_held_out(users, 2, max_len)),
     ):
         batch = sequences.batch(examples, max_len)
         assert batch.item_seq.shape == (len(expected), max_len)
@@ -96,8 +103,8 @@ def test_examples_equal_plain_lists(users: Ragged, max_len: int) -> None:
 def test_shuffled_histories_are_the_kept_items_in_the_order_of_their_places(users: Ragged, max_len: int) -> None:
     plain = store(users, max_len)
     places = torch.from_numpy(np.random.default_rng(0).permutation(len(plain.items))).float()
-    shuffled = Sequences(plain.items, plain.offsets, max_len, places)
-    for examples in (plain.prefixes(), plain.held_out(1)):
+    shuffled = Sequences(plain.items, plain.offsets, plain.train_end, max_len, places)
+    for examples in (plain.prefixes(), held_out(plain, 1)):
         rows = rows_of(shuffled.batch(examples, max_len))
         for (user, history, target), at, length in zip(rows, examples.target_at, examples.seq_len, strict=True):
             kept = range(int(at - length), int(at))
@@ -129,8 +136,8 @@ def test_windows_predict_every_training_item_but_the_first_once(users: Ragged, m
 
 def test_the_test_history_holds_the_validation_item_and_both_are_no_training_targets() -> None:
     sequences = store([[5, 6, 7, 8]])
-    assert rows_of(sequences.batch(sequences.held_out(1), 3)) == [(0, [5, 6, 7], 8)]
-    assert rows_of(sequences.batch(sequences.held_out(2), 2)) == [(0, [5, 6], 7)]
+    assert rows_of(sequences.batch(held_out(sequences, 1), 3)) == [(0, [5, 6, 7], 8)]
+    assert rows_of(sequences.batch(held_out(sequences, 2), 2)) == [(0, [5, 6], 7)]
     assert rows_of(sequences.batch(sequences.prefixes(), 1)) == [(0, [5], 6)]
 
 
@@ -139,7 +146,8 @@ def test_real_files_have_the_papers_number_of_training_examples(name: str) -> No
     if not DATA.exists():
         pytest.skip("the real data is not here")
     log = build_sequences(read_log(DATA / f"{name}.txt"), 5, 5)
-    sequences = Sequences(torch.from_numpy(log.items), torch.from_numpy(log.offsets), 50)
+    items, offsets = torch.from_numpy(log.items), torch.from_numpy(log.offsets)
+    sequences = Sequences(items, offsets, offsets[1:] - 2, 50)
     seq_len = sequences.prefixes().seq_len
     assert len(seq_len) == {"beauty": 131_413, "sports": 189_543, "toys": 109_361}[name]
     assert (seq_len.min(), seq_len.max()) == (1, 50)
@@ -262,7 +270,7 @@ def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
     negatives = torch.arange(43 * 4, dtype=torch.int32).view(43, 4)
     found = []
     for process in range(num_processes):
-        examples = sequences.held_out(from_end)
+        examples = held_out(sequences, from_end)
         loader = EvaluationBatches(sequences, examples, negatives, 5, full_length, process, num_processes)
         batches = list(loader)
         assert len(loader) == len(batches)
@@ -280,5 +288,5 @@ def test_the_store_is_moved_whole() -> None:
     users = with_examples(20)
     moved = store(users).to(torch.device("meta"))
     assert moved.max_len == MAX_LEN
-    assert isinstance(moved.held_out(1), Examples)
-    assert {moved.items.device.type, moved.offsets.device.type, moved.held_out(1).user.device.type} == {"meta"}
+    assert isinstance(held_out(moved, 1), Examples)
+    assert {moved.items.device.type, moved.offsets.device.type, held_out(moved, 1).user.device.type} == {"meta"}

@@ -10,6 +10,8 @@ from adamct.report.runs import Run
 from adamct.report.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
+PROTOCOL = ("negatives.count", "negatives.exclude", "split._target_", "split.validation_from", "split.test_from")
+"""The keys of a dataset on which, beside the data, it depends whether two runs may be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,7 @@ def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
         data: dict[str, object] = {
             f"dataset.{key}": run.results["dataset"][key] for key in ("sha256", "num_users", "num_items")
         }
-        return data | {key: run.config.get(key) for key in ("dataset.negatives.count", "dataset.negatives.exclude")}
+        return data | {f"dataset.{key}": run.config.get(f"dataset.{key}") for key in PROTOCOL}
 
     first, *rest = runs
     for run in rest:

@@ -74,11 +74,20 @@ def provenance(block: Block) -> list[tuple[str, str]]:
     rankings = [f"{every if name == 'full' else sampled} ({name})" for name in block.protocols]
     return [
         *source(run),
+        ("Split", parts(run)),
         ("Rankings", "the target " + ", and ".join(rankings)),
         ("Checkpoint", f"the best by {block.monitor}"),
         ("Tested metric", f"{block.split}/{block.metric}"),
         *machine(block.runs),
     ]
+
+
+def parts(run: Run) -> str:
+    """What is trained on and what is held out."""
+    validated, tested = (run.config.get(f"dataset.split.{part}_from") for part in ("validation", "test"))
+    if validated is None:
+        return "each user's last item is the test, the one before validation"
+    return f"by time: trained on what is before {validated}, validated before {tested}, tested from then on"
 
 
 def source(run: Run) -> list[tuple[str, str]]:

@@ -1,0 +1,133 @@
+"""What is trained on and what is held out, against loops over users; nothing of the future is ever learnt."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adamct.errors import InputError
+from datamodules.preprocessing import Interactions
+from datamodules.splits import GlobalTime, LeaveOneOut
+from tests.conftest import TINY, Ended
+
+Times = list[list[int]]
+"""Of each user's items, in order."""
+TIMES = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8).map(sorted), min_size=1, max_size=6)
+
+
+def interactions(times: Times) -> Interactions:
+    offsets = np.cumsum([0, *map(len, times)])
+    items, every = np.arange(1, offsets[-1] + 1, dtype=np.int32), [time for user in times for time in user]
+    ids = (
+        pl.Series("id", [f"{kind}{at}" for at in range(count)])
+        for kind, count in (("u", len(times)), ("i", offsets[-1]))
+    )
+    return Interactions(items, offsets, np.array(every), *ids)
+
+
+@settings(deadline=None)
+@given(TIMES, st.integers(-1, 10), st.integers(1, 5))
+def test_a_split_by_time_equals_a_plain_loop(times: Times, first: int, further: int) -> None:
+    second, start = first + further, 0
+    train_end, validation, test = [], [], []
+    for user, mine in enumerate(times):
+        train_end.append(start + sum(time < first for time in mine))
+        for held_out, since, until in ((validation, first, second), (test, second, np.inf)):
+            later = [at for at, time in enumerate(mine) if time >= since]
+            if later and later[0] > 0 and mine[later[0]] < until:
+                held_out.append((user, start + later[0]))
+        start += len(mine)
+    splitter = GlobalTime(first, second)
+    if not validation or not test:
+        with pytest.raises(InputError, match=r"no user has an item from then on and one before; the log goes from"):
+            splitter.split(interactions(times))
+        return
+    found = splitter.split(interactions(times))
+    assert found.train_end.tolist() == train_end
+    assert list(zip(*map(np.ndarray.tolist, found.validation), strict=True)) == validation
+    assert list(zip(*map(np.ndarray.tolist, found.test), strict=True)) == test
+
+
+def test_leaving_one_out() -> None:
+    found = LeaveOneOut().split(interactions([[0] * 3, [0] * 5]))
+    assert found.train_end.tolist() == [1, 6]
+    assert [part.tolist() for part in found.validation] == [[0, 1], [1, 6]]
+    assert [part.tolist() for part in found.test] == [[0, 1], [2, 7]]
+
+
+def test_a_user_too_short_for_leave_one_out_is_named() -> None:
+    with pytest.raises(InputError, match=r"user 'u1' has 2 interactions.*dataset\.min_user"):
+        LeaveOneOut().split(interactions([[0] * 3, [0] * 2]))
+
+
+def test_times_the_wrong_way_round_are_refused() -> None:
+    with pytest.raises(InputError, match=r"validation_from=5: must be before dataset\.split\.test_from=5"):
+        GlobalTime(5, 5)
+
+
+OF_EMBEDDED = ("dataset.num_users", "dataset.process", "dataset.negatives", "monitor")
+SMALL = [
+    *(key for key in TINY if not key.startswith(OF_EMBEDDED)),
+    "dataset=custom",
+    "dataset.min_item=1",
+    "dataset.negatives.count=5",
+    "monitor=val/uni5/ndcg@10",
+]
+BY_TIME = ["dataset/split=global_time"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Forty users, every other one of whom leaves before the test."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"user": f"u{user}", "item": f"i{rng.integers(30)}", "timestamp": at * 10 + user % 10}
+        for user in range(40)
+        for at in range(8 if user % 2 else 6)
+    ]
+    pl.DataFrame(rows).write_csv(tmp_path / "log.csv")
+    return tmp_path / "log.csv"
+
+
+def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run: Callable[..., Ended]) -> None:
+    times = ["dataset.split.validation_from=50", "dataset.split.test_from=60"]
+    data = [f"dataset.path={log}", f"data_dir={tmp_path}"]
+    ended = run(*SMALL, *BY_TIME, *times, *data, f"hydra.run.dir={tmp_path}/run")
+    assert ended.code == 0, ended.line
+    ranks = np.load(tmp_path / "run" / "ranks.npz")["full"]
+    assert (ranks > 0).tolist() == [bool(user % 2) for user in range(40)]
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["dataset"]["split"]["test_from"] == 60
+    # The same weights may have learnt what another split tests.
+    ended = run(
+        *SMALL, *data, "stages=[test]", f"ckpt={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/other"
+    )
+    assert "was trained with dataset.split" in ended.line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dataset.split.validation_from=50"], "dataset.split.test_from"),
+        (["dataset.split.validation_from=50", "dataset.split.test_from=90"], "the log goes from 0 to 79"),
+    ],
+)
+def test_times_that_do_not_fit_the_log_are_told(
+    overrides: list[str], message: str, log: Path, tmp_path: Path, run: Callable[..., Ended]
+) -> None:
+    ended = run(*SMALL, *BY_TIME, *overrides, f"dataset.path={log}", f"data_dir={tmp_path}")
+    assert ended.code == 1
+    assert message in ended.line
+    assert "\n" not in ended.line
+
+
+def test_a_sequence_file_has_no_times(tmp_path: Path, run: Callable[..., Ended]) -> None:
+    (tmp_path / "log.txt").write_text("u 1 2 3 4 5\n")
+    times = ["dataset.split.validation_from=1", "dataset.split.test_from=2"]
+    ended = run(*SMALL, *BY_TIME, *times, f"dataset.path={tmp_path}/log.txt", f"data_dir={tmp_path}")
+    assert "log.txt: a .txt file is a sequence file, without times; dataset/split=leave_one_out" in ended.line
