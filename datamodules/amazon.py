@@ -1,8 +1,9 @@
 """A dataset read from a file: the paper's three Amazon categories, or a user's own log."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adamct.errors import InputError, require
 from datamodules.base import SequenceDataModule
@@ -30,7 +31,6 @@ class AmazonDataModule(SequenceDataModule):
 
     Args:
         path: what `datamodules.sources.read_log` reads; None is the downloaded one.
-        download: where the file can be had; it is fetched where no path is given.
         columns: its columns' names, where they are not the usual ones.
         min_rating: interactions with a lower rating are left out; None does not look at ratings.
         repeats: what becomes of a user's further interactions with an item; see
@@ -39,13 +39,13 @@ class AmazonDataModule(SequenceDataModule):
         min_item: ... and items with fewer, until neither is left.
         expect: counts the result must have; None accepts any.
         cache_dir: where prepared arrays are kept.
-        split: see `SequenceDataModule`, as for all that follow.
+        split: see `SequenceDataModule`, as for all up to the last.
+        download: where the file can be had; it is fetched where no path is given.
     """
 
     def __init__(
         self,
         path: str | None,
-        download: Download | None,
         columns: Columns,
         min_rating: int | float | None,
         repeats: str,
@@ -60,6 +60,7 @@ class AmazonDataModule(SequenceDataModule):
         negatives: UniformNegatives,
         seed: int,
         shuffle_histories: bool,
+        download: Download | None = None,
     ):
         super().__init__(split, max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
         self.download = download if path is None else None
@@ -119,6 +120,26 @@ class AmazonDataModule(SequenceDataModule):
     def fingerprint(self) -> str:
         """The file's SHA-256; where it is to be downloaded it has been."""
         return sha256(self.path if self.download is None else self.download.fetch())
+
+
+def amazon_category(
+    category: str, edition: int, mirrors: Mapping[int, Sequence[str]], folder: str, **log: Any
+) -> AmazonDataModule:
+    """Any category of Amazon's reviews, downloaded into the edition's folder unless a path is given.
+
+    Args:
+        category: as it stands in the addresses, such as ``Video_Games``.
+        edition: the year.
+        mirrors: the addresses of each edition, with ``{category}`` in them.
+        folder: the edition's folder goes there.
+        log: what else an `AmazonDataModule` takes.
+
+    Raises:
+        InputError: there is no such edition.
+    """
+    require(edition in mirrors, f"dataset.edition={edition}: must be one of {', '.join(map(str, mirrors))}")
+    urls = [url.replace("{category}", category) for url in mirrors[edition]]
+    return AmazonDataModule(download=Download(urls, str(Path(folder) / f"amazon_{edition}"), sha256=None), **log)
 
 
 def describe(counts: Counts) -> str:

@@ -3,7 +3,7 @@
 import gzip
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -168,26 +168,6 @@ class Download:
         except Broken:
             self.forget()
             raise
-
-
-class AmazonReviews(Download):
-    """The reviews of a category of Amazon in one of their editions, whose files go into folders of their own.
-
-    Args:
-        category: as it stands in the addresses, such as ``Video_Games``.
-        edition: the year.
-        mirrors: the addresses of each edition, with ``{category}`` in them.
-        folder: the edition's folder goes there.
-
-    Raises:
-        InputError: there is no such edition.
-    """
-
-    def __init__(self, category: str, edition: int, mirrors: Mapping[int, Sequence[str]], folder: str):
-        known = ", ".join(map(str, mirrors))
-        require(edition in mirrors, f"dataset.download.edition={edition}: must be one of {known}")
-        urls = [url.replace("{category}", category) for url in mirrors[edition]]
-        super().__init__(urls, str(Path(folder) / f"amazon_{edition}"), sha256=None)
 
 
 def is_safe(url: str) -> bool:

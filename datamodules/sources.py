@@ -3,8 +3,9 @@
 The file name decides how a file is read:
 
 - ``.txt``: a sequence file, ``user item item ...`` a line, separated by whitespace, oldest item first.
-- ``.csv``, ``.tsv``: a header, then a row an interaction. Only ``ratings_*.csv`` may lack the header (Amazon 2014:
-  user, item, rating, timestamp), and its content tells: a first row of four fields, the last two numbers, is data.
+- ``.csv``, ``.tsv``: a header, then a row an interaction. Where columns are given as positions there is no header, nor
+  in Amazon's ratings: those of 2014 (``ratings_*.csv``: user, item, rating, timestamp) and of 2018 (``*.csv``: item,
+  user, rating, timestamp) are known by a first row of four fields, of which the last two are numbers.
 - ``.inter``: RecBole's tab-separated file; a header field ``user_id:token`` names the column ``user_id``.
 - ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object an interaction (Amazon 2014: ``reviews_*_5.json.gz``).
 - ``.parquet``.
@@ -28,16 +29,16 @@ from adamct.errors import InputError, require
 
 
 class Columns(NamedTuple):
-    """The names of the columns in a file; None tries the usual names."""
+    """The names of the columns in a file, or in one without a header their positions from 1; None tries the usual."""
 
-    user: str | None = None
-    item: str | None = None
-    timestamp: str | None = None
-    rating: str | None = None
+    user: str | int | None = None
+    item: str | int | None = None
+    timestamp: str | int | None = None
+    rating: str | int | None = None
     """Only looked for where ratings matter."""
 
 
-_Fields: TypeAlias = dict[str, str | None]
+_Fields: TypeAlias = dict[str, str | int | None]
 """The fields that are read, and their names where they were given."""
 _BY_USUAL_NAMES = Columns()
 _USUAL_NAMES = {
@@ -50,6 +51,7 @@ _INSTEAD = {"asin": "parent_asin"}
 """Where a log has both names the second is meant: Amazon 2023 has an asin for each colour and size of an item."""
 _MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_AMAZON_ITEM, _AMAZON_USER = re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]"), re.compile(r"A[0-9A-Z]{9,20}")
 _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
@@ -172,12 +174,27 @@ def _read_delimited(path: Path, columns: _Fields, separator: str) -> _Source:
     header = scan().collect_schema().names()
     if any("\0" in name or "\ufffd" in name for name in header):
         raise UnicodeError("the header is not text")
-    headless = path.name.startswith("ratings_") and len(header) == 4 and all(map(_NUMBER.fullmatch, header[2:]))
-    header = ["user", "item", "rating", "timestamp"] if headless else [_RECBOLE_TYPE.sub("", name) for name in header]
-    names = _choose(path, header, columns)
-    table = scan(has_header=not headless, new_columns=header).select(**names)
+    if any(isinstance(name, int) for name in columns.values()):
+        own = list(map(str, range(1, len(header) + 1)))
+    else:
+        own = _amazon_ratings(path, header)
+    header = own or [_RECBOLE_TYPE.sub("", name) for name in header]
+    try:
+        names = _choose(path, header, columns)
+    except InputError as error:
+        raise InputError(f"{error}; or, where these are no header but data, each to its place from 1") from error
+    table = scan(has_header=own is None, new_columns=header).select(**names)
     filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end come as nulls
-    return names, table.filter(filled).with_row_index("row", 1 if headless else 2)
+    return names, table.filter(filled).with_row_index("row", 2 if own is None else 1)
+
+
+def _amazon_ratings(path: Path, first: list[str]) -> list[str] | None:
+    """The columns of Amazon's ratings, if a file's first row is one of theirs."""
+    if len(first) != 4 or not all(map(_NUMBER.fullmatch, first[2:])):
+        return None
+    if _AMAZON_ITEM.fullmatch(first[0]) and _AMAZON_USER.fullmatch(first[1]):
+        return ["item", "user", "rating", "timestamp"]
+    return ["user", "item", "rating", "timestamp"] if path.name.startswith("ratings_") else None
 
 
 def _read_json_lines(path: Path, columns: _Fields) -> _Source:
@@ -248,7 +265,7 @@ def _choose(path: Path, names: list[str], columns: _Fields) -> dict[str, str]:
     """Map each field to the one column that has its configured name, or one of its usual names."""
     chosen = {}
     for field, name in columns.items():
-        candidates = _USUAL_NAMES[field] if name is None else (name,)
+        candidates = _USUAL_NAMES[field] if name is None else (str(name),)
         found = [candidate for candidate in candidates if candidate in names]
         found = [candidate for candidate in found if _INSTEAD.get(candidate) not in found]
         if len(found) != 1:

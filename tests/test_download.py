@@ -211,14 +211,12 @@ def test_addresses_must_be_safe_and_there(tmp_path: Path) -> None:
 
 def test_editions_of_amazon_have_their_own_addresses_and_folders(tmp_path: Path) -> None:
     for edition, name in ((2014, "reviews_Books_5.json.gz"), (2018, "Books_5.json.gz"), (2023, "Books.csv.gz")):
-        keys = ("dataset.download.category=Books", f"dataset.download.edition={edition}", f"data_dir={tmp_path}")
-        found = instantiate(composed("dataset=amazon", *keys).dataset.download)
+        keys = ("dataset.category=Books", f"dataset.edition={edition}", f"data_dir={tmp_path}")
+        found = instantiate(composed("dataset=amazon", *keys).dataset).download
         assert found.path == tmp_path / f"amazon_{edition}" / name
         assert all(url.endswith(f"/{name}") for url in found.urls)
-    with pytest.raises(
-        InstantiationException, match=r"dataset\.download\.edition=1999: must be one of 2014, 2018, 2023"
-    ):
-        instantiate(composed("dataset=amazon", *keys[:1], "dataset.download.edition=1999").dataset.download)
+    with pytest.raises(InstantiationException, match=r"dataset\.edition=1999: must be one of 2014, 2018, 2023"):
+        instantiate(composed("dataset=amazon", *keys[:1], "dataset.edition=1999").dataset)
 
 
 def test_a_run_says_what_to_do_where_nothing_can_be_had(tmp_path: Path, run: Callable[..., Ended]) -> None:

@@ -125,6 +125,28 @@ def test_interactions_with_low_ratings_are_left_out(tmp_path: Path, name: str, p
         read_log(path, min_rating=9)
 
 
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_amazons_ratings_of_2018_have_the_item_first_and_no_header(tmp_path: Path, packed: str) -> None:
+    rows = [("A1V6B6TNIC10QE", "0143026860", 1), ("A2F5GHSXFQ0W6J", "B00ABCDEFG", 2), ("#oc-R1", "014302686X", 3)]
+    content = delimited([(item, user, 4.0 if time < 3 else 5.0, time) for user, item, time in rows], None)
+    path = write(tmp_path, f"Toys.csv{packed}", compress(content, packed))
+    assert read_log(path).rows() == rows
+    assert read_log(path, min_rating=5).rows() == rows[2:]
+
+
+@pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_columns_given_as_positions_are_of_a_file_without_header(tmp_path: Path, name: str, separator: str) -> None:
+    path = write(tmp_path, name, delimited([(time, item, 5.0, user) for user, item, time in ROWS], None, separator))
+    assert read_log(path, Columns(user=4, item=2, timestamp=1)).rows() == ROWS
+    assert read_log(path, Columns(user=4, item=2, timestamp=1, rating=3), min_rating=5).rows() == ROWS
+    with pytest.raises(InputError, match=r"no user column \['5'\]; set dataset\.columns\.user to one of \['1', '2'"):
+        read_log(path, Columns(user=5, item=2, timestamp=1))
+    with pytest.raises(InputError, match=r"no timestamp column"):
+        read_log(path, Columns(user=4, item=2))
+    with pytest.raises(InputError, match=r"where these are no header but data, each to its place from 1"):
+        read_log(path)
+
+
 def test_a_folder_or_a_pattern_is_its_files_one_after_the_other(tmp_path: Path) -> None:
     half = len(ROWS) // 2
     header = ["user", "item", "timestamp"]
