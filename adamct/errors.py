@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, InstantiationException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 
 class InputError(Exception):
@@ -39,6 +39,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.strerror is not None and not isinstance(error, ConnectionError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; data_dir and hydra.run.dir must be on a disk with space to write"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is not set: give {error.full_key}=VALUE"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return on_one_line(error).partition(" Config search path")[0]
     return None

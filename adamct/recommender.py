@@ -16,7 +16,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.checkpoint import read_checkpoint
 from adamct.errors import InputError, require
 from adamct.keys import flat
-from adamct.metrics import SCORES_AT_ONCE
+from adamct.metrics import chunk_sizes
 from adamct.models.base import NextItemModel
 
 TRUSTED = ("adamct.", "torch.nn.")
@@ -104,19 +104,27 @@ class Recommender:
         tensors = (torch.from_numpy(array.astype(np.int64)).to(table.device) for array in (users, item_seq, kept))
         user, padded, seq_len = tensors
         queries = self.model.queries(Batch(user, padded, seq_len, torch.zeros_like(user))).to(table.dtype)
-        rows = max(1, SCORES_AT_ONCE[table.device.type] // len(table))
+        rows, width = chunk_sizes(queries, len(table))
         found = []
         for first in range(0, len(queries), rows):
-            scores = F.linear(queries[first : first + rows], table, bias)
-            if scores.sum(1).isnan().any():
-                raise InputError("the model scores some histories with NaN: its weights are no numbers")
-            scores[:, 0] = -torch.inf
-            if unseen:
-                last = min(first + rows, len(queries))
-                row = torch.from_numpy(np.repeat(np.arange(last - first), lengths[first:last]))
-                seen = torch.from_numpy(items[offsets[first] : offsets[last]].astype(np.int64))
-                scores[row.to(table.device), seen.to(table.device)] = -torch.inf
-            found.append(scores.topk(min(k, len(table) - 1)))
+            some = queries[first : first + rows]
+            ends = offsets[first : first + len(some) + 1]
+            row = torch.from_numpy(np.repeat(np.arange(len(some)), np.diff(ends))).to(table.device)
+            seen = torch.from_numpy(items[ends[0] : ends[-1]].astype(np.int64)).to(table.device)
+            best, numbers = some.new_empty(len(some), 0), row.new_empty(len(some), 0)
+            for begin in range(1, len(table), width):
+                end = min(begin + width, len(table))
+                scores = F.linear(some, table[begin:end], None if bias is None else bias[begin:end])
+                if scores.sum(1).isnan().any():
+                    raise InputError("the model scores some histories with NaN: its weights are no numbers")
+                if unseen:
+                    here = (begin <= seen) & (seen < end)
+                    scores[row[here], seen[here] - begin] = -torch.inf
+                of_block, column = scores.topk(min(k, end - begin))
+                best, numbers = torch.cat([best, of_block], 1), torch.cat([numbers, column + begin], 1)
+                best, place = best.topk(min(k, best.shape[1]))
+                numbers = numbers.gather(1, place)
+            found.append((best, numbers))
         best, numbers = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
         return numbers.masked_fill(best == -torch.inf, 0), best
 

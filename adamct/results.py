@@ -5,7 +5,7 @@ import os
 import platform
 import resource
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -14,23 +14,19 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Int
 from pytorch_lightning.utilities import rank_zero_only
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch, DataSpec, Statistics
 from adamct.callbacks import History, Timing
-from adamct.metrics import RankingMetrics, ranks
+from adamct.metrics import Ranker, RankingMetrics
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
 from adamct.report.table import SHOWN
 from adamct.run_folder import RANKS, RESULTS, write_arrays
-
-Scorer = Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]
 
 
 def cost(model: NextItemModel, device: torch.device, max_len: int, timing: Timing) -> dict[str, Any]:
@@ -93,8 +89,8 @@ class RankedData(Protocol):
         """Its row of Table 1."""
         ...
 
-    def references(self) -> dict[str, Scorer]:
-        """What to read a model's scores against."""
+    def references(self) -> dict[str, Ranker]:
+        """What to read a model's ranks against."""
         ...
 
     def test_dataloader(self) -> Iterable[Batch]:
@@ -147,15 +143,13 @@ def record(
 
 def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict[str, float]]:
     """The test metrics of what the data offers to read a model's against."""
-    scorers = data.references()
+    rankers = data.references()
     metrics = {
-        name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.protocols] for name in scorers
+        name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.protocols] for name in rankers
     }
     for batch in data.test_dataloader():
-        assert batch.negatives is not None
-        for name, scorer in scorers.items():
-            both = ranks(scorer(batch.user), batch.target, batch.negatives)
-            for metric, rank in zip(metrics[name], both, strict=True):
+        for name, ranker in rankers.items():
+            for metric, rank in zip(metrics[name], ranker(batch), strict=True):
                 metric.to(rank.device).update(batch.user, rank)
     return {
         name: {
@@ -163,7 +157,7 @@ def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict
             for protocol, metric in zip(module.protocols, metrics[name], strict=True)
             for key, value in metric.compute().items()
         }
-        for name in scorers
+        for name in rankers
     }
 
 

@@ -1,7 +1,6 @@
 """The LightningDataModule every dataset shares: examples of a split, negatives, batches on the training device."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, Statistics
 from adamct.errors import require
+from adamct.metrics import Ranker, rank_targets
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
@@ -101,9 +101,14 @@ class SequenceDataModule(pl.LightningDataModule):
         trained = np.arange(len(items)) < np.repeat(self.split.train_end, np.diff(offsets))
         return torch.from_numpy(np.bincount(items[trained], minlength=len(self.interactions.item_ids) + 1)).float()
 
-    def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
-        """What a model's test score is read against: for some users, every item's score."""
-        return {"popularity": lambda user: self.item_counts.to(user.device).expand(len(user), -1)}
+    def references(self) -> dict[str, Ranker]:
+        """What a model's test scores are read against."""
+        return {"popularity": self._popularity}
+
+    def _popularity(self, batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
+        assert batch.negatives is not None
+        counts = self.item_counts.to(batch.user.device)[:, None]  # (V, 1)
+        return rank_targets(counts.new_ones(len(batch.user), 1), counts, None, batch.target, batch.negatives)
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
         """What is known of the users beside their items: of a real log nothing."""

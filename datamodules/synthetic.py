@@ -1,15 +1,16 @@
 """The embedded dataset: no file, no download, and the best possible score is known."""
 
-from collections.abc import Callable
 from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+from adamct.batch import Batch
+from adamct.metrics import Ranker, ranks
 from datamodules.base import SequenceDataModule
 from datamodules.negatives import UniformNegatives
 from datamodules.planted import PlantedLog, PlantedProcess
@@ -61,11 +62,13 @@ class SyntheticDataModule(SequenceDataModule):
         """Who was drawn as taste-driven; the others are recency-driven."""
         return {"taste-driven": self.log.taste_driven}
 
-    def references(self) -> dict[str, Callable[[Int[Tensor, " B"]], Float[Tensor, "B V"]]]:
+    def references(self) -> dict[str, Ranker]:
         """Popularity, and the exact probabilities of each user's test item, which no model can beat but by luck."""
         return {**super().references(), "planted optimum": self._optimum}
 
-    def _optimum(self, user: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
-        users = user.numpy(force=True)
+    def _optimum(self, batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
+        assert batch.negatives is not None
+        users = batch.user.numpy(force=True)
         starts, ends = self.log.offsets[users], self.log.offsets[users + 1] - 1
-        return torch.from_numpy(self.process.next_item_probabilities(self.log.items, starts, ends)).to(user.device)
+        scores = torch.from_numpy(self.process.next_item_probabilities(self.log.items, starts, ends))
+        return ranks(scores.to(batch.user.device), batch.target, batch.negatives)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
 
 from adamct.errors import InputError
-from adamct.metrics import RankingMetrics, ranks
+from adamct.metrics import BYTES_AT_ONCE, RankingMetrics, rank_targets, ranks
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40
 CUTOFFS = (1, 2, 5, 10)
@@ -85,6 +87,59 @@ def test_minus_infinity_is_the_lowest_score() -> None:
     for ranked, last in zip(ranks(scores, target, negatives), (NUM_NEGATIVES + 1, NUM_ITEMS), strict=True):
         assert ranked[:2].tolist() == [last, 1]
         assert metrics_of(ranked)["mrr"] > 0
+
+
+def catalogue(num_items: int, num_users: int, size: int, levels: int | None) -> tuple[Tensor, ...]:
+    """Queries, an item table whose rows repeat, biases, targets and negatives; few levels make all scores tie often."""
+    generator = torch.Generator().manual_seed(0)
+    queries, vectors = (torch.randn(count, size, generator=generator) for count in (num_users, num_items // 2 + 1))
+    table, bias = torch.cat([vectors, vectors])[: num_items + 1], torch.randn(num_items + 1, generator=generator)
+    if levels is not None:
+        queries, table, bias = ((tensor * levels).round() for tensor in (queries, table, bias))
+    target, *negatives = torch.randint(1, num_items + 1, (8, num_users), generator=generator)
+    return queries, table, bias, target, torch.stack(negatives, 1)
+
+
+@pytest.mark.parametrize("levels", [None, 0, 1])
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("num_items", [35, 63, 64, 200])
+def test_blocks_of_items_give_the_ranks_of_whole_rows(
+    num_items: int, has_bias: bool, levels: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, table, bias, *others = catalogue(num_items, 30, 5, levels)
+    whole = ranks(F.linear(queries, table, bias if has_bias else None), *others)
+    monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)  # 4 users and at most 64 items
+    found = rank_targets(queries, table, bias if has_bias else None, *others)
+    assert [rank.tolist() for rank in found] == [rank.tolist() for rank in whole]
+
+
+def test_blocks_of_items_tell_scores_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, table, _, *others = catalogue(200, 30, 5, None)
+    monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
+    queries[7] = torch.nan
+    for rank in rank_targets(queries, table, None, *others):
+        assert (rank < 1).nonzero().flatten().tolist() == [7]
+
+
+def test_half_a_million_items_are_ranked_in_bounded_memory_as_they_are_whole() -> None:
+    queries, table, bias, target, negatives = catalogue(500_000, 40, 64, None)
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            found = func(*args, **kwargs or {})
+            views = isinstance(found, Tensor) and found.untyped_storage().data_ptr() != table.data_ptr()
+            largest = max(largest, found.nbytes if views else 0)
+            return found
+
+    with Watch():
+        found = rank_targets(queries, table, bias, target, negatives)
+    assert largest <= BYTES_AT_ONCE["cpu"]
+    scores = F.linear(queries, table, bias)
+    assert scores.nbytes > 10 * BYTES_AT_ONCE["cpu"]
+    for rank, expected in zip(found, ranks(scores, target, negatives), strict=True):
+        assert rank.equal(expected)
 
 
 def test_metrics_by_hand() -> None:

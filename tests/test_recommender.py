@@ -12,6 +12,7 @@ import torch
 import adamct
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
+from adamct.metrics import BYTES_AT_ONCE
 from adamct.recommender import Recommender
 from tests.conftest import TINY, Ended, give
 
@@ -52,11 +53,15 @@ def test_recommendations_are_the_highest_scores(name: str, unseen: bool, build: 
         assert [score for _, score in row] == pytest.approx([score for _, score in expected], abs=1e-5)
 
 
-def test_chunks_of_users_change_nothing(build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unseen", [True, False])
+@pytest.mark.parametrize("scores", [1, 64])
+def test_chunks_of_users_and_items_change_nothing(
+    scores: int, unseen: bool, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     recommender = Recommender(build(SPEC), NAMES, SPEC.max_len)
-    whole = recommender.recommend(HISTORIES, 5)
-    monkeypatch.setitem(__import__("adamct.recommender").recommender.SCORES_AT_ONCE, "cpu", 1)
-    for row, of_whole in zip(recommender.recommend(HISTORIES, 5), whole, strict=True):
+    whole = recommender.recommend(HISTORIES, 5, unseen)
+    monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * scores)
+    for row, of_whole in zip(recommender.recommend(HISTORIES, 5, unseen), whole, strict=True):
         assert [item for item, _ in row] == [item for item, _ in of_whole]
         assert [score for _, score in row] == pytest.approx([score for _, score in of_whole], abs=1e-6)
 

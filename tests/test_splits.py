@@ -113,7 +113,7 @@ def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["dataset.split.validation_from=50"], "dataset.split.test_from"),
+        (["dataset.split.validation_from=50"], "dataset.split.test_from is not set: give"),
         (["dataset.split.validation_from=50", "dataset.split.test_from=90"], "the log goes from 0 to 79"),
     ],
 )
