@@ -4,10 +4,12 @@ import argparse
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -16,12 +18,18 @@ from torch.export import Dim
 from adamct.batch import Batch
 from adamct.errors import InputError, explain, require
 from adamct.models.base import NextItemModel
+from adamct.predictions import People
 from adamct.recommender import Recommender, load
+from datamodules.people import others
+from datamodules.sources import Columns
 
 TOLERANCE = 1e-4
 """How far a number of a query may be from torch's."""
-CHECKED = ((1, 1), (5, 4), (33, 1_000_000))
-"""Batches and longest histories that are compared; no history is longer than the model's."""
+RANDOM = ((1, 1), (5, 4), (33, 1_000_000))
+"""Batches and longest histories that are made up and compared; no history is longer than the model's."""
+BATCH = 256
+"""People compared at a time."""
+INPUTS = ("item_seq", "seq_len", "user")
 
 
 class Encoder(nn.Module):
@@ -38,7 +46,7 @@ class Encoder(nn.Module):
         return self.model.queries(Batch(user, item_seq, seq_len, torch.zeros_like(seq_len)))
 
 
-def export(recommender: Recommender, folder: Path) -> float:
+def export(recommender: Recommender, folder: Path, people: People | None = None) -> float:
     """Write an encoder, and what its queries are matched with, and compare it with torch's.
 
     ``encoder.onnx`` takes ``item_seq`` (B, N), right-padded with 0, ``seq_len`` (B,) and, where the model knows users,
@@ -49,6 +57,7 @@ def export(recommender: Recommender, folder: Path) -> float:
     Args:
         recommender: the trained model, on the CPU.
         folder: where they go.
+        people: whose histories are compared, beside random ones.
 
     Returns:
         The largest difference from torch's queries that was found.
@@ -73,7 +82,7 @@ def export(recommender: Recommender, folder: Path) -> float:
                 example,
                 dynamo=True,
                 dynamic_shapes=shapes,
-                input_names=["item_seq", "seq_len", "user"],
+                input_names=INPUTS,
                 output_names=["query"],
                 verbose=False,
             )
@@ -86,35 +95,44 @@ def export(recommender: Recommender, folder: Path) -> float:
     if (bias := model.item_bias()) is not None:
         np.save(folder / "item_bias.npy", bias.numpy(force=True))
     (folder / "items.txt").write_text("\n".join(recommender.item_ids) + "\n")
-    return difference(recommender, encoder, folder / "encoder.onnx")
+    return difference(recommender, encoder, folder / "encoder.onnx", people)
 
 
-def difference(recommender: Recommender, encoder: Encoder, file: Path) -> float:
+def difference(recommender: Recommender, encoder: Encoder, file: Path, people: People | None) -> float:
     """The largest between torch's queries and those of a file, over batches of several sizes."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file))
     names = [given.name for given in session.get_inputs()]  # a model that knows no users has no such input
     largest = 0.0
-    for count, longest in CHECKED:
-        item_seq, seq_len, user = histories(recommender, count, min(longest, recommender.max_len))
-        given = {"item_seq": item_seq.numpy(), "seq_len": seq_len.numpy(), "user": user.numpy()}
+    for inputs in compared(recommender, people):
+        given = dict(zip(INPUTS, (tensor.numpy() for tensor in inputs), strict=True))
         (found,) = session.run(None, {key: given[key] for key in names})
         with torch.no_grad():
-            expected = encoder(item_seq, seq_len, user).numpy()
+            expected = encoder(*inputs).numpy()
         largest = max(largest, float(np.abs(found - expected).max()))
     require(largest < TOLERANCE, f"{file}: computes something else than torch, by {largest:.1e}")
     return largest
 
 
+def compared(recommender: Recommender, people: People | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of random histories of several sizes, and of some people's, as the encoder takes them."""
+    for count, longest in RANDOM:
+        yield histories(recommender, count, min(longest, recommender.max_len))
+    for first in range(0, 0 if people is None else len(people.ids), BATCH):
+        assert people is not None
+        offsets, users = people.offsets[first : first + BATCH + 1], people.users[first : first + BATCH]
+        batch = recommender.batch(people.items[offsets[0] : offsets[-1]], offsets - offsets[0], users)
+        yield batch.item_seq, batch.seq_len, batch.user
+
+
 def histories(recommender: Recommender, count: int, longest: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Random histories of one item to the longest, as the encoder takes them; the same at every call."""
-    generator = torch.Generator().manual_seed(0)
-    seq_len = torch.randint(1, longest + 1, (count,), generator=generator)
-    seq_len[0] = longest
-    width = recommender.max_len if recommender.model.full_length else longest
-    items = torch.randint(1, len(recommender.item_ids) + 1, (count, width), generator=generator)
-    return items.masked_fill(torch.arange(width) >= seq_len[:, None], 0), seq_len, torch.zeros_like(seq_len)
+    """Random histories of one item to the longest; the same at every call."""
+    rng = np.random.default_rng(0)
+    lengths = np.append(longest, rng.integers(1, longest + 1, count - 1))
+    items = rng.integers(1, len(recommender.item_ids) + 1, lengths.sum())
+    batch = recommender.batch(items, np.append(0, lengths.cumsum()), np.zeros(count, np.int64))
+    return batch.item_seq, batch.seq_len, batch.user
 
 
 def main() -> None:
@@ -122,16 +140,22 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m adamct.export", description="Export a trained encoder to ONNX.")
     parser.add_argument("checkpoint", type=Path, help="a run's checkpoints/best.ckpt")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write; onnx beside the checkpoint")
+    parser.add_argument(
+        "--histories", metavar="FILE", type=Path, help="a log of any format whose histories are compared as well"
+    )
     given = parser.parse_args()
     out = given.out or given.checkpoint.parent / "onnx"
     try:
-        largest = export(load(given.checkpoint), out)
+        recommender = load(given.checkpoint)
+        people = given.histories and others(given.histories, Columns(), pl.Series(recommender.item_ids))
+        largest = export(recommender, out, people)
     except Exception as error:
         line = explain(error)
         if line is None:
             raise
         sys.exit(f"error: {line}")
-    print(f"exported: {out / 'encoder.onnx'}; its queries differ from torch's by at most {largest:.0e}")
+    of = "" if people is None else f" of {len(people.ids):,} histories"
+    print(f"exported: {out / 'encoder.onnx'}; its queries{of} differ from torch's by at most {largest:.0e}")
 
 
 if __name__ == "__main__":

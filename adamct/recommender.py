@@ -74,6 +74,19 @@ class Recommender:
             for row in zip(items.tolist(), scores.tolist(), strict=True)
         ]
 
+    def batch(
+        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], users: Int[np.ndarray, " B"]
+    ) -> Batch:
+        """What of the histories ``items[offsets[b] : offsets[b + 1]]`` the model looks at; targets are 0."""
+        kept = np.minimum(np.diff(offsets), self.max_len)
+        position = np.arange(self.max_len if self.model.full_length else int(kept.max()))
+        index = np.minimum(offsets[1:, None] - kept[:, None] + position, len(items) - 1)
+        item_seq = np.where(position < kept[:, None], items[index], 0)
+        device = self.model.item_table().device
+        tensors = (torch.from_numpy(array.astype(np.int64)).to(device) for array in (users, item_seq, kept))
+        user, padded, seq_len = tensors
+        return Batch(user, padded, seq_len, torch.zeros_like(user))
+
     @torch.no_grad()
     def top(
         self,
@@ -94,16 +107,8 @@ class Recommender:
             InputError: k is less than 1, or a score is no number.
         """
         require(k >= 1, f"k={k}: must be at least 1")
-        lengths = np.diff(offsets)
-        kept = np.minimum(lengths, self.max_len)
-        width = self.max_len if self.model.full_length else int(kept.max())
-        position = np.arange(width)
-        index = np.minimum(offsets[1:, None] - kept[:, None] + position, len(items) - 1)
-        item_seq = np.where(position < kept[:, None], items[index], 0)
         table, bias = self.model.item_table(), self.model.item_bias()
-        tensors = (torch.from_numpy(array.astype(np.int64)).to(table.device) for array in (users, item_seq, kept))
-        user, padded, seq_len = tensors
-        queries = self.model.queries(Batch(user, padded, seq_len, torch.zeros_like(user))).to(table.dtype)
+        queries = self.model.queries(self.batch(items, offsets, users)).to(table.dtype)
         rows, width = chunk_sizes(queries, len(table))
         found = []
         for first in range(0, len(queries), rows):

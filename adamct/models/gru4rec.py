@@ -9,6 +9,7 @@ go in and those that are scored, after Hidasi and Karatzoglou (CIKM 2018).
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 from adamct.batch import DataSpec
 from adamct.errors import require
@@ -29,15 +30,30 @@ class GRULayer(nn.Module):
         self.gates = nn.Linear(hidden_size, 2 * hidden_size, bias=False)  # U_z, U_r
         self.candidate = nn.Linear(hidden_size, hidden_size, bias=False)  # U
 
+    def step(
+        self, hidden: Float[Tensor, "B D"], gates_in: Float[Tensor, "B D2"], candidate_in: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B D"]:
+        """The state after one more item."""
+        update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
+        candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
+        # The state is kept in full precision, whatever the gates are computed in.
+        return torch.lerp(hidden, candidate.to(hidden.dtype), update.to(hidden.dtype))
+
+    def carry(
+        self, hidden: Float[Tensor, "B D"], inputs: tuple[Tensor, Tensor]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        """The state to go on with and the one to keep, which may not share memory."""
+        after = self.step(hidden, *inputs)
+        return after, after.clone()
+
     def forward(self, x: Float[Tensor, "N B D"]) -> Float[Tensor, "N B D"]:
         size = x.shape[-1]
-        hidden = torch.zeros_like(x[0])
+        hidden, inputs = torch.zeros_like(x[0]), self.input(x).split(2 * size, -1)
+        if torch.compiler.is_exporting():  # which unrolls a loop to one length for good
+            return scan(self.carry, hidden, inputs)[1]
         states = []
-        for gates_in, candidate_in in zip(*(part.unbind() for part in self.input(x).split(2 * size, -1)), strict=True):
-            update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
-            candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
-            # The state is kept in full precision, whatever the gates are computed in.
-            hidden = torch.lerp(hidden, candidate.to(hidden.dtype), update.to(hidden.dtype))
+        for gates_in, candidate_in in zip(*(part.unbind() for part in inputs), strict=True):
+            hidden = self.step(hidden, gates_in, candidate_in)
             states.append(hidden)
         return torch.stack(states)
 
