@@ -23,8 +23,8 @@ from adamct.recommender import Recommender, load
 from datamodules.people import others
 from datamodules.sources import Columns
 
-TOLERANCE = 1e-4
-"""How far a number of a query may be from torch's."""
+TOLERANCE = 1e-3
+"""How far a number of a query may be from torch's; by 2e-4 single precision itself is off in SINE, which sharpens."""
 RANDOM = ((1, 1), (5, 4), (33, 1_000_000))
 """Batches and longest histories that are made up and compared; no history is longer than the model's."""
 BATCH = 256

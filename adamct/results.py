@@ -176,14 +176,15 @@ def save_results(folder: Path, results: dict[str, Any]) -> None:
 
 @rank_zero_only
 def announce(statistics: Statistics, validated: int, tested: int) -> None:
-    """Print the dataset's row of Table 1, and how many users are ranked."""
-    counts = ("interactions", "users", "items")
-    table = Table(*counts, "per user", "per item", "sparsity", "to validate", "to test", box=box.SIMPLE_HEAD)
+    """Print the dataset's row of Table 1, and how many users are ranked where not all are."""
+    table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
     interactions, users, items, per_user, per_item, sparsity = statistics
-    row = [f"{count:,}" for count in (interactions, users, items)]
-    row += [f"{per_user:.1f}", f"{per_item:.1f}", f"{sparsity:.2%}", f"{validated:,}", f"{tested:,}"]
-    table.add_row(*row)
+    table.add_row(
+        f"{interactions:,}", f"{users:,}", f"{items:,}", f"{per_user:.1f}", f"{per_item:.1f}", f"{sparsity:.2%}"
+    )
     Console().print(table)
+    if (validated, tested) != (users, users):
+        print(f"users with an item to validate: {validated:,}, to test: {tested:,}")
 
 
 def print_table(scores: dict[str, dict[str, float]]) -> None:

@@ -110,6 +110,21 @@ def test_arrays_are_mapped_and_writing_to_them_does_not_reach_the_file(tmp_path:
     assert_equal(load_or_build(tmp_path, FACTS, never), three_users())
 
 
+def test_training_works_on_the_mapped_file_itself(tmp_path: Path, log: Path) -> None:
+    """So that a second process adds no copy of the data."""
+    module = amazon(tmp_path, log, batch_size=1)
+    batches = module.train_dataloader()
+    assert len(list(batches)) == 1
+    mapped = module.interactions.items
+    assert isinstance(mapped, np.memmap)
+    assert batches.sequences.items.data_ptr() == mapped.ctypes.data
+    maps = Path("/proc/self/smaps")
+    if maps.exists():
+        (entry,) = (tmp_path / "cache").glob("*/items.npy")
+        _, _, facts = maps.read_text().partition(str(entry))
+        assert facts.partition("Private_Dirty:")[2].split()[0] == "0"
+
+
 def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None = None, **changed: Any) -> Any:
     from datamodules.amazon import AmazonDataModule, Counts
     from datamodules.negatives import UniformNegatives
