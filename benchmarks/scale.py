@@ -94,16 +94,15 @@ def main() -> None:
     if given.prepare:
         prepare(given.prepare)
         return
-    table = Table(
-        "format", "interactions", "5-core", "users", "items", "s to read", "s", "peak MiB", box=box.SIMPLE_HEAD
-    )
+    counted = ("rows, M", "5-core, M", "users, M", "items, M")
+    table = Table("format", *counted, "to read, s", "all, s", "peak, MiB", box=box.SIMPLE_HEAD)
     for kind in FORMATS:
         for millions in given.millions:
             with tempfile.TemporaryDirectory() as folder:
                 path = write(int(millions * 1_000_000), kind, Path(folder))
                 command = [sys.executable, "-m", "benchmarks.scale", "--prepare", str(path)]
                 found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            counts = [f"{found[key]:,}" for key in ("interactions", "of the 5-core", "users", "items")]
+            counts = [f"{found[key] / 1e6:.2f}" for key in ("interactions", "of the 5-core", "users", "items")]
             table.add_row(kind, *counts, f"{found['read']:.1f}", f"{found['seconds']:.1f}", f"{found['MiB']:,.0f}")
     Console().print(table)
 
