@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from jaxtyping import install_import_hook
 from omegaconf import DictConfig, OmegaConf
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Sums depend on the number of threads in their last bit, and tests compare runs of several processes to that bit.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -111,3 +112,19 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """``run("dataset=toys", ...)``: `python run.py` with these overrides, in this process."""
     return partial(give, monkeypatch)
+
+
+class Largest(TorchDispatchMode):
+    """The most bytes of a tensor that is made while this is entered, views of ``given`` tensors aside."""
+
+    def __init__(self, *given: torch.Tensor):
+        super().__init__()
+        self.given = {tensor.untyped_storage().data_ptr() for tensor in given}
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **kwargs or {})
+        for tensor in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.given:
+                self.bytes = max(self.bytes, tensor.nbytes)
+        return found

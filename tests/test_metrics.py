@@ -11,11 +11,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
 
 from adamct.errors import InputError
 from adamct.metrics import BYTES_AT_ONCE, RankingMetrics, rank_targets, ranks
+from tests.conftest import Largest
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40
 CUTOFFS = (1, 2, 5, 10)
@@ -123,19 +123,9 @@ def test_blocks_of_items_tell_scores_that_are_no_numbers(monkeypatch: pytest.Mon
 
 def test_half_a_million_items_are_ranked_in_bounded_memory_as_they_are_whole() -> None:
     queries, table, bias, target, negatives = catalogue(500_000, 40, 64, None)
-    largest = 0
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            nonlocal largest
-            found = func(*args, **kwargs or {})
-            views = isinstance(found, Tensor) and found.untyped_storage().data_ptr() != table.data_ptr()
-            largest = max(largest, found.nbytes if views else 0)
-            return found
-
-    with Watch():
+    with Largest(table) as largest:
         found = rank_targets(queries, table, bias, target, negatives)
-    assert largest <= BYTES_AT_ONCE["cpu"]
+    assert largest.bytes <= BYTES_AT_ONCE["cpu"]
     scores = F.linear(queries, table, bias)
     assert scores.nbytes > 10 * BYTES_AT_ONCE["cpu"]
     for rank, expected in zip(found, ranks(scores, target, negatives), strict=True):

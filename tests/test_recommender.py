@@ -5,16 +5,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 import adamct
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
 from adamct.metrics import BYTES_AT_ONCE
+from adamct.models.base import NextItemModel
 from adamct.recommender import Recommender
-from tests.conftest import TINY, Ended, give
+from tests.conftest import TINY, Ended, Largest, give
 
 Run = Callable[..., Ended]
 ITEMS = 30
@@ -64,6 +67,36 @@ def test_chunks_of_users_and_items_change_nothing(
     for row, of_whole in zip(recommender.recommend(HISTORIES, 5, unseen), whole, strict=True):
         assert [item for item, _ in row] == [item for item, _ in of_whole]
         assert [score for _, score in row] == pytest.approx([score for _, score in of_whole], abs=1e-6)
+
+
+class Fixed(NextItemModel):
+    """Matches random vectors, whatever the history."""
+
+    def __init__(self, num_items: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.table, self.vectors = (torch.randn(count, 16, generator=generator) for count in (num_items + 1, 64))
+
+    def queries(self, batch: Batch) -> Tensor:
+        return self.vectors[batch.user]
+
+    def item_table(self) -> Tensor:
+        return self.table
+
+
+def test_the_best_of_half_a_million_items_are_found_in_bounded_memory() -> None:
+    model, people = Fixed(500_000), np.arange(64)
+    recommender = Recommender(model, [str(number) for number in range(1, 500_001)], 5)
+    scores = model.vectors @ model.table.T
+    scores[:, 0] = -torch.inf
+    had = scores.argmax(1)  # the best is not to be recommended
+    scores[people, had] = -torch.inf
+    expected, numbers = scores.topk(20)
+    with Largest(model.table) as largest:
+        found, best = recommender.top(had.numpy(), np.arange(65), people, k=20, unseen=True)
+    assert largest.bytes <= BYTES_AT_ONCE["cpu"]
+    assert found.equal(numbers)
+    torch.testing.assert_close(best, expected)
 
 
 def test_no_more_is_recommended_than_there_is(build: Callable[..., Any]) -> None:
