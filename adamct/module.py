@@ -14,8 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from adamct.batch import Batch
 from adamct.checkpoint import check_identity
 from adamct.errors import InputError, blame, require
-from adamct.metrics import RankingMetrics, rank_targets
+from adamct.metrics import RankingMetrics
 from adamct.models.base import NextItemModel
+from adamct.ranking import rank_targets
 from adamct.step import Loss
 
 LOOK_EVERY = 50

@@ -16,8 +16,8 @@ from adamct.batch import Batch, DataSpec
 from adamct.checkpoint import read_checkpoint
 from adamct.errors import InputError, require
 from adamct.keys import flat
-from adamct.metrics import chunk_sizes
 from adamct.models.base import NextItemModel
+from adamct.ranking import chunk_sizes
 
 TRUSTED = ("adamct.", "torch.nn.")
 """Where the classes that a checkpoint names may be from: nothing else in it is called."""
@@ -114,24 +114,41 @@ class Recommender:
         for first in range(0, len(queries), rows):
             some = queries[first : first + rows]
             ends = offsets[first : first + len(some) + 1]
-            row = torch.from_numpy(np.repeat(np.arange(len(some)), np.diff(ends))).to(table.device)
-            seen = torch.from_numpy(items[ends[0] : ends[-1]].astype(np.int64)).to(table.device)
-            best, numbers = some.new_empty(len(some), 0), row.new_empty(len(some), 0)
-            for begin in range(1, len(table), width):
-                end = min(begin + width, len(table))
-                scores = F.linear(some, table[begin:end], None if bias is None else bias[begin:end])
-                if scores.sum(1).isnan().any():
-                    raise InputError("the model scores some histories with NaN: its weights are no numbers")
-                if unseen:
-                    here = (begin <= seen) & (seen < end)
-                    scores[row[here], seen[here] - begin] = -torch.inf
-                of_block, column = scores.topk(min(k, end - begin))
-                best, numbers = torch.cat([best, of_block], 1), torch.cat([numbers, column + begin], 1)
-                best, place = best.topk(min(k, best.shape[1]))
-                numbers = numbers.gather(1, place)
-            found.append((best, numbers))
-        best, numbers = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-        return numbers.masked_fill(best == -torch.inf, 0), best
+            row, seen = np.repeat(np.arange(len(some)), np.diff(ends)), items[ends[0] : ends[-1]]
+            had = torch.from_numpy(np.stack([row, seen]).astype(np.int64)).to(table.device)
+            found.append(best(some, table, bias, k, width, had if unseen else had[:, :0]))
+        numbers, scores = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+        return numbers.masked_fill(scores == -torch.inf, 0), scores
+
+
+def best(
+    queries: Float[Tensor, "B D"],
+    table: Float[Tensor, "V D"],
+    bias: Float[Tensor, " V"] | None,
+    k: int,
+    width: int,
+    left_out: Int[Tensor, "2 P"],
+) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
+    """The items that score highest and their scores, by blocks of ``width`` items.
+
+    ``left_out`` are pairs of a query and an item, whose score becomes -inf.
+
+    Raises:
+        InputError: a score is no number.
+    """
+    row, item = left_out
+    numbers, highest = row.new_empty(len(queries), 0), queries.new_empty(len(queries), 0)
+    for begin in range(1, len(table), width):
+        end = min(begin + width, len(table))
+        scores = F.linear(queries, table[begin:end], None if bias is None else bias[begin:end])
+        if scores.sum(1).isnan().any():
+            raise InputError("the model scores some histories with NaN: its weights are no numbers")
+        here = (begin <= item) & (item < end)
+        scores[row[here], item[here] - begin] = -torch.inf
+        of_block, column = scores.topk(min(k, end - begin))
+        highest, place = torch.cat([highest, of_block], 1).topk(min(k, highest.shape[1] + of_block.shape[1]))
+        numbers = torch.cat([numbers, column + begin], 1).gather(1, place)
+    return numbers, highest
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Recommender:

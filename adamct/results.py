@@ -22,9 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch, DataSpec, Statistics
 from adamct.callbacks import History, Timing
-from adamct.metrics import Ranker, RankingMetrics
+from adamct.metrics import RankingMetrics
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
+from adamct.ranking import Ranker
 from adamct.report.table import SHOWN
 from adamct.run_folder import RANKS, RESULTS, write_arrays
 

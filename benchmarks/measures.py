@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from adamct.batch import Batch
 from adamct.callbacks import now
 from adamct.memory import keep_freed_memory
-from adamct.metrics import rank_targets
 from adamct.models.base import NextItemModel
+from adamct.ranking import rank_targets
 from adamct.results import peak_resident_mib
 from adamct.step import training_loss
 from benchmarks import reference

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, Statistics
 from adamct.errors import require
-from adamct.metrics import Ranker, rank_targets
+from adamct.ranking import Ranker, rank_targets
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches

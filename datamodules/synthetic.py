@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from adamct.batch import Batch
-from adamct.metrics import Ranker, ranks
+from adamct.ranking import Ranker, ranks
 from datamodules.base import SequenceDataModule
 from datamodules.negatives import UniformNegatives
 from datamodules.planted import PlantedLog, PlantedProcess

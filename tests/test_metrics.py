@@ -14,7 +14,8 @@ from torch.multiprocessing.spawn import start_processes
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
 
 from adamct.errors import InputError
-from adamct.metrics import BYTES_AT_ONCE, RankingMetrics, rank_targets, ranks
+from adamct.metrics import RankingMetrics
+from adamct.ranking import BYTES_AT_ONCE, rank_targets, ranks
 from tests.conftest import Largest
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40

@@ -14,8 +14,8 @@ from torch import Tensor
 import adamct
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
-from adamct.metrics import BYTES_AT_ONCE
 from adamct.models.base import NextItemModel
+from adamct.ranking import BYTES_AT_ONCE
 from adamct.recommender import Recommender
 from tests.conftest import TINY, Ended, Largest, give
 
