@@ -342,7 +342,14 @@ def check_padding_takes_part_in_nothing(model: Any, histories: Histories) -> Non
         agree(model.queries(alone), queries[[b]])
 
 
-@pytest.mark.parametrize("names", list(product(*OPTIONS.values())), ids="-".join)
+PRODUCT = list(product(*OPTIONS.values()))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(names, marks=[pytest.mark.slow] * (at % 4 > 0)) for at, names in enumerate(PRODUCT)],
+    ids="-".join,
+)
 def test_masked_padding_and_other_users_take_part_in_nothing(
     assemble: Callable[[tuple[str, ...]], Any], histories: Histories, names: tuple[str, ...]
 ) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.conftest import CONF, TINY, Ended
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path, run: Callable[..., Ended]) -> None:
     # Dropout is drawn by each process for its own share of a batch, so it is left out.
     common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0")

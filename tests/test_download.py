@@ -63,7 +63,7 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[str | None]]]:
     asked: list[str | None] = []
     handler = type("Answering", (Server,), {"answer": staticmethod(answer), "asked": asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # seconds it takes to shut down
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/{NAME}", asked
     server.shutdown()

@@ -86,7 +86,7 @@ def steps_an_epoch(folder: Path) -> int:
 @pytest.mark.parametrize(
     ("save_every_n_steps", "epoch", "step"),
     [
-        pytest.param("null", 0, 3, id="before the first checkpoint"),
+        pytest.param("null", 0, 3, id="before the first checkpoint", marks=pytest.mark.slow),
         pytest.param("null", 1, 3, id="mid-epoch", marks=pytest.mark.slow),
         pytest.param("1", 0, 3, id="within an epoch"),
         pytest.param("1", 1, 0, id="between epochs", marks=pytest.mark.slow),

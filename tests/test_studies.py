@@ -113,6 +113,7 @@ def found_in(folder: Path) -> dict[str, dict[str, Any]]:
     return {f"{of['config']['label']} {of['config']['model']['kernel_size']}": of for of in results}
 
 
+@pytest.mark.slow
 def test_cases_that_are_equal_or_impossible_are_not_run_and_what_is_there_is_kept(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, *CASES, "trainer.max_epochs=1", "seed=1", f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep).code == 0

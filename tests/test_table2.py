@@ -35,7 +35,11 @@ def test_it_has_the_papers_models_on_the_papers_datasets_and_each_is_tuned() -> 
     assert untuned == [(dataset, "popularity") for dataset in ("beauty", "sports", "toys")]
 
 
-@pytest.mark.parametrize("cell", cells(), ids="-".join)
+@pytest.mark.parametrize(
+    "cell",
+    [pytest.param(cell, marks=[pytest.mark.slow] * (cell[0] != "beauty")) for cell in cells()],
+    ids="-".join,
+)
 def test_its_cells_build_with_their_tuned_values(cell: tuple[str, str], build: Callable[..., Any]) -> None:
     from adamct.batch import DataSpec
 
