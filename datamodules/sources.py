@@ -4,8 +4,8 @@ The file name decides how a file is read:
 
 - ``.txt``: a sequence file, ``user item item ...`` a line, separated by whitespace, oldest item first.
 - ``.csv``, ``.tsv``: a header, then a row an interaction. Where columns are given as positions there is no header, nor
-  in Amazon's ratings: those of 2014 (``ratings_*.csv``: user, item, rating, timestamp) and of 2018 (``*.csv``: item,
-  user, rating, timestamp) are known by a first row of four fields, of which the last two are numbers.
+  in Amazon's ratings: those of 2014 (user, item, rating, timestamp) and of 2018 (item, user, rating, timestamp) are
+  known by a first row of two such ids and two numbers, or by two numbers and a name ``ratings_*``.
 - ``.inter``: RecBole's tab-separated file; a header field ``user_id:token`` names the column ``user_id``.
 - ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object an interaction (Amazon 2014: ``reviews_*_5.json.gz``).
 - ``.parquet``.
@@ -51,7 +51,7 @@ _INSTEAD = {"asin": "parent_asin"}
 """Where a log has both names the second is meant: Amazon 2023 has an asin for each colour and size of an item."""
 _MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
-_AMAZON_ITEM, _AMAZON_USER = re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]"), re.compile(r"A[0-9A-Z]{9,20}")
+_AMAZON_ID = {"user": re.compile(r"A[0-9A-Z]{9,20}"), "item": re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]")}
 _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
@@ -192,8 +192,9 @@ def _amazon_ratings(path: Path, first: list[str]) -> list[str] | None:
     """The columns of Amazon's ratings, if a file's first row is one of theirs."""
     if len(first) != 4 or not all(map(_NUMBER.fullmatch, first[2:])):
         return None
-    if _AMAZON_ITEM.fullmatch(first[0]) and _AMAZON_USER.fullmatch(first[1]):
-        return ["item", "user", "rating", "timestamp"]
+    for order in (["user", "item"], ["item", "user"]):
+        if all(_AMAZON_ID[field].fullmatch(value) for field, value in zip(order, first, strict=False)):
+            return [*order, "rating", "timestamp"]
     return ["user", "item", "rating", "timestamp"] if path.name.startswith("ratings_") else None
 
 

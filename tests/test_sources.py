@@ -126,9 +126,14 @@ def test_interactions_with_low_ratings_are_left_out(tmp_path: Path, name: str, p
 
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
-def test_amazons_ratings_of_2018_have_the_item_first_and_no_header(tmp_path: Path, packed: str) -> None:
+@pytest.mark.parametrize("item_first", [True, False])
+def test_amazons_ratings_are_known_by_their_first_row(tmp_path: Path, item_first: bool, packed: str) -> None:
+    """Those of 2018 have the item first, those of 2014 the user."""
     rows = [("A1V6B6TNIC10QE", "0143026860", 1), ("A2F5GHSXFQ0W6J", "B00ABCDEFG", 2), ("#oc-R1", "014302686X", 3)]
-    content = delimited([(item, user, 4.0 if time < 3 else 5.0, time) for user, item, time in rows], None)
+    pairs = [(item, user) if item_first else (user, item) for user, item, _ in rows]
+    content = delimited(
+        [(*pair, 4.0 if time < 3 else 5.0, time) for pair, (*_, time) in zip(pairs, rows, strict=True)], None
+    )
     path = write(tmp_path, f"Toys.csv{packed}", compress(content, packed))
     assert read_log(path).rows() == rows
     assert read_log(path, min_rating=5).rows() == rows[2:]
