@@ -100,7 +100,7 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
-    announce(data.statistics, *(len(part.user) for part in data.split[1:]))
+    announce(data.statistics, len(data.split.validation.user), len(data.split.test.user))
     module = build_module(cfg, config, data)
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
     checkpoints = folder / "checkpoints"

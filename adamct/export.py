@@ -119,10 +119,11 @@ def compared(recommender: Recommender, people: People | None) -> Iterator[tuple[
     """Batches of random histories of several sizes, and of some people's, as the encoder takes them."""
     for count, longest in RANDOM:
         yield histories(recommender, count, min(longest, recommender.max_len))
-    for first in range(0, 0 if people is None else len(people.ids), BATCH):
-        assert people is not None
-        offsets, users = people.offsets[first : first + BATCH + 1], people.users[first : first + BATCH]
-        batch = recommender.batch(people.items[offsets[0] : offsets[-1]], offsets - offsets[0], users)
+    if people is None:
+        return
+    for first in range(0, len(people.ids), BATCH):
+        some = people.part(first, BATCH)
+        batch = recommender.batch(some.items, some.offsets, some.users)
         yield batch.item_seq, batch.seq_len, batch.user
 
 

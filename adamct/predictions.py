@@ -26,6 +26,11 @@ class People(NamedTuple):
     items: Int[np.ndarray, " T"]
     offsets: Int[np.ndarray, " bounds"]
 
+    def part(self, first: int, count: int) -> "People":
+        """At most so many of them, from one on."""
+        some, offsets = slice(first, first + count), self.offsets[first : first + count + 1]
+        return People(self.ids[some], self.users[some], self.items[offsets[0] : offsets[-1]], offsets - offsets[0])
+
 
 def write_recommendations(
     recommender: Recommender,
@@ -67,14 +72,12 @@ def frames(
     """The rows of one batch of people after the other."""
     named = {"item": pl.Series(recommender.item_ids)} | ({} if titles is None else {"title": titles})
     for first in track(range(0, len(people.ids), batch_size), "recommending", transient=True):
-        offsets = people.offsets[first : first + batch_size + 1]
-        users = people.users[first : first + batch_size]
-        items = people.items[offsets[0] : offsets[-1]]
-        numbers, scores = recommender.top(items, offsets - offsets[0], users, k, unseen)
+        some = people.part(first, batch_size)
+        numbers, scores = recommender.top(some.items, some.offsets, some.users, k, unseen)
         count, width = numbers.shape
         rows = pl.DataFrame(
             {
-                "user": people.ids[first : first + count].gather(np.repeat(np.arange(count), width)),
+                "user": some.ids.gather(np.repeat(np.arange(count), width)),
                 "rank": np.tile(np.arange(1, width + 1, dtype=np.int32), count),
                 "number": numbers.flatten().numpy(),
                 "score": scores.flatten().numpy(),

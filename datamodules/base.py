@@ -17,8 +17,10 @@ from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
 from datamodules.splits import HeldOut, Split, Splitter
 
-SHUFFLE, TEST, VALIDATION = 1, 1, 2
-"""Tell streams of random numbers of one seed apart: what shuffles histories, and the negatives of each part."""
+SHUFFLE = 1
+"""Of the dataset's seed, the stream of random numbers that shuffles histories."""
+TEST, VALIDATION = 1, 2
+"""Of the negatives' seed, the streams that those of each part are drawn from."""
 
 
 class SequenceDataModule(pl.LightningDataModule):
