@@ -18,7 +18,7 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """The weights with the best validation score."""
+    """The weights with the best validation score, saved when they are validated."""
 
     def __init__(self, folder: Path, monitor: str):
         super().__init__(
@@ -26,7 +26,7 @@ class BestCheckpoint(ModelCheckpoint):
             Path(BEST).stem,
             monitor,
             mode="max",
-            save_on_train_epoch_end=True,
+            save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
 
@@ -104,13 +104,16 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class Timing(pl.Callback):
-    """Seconds of every epoch's training and validation, training samples per second, and a GPU's peak memory anew."""
+    """Seconds of every epoch's training and every validation, training samples per second, a GPU's peak memory anew."""
 
     def __init__(self) -> None:
         self.train_seconds: list[float] = []
         self.validation_seconds: list[float] = []
         self.samples = 0
         self.started = 0.0
+        self.validation_started = 0.0
+        self.paused = 0.0
+        """Seconds of this epoch that were not training."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget the peak memory of the jobs before this one in its process."""
@@ -119,7 +122,7 @@ class Timing(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self.samples = 0
+        self.samples, self.paused = 0, 0.0
         self.started = now()
 
     def on_train_batch_end(
@@ -129,16 +132,21 @@ class Timing(pl.Callback):
         self.samples += len(batch.user)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validation follows training within an epoch: stop one clock and start the other."""
-        if trainer.state.fn == "fit":
-            seconds = now() - self.started
-            self.train_seconds.append(seconds)
-            pl_module.log("train/samples_per_second", self.samples * trainer.world_size / seconds)
-        self.started = now()
+        """A validation comes at the end of an epoch or within it."""
+        self.validation_started = now()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave it out of the epoch."""
+        seconds = now() - self.validation_started
+        self.paused += seconds
+        if not trainer.sanity_checking:
+            self.validation_seconds.append(seconds)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock."""
-        self.validation_seconds.append(now() - self.started)
+        seconds = now() - self.started - self.paused
+        self.train_seconds.append(seconds)
+        pl_module.log("train/samples_per_second", self.samples * trainer.world_size / seconds)
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds so far."""
@@ -151,26 +159,38 @@ class Timing(pl.Callback):
 
 
 class History(pl.Callback):
-    """Every epoch's training loss and validation scores, and what `MixtureMonitor` logged of the mixtures."""
+    """Every epoch's training loss, the scores of its last validation, and what `MixtureMonitor` logged of the mixtures.
+
+    An epoch without a validation has None in their place.
+    """
 
     def __init__(self) -> None:
-        self.values: dict[str, list[float]] = {}
+        self.values: dict[str, list[float | None]] = {}
+        self.validated: dict[str, float] = {}
+        """What this epoch's last validation found."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note what it found."""
+        if trainer.sanity_checking:
+            return
+        mixtures = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("mixture/")}
+        self.validated = {**cast(NextItemModule, pl_module).scores["val"], **mixtures}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's."""
-        module = cast(NextItemModule, pl_module)
-        mixtures = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("mixture/")}
-        values = {"train/loss": module.mean_loss().item()} | module.scores["val"] | mixtures
-        for name, value in values.items():
-            self.values.setdefault(name, []).append(value)
+        loss = cast(NextItemModule, pl_module).mean_loss().item()
+        found, self.validated = {"train/loss": loss, **self.validated}, {}
+        epochs = len(self.values.get("train/loss", []))
+        for name in self.values.keys() | found.keys():
+            self.values.setdefault(name, [None] * epochs).append(found.get(name))
 
     def state_dict(self) -> dict[str, Any]:
         """The values so far."""
-        return {"values": self.values}
+        return {"values": self.values, "validated": self.validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the lists."""
-        self.values = state_dict["values"]
+        self.values, self.validated = state_dict["values"], state_dict["validated"]
 
 
 class Progress(RichProgressBar):

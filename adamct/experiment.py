@@ -106,7 +106,7 @@ def fit_callbacks(
     return [
         MixtureMonitor(num_users),
         History(),
-        EarlyStopping(monitor, mode="max", patience=patience),
+        EarlyStopping(monitor, mode="max", patience=patience, check_on_train_epoch_end=False),
         BestCheckpoint(folder, monitor),
         LastCheckpoint(folder, save_every_n_steps),
     ]
@@ -116,6 +116,7 @@ def hush() -> None:
     """Silence what Lightning says at length and nobody asked, and warnings that do not apply here."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)  # whose reports are asked for
     for beginning in (
         "The number of training batches .* is smaller than the logging interval",  # epochs are logged
         "It is recommended to use .*sync_dist=True",  # processes are joined by their metric
@@ -188,6 +189,7 @@ def fit(
     start = Path(resume) if resume not in (None, "auto") else folder / LAST
     if resume is None or (resume == "auto" and not start.exists()):
         trainer.fit(module, data)
+        require_validated(trainer)
         return
     checkpoint = read_checkpoint(start, module.identity)
     longest = trainer.max_epochs
@@ -201,6 +203,20 @@ def fit(
         shutil.copyfile(start.with_name(BEST), folder / BEST)  # it may stay the best
     if not has_stopped(checkpoint):
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
+        require_validated(trainer)
+
+
+def require_validated(trainer: pl.Trainer) -> None:
+    """Refuse to go on where training ended before any validation could choose weights.
+
+    Raises:
+        InputError: with the keys that make it so.
+    """
+    require(
+        any(isinstance(c, BestCheckpoint) and c.best_model_score is not None for c in trainer.checkpoint_callbacks),
+        "training ended before any validation, which chooses the weights that are kept: see trainer.max_epochs, "
+        "max_steps, max_time, limit_val_batches, check_val_every_n_epoch, val_check_interval and fast_dev_run",
+    )
 
 
 def has_stopped(checkpoint: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ class TrialReport(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report; all processes of a run stop together."""
-        if trainer.state.fn != "fit":
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         give_up = False
         if trainer.is_global_zero:

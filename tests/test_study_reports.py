@@ -183,7 +183,7 @@ def test_kinds_of_users_and_their_coefficients(tmp_path: Path) -> None:
 
 
 def test_coefficients_over_training_are_the_logged_ones(tmp_path: Path) -> None:
-    values = {"mean": [0.7, 0.5], "std": [0.1, 0.1], "user0": [0.6, 0.4], "user1": [0.8, 0.9]}
+    values = {"mean": [0.7, None, 0.5], "std": [0.1, None, 0.1], "user0": [0.6, None, 0.4], "user1": [0.8, None, 0.9]}
     history = {f"mixture/layer{layer}/{kind}": of for layer in (1, 2) for kind, of in values.items()}
     write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0), history=history)
     (drawing,) = over_training(block_of(tmp_path))
@@ -191,6 +191,7 @@ def test_coefficients_over_training_are_the_logged_ones(tmp_path: Path) -> None:
     assert {str(line.get_label()) for line in followed.lines} == {
         f"user {u}, layer {n}" for u in (0, 1) for n in (1, 2)
     }
+    assert [list(line.get_xdata()) for line in average.lines] == [[1, 3], [1, 3]]  # the second epoch had no validation  # pyright: ignore
     assert [list(map(float, line.get_ydata())) for line in average.lines] == [[0.7, 0.5], [pytest.approx(0.3), 0.5]]  # pyright: ignore
     assert "from 0.700 after the first epoch to 0.500 after the last, towards the global branch" in drawing.caption
 

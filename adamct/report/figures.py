@@ -84,8 +84,9 @@ def curves(block: Block) -> list[Drawing]:
     looks = lines()
     for variant, runs in trained:
         look = COMPARED if variant is block.chosen else next(looks)
-        epochs = np.arange(1, runs.shape[1] + 1)
-        every = max(1, runs.shape[1] // 8)
+        validated = np.isfinite(runs).all(0)
+        epochs, runs = np.flatnonzero(validated) + 1, runs[:, validated]
+        every = max(1, len(epochs) // 8)
         axes.plot(epochs, runs.mean(0), label=variant.name, markevery=every, markersize=4, **look._asdict())
         axes.fill_between(epochs, runs.min(0), runs.max(0), color=look.color, alpha=0.12, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -126,7 +127,7 @@ def bars(block: Block) -> Drawing:
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
-    """A metric after each epoch of each seed, up to the last epoch that every seed reached."""
+    """A metric after each epoch of each seed, up to the last that every seed reached; NaN where none was taken."""
     runs = [run.results.get("history", {}).get(key) for run in variant.runs]
     kept = [values for values in runs if values]
     length = min(map(len, kept), default=0)

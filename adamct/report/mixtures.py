@@ -21,23 +21,27 @@ BINS = np.linspace(0, 1, 41)
 def over_training(block: Block) -> list[Drawing]:
     """α of followed users in each layer, and the last layer's averages of α and 1 - α; nothing where there is none."""
     run = block.chosen.runs[0]
-    history = {key.removeprefix("mixture/"): values for key, values in run.results.get("history", {}).items()}
+    history = {
+        key.removeprefix("mixture/"): np.array(values, dtype=float)
+        for key, values in run.results.get("history", {}).items()
+    }
     layers = sorted({key.partition("/")[0] for key in history if key.startswith("layer")})
     if not layers:
         return []
     users = sorted({key.partition("/")[2] for key in history if key.partition("/")[2].startswith("user")})
-    epochs = np.arange(1, len(history[f"{layers[0]}/mean"]) + 1)
+    validated = np.flatnonzero(np.isfinite(history[f"{layers[0]}/mean"]))  # not every epoch need be
+    epochs = validated + 1
     with styled():
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         looks = lines()
         for user, layer in product(users, layers):
             label = f"user {user.removeprefix('user')}, layer {layer.removeprefix('layer')}"
-            values = history[f"{layer}/{user}"]
+            values = history[f"{layer}/{user}"][validated]
             left.plot(
                 epochs, values, label=label, markevery=max(1, len(epochs) // 8), markersize=4, **next(looks)._asdict()
             )
-        alpha, spread = (np.array(history[f"{layers[-1]}/{kind}"]) for kind in ("mean", "std"))
+        alpha, spread = (history[f"{layers[-1]}/{kind}"][validated] for kind in ("mean", "std"))
         for values, label, dash, colour in (
             (alpha, "α, local", "-", INK),
             (1 - alpha, "1 - α, global", "--", COLOURS[0]),
