@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -43,7 +44,16 @@ def explain(error: BaseException) -> str | None:
         return f"{error.full_key} is not set: give {error.full_key}=VALUE"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return on_one_line(error).partition(" Config search path")[0]
+    refusal = isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
+    if refusal and raised_in(error) in ("pytorch_lightning", "lightning_fabric"):
+        return f"trainer: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
     return None
+
+
+def raised_in(error: BaseException) -> str:
+    """The package whose code raised an error."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").partition(".")[0]
 
 
 def on_one_line(error: BaseException) -> str:

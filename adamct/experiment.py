@@ -94,6 +94,8 @@ def build_trainer(
             plugins=plugins,
             default_root_dir=folder.parent,
         )
+    every = trainer.accumulate_grad_batches
+    require(every >= 1, f"trainer.accumulate_grad_batches={every}: must be at least 1")
     require_tasks(trainer.num_devices, trainer.num_nodes)
     return trainer
 

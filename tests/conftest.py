@@ -78,7 +78,6 @@ TINY = (
     "dataset.process.num_groups=10",
     "dataset.batch_size=128",
     "dataset.negatives.count=20",
-    "monitor=val/uni20/ndcg@10",
     "model.hidden_size=8",
     "optimizer.lr=0.01",
     "trainer.accelerator=cpu",

@@ -114,7 +114,7 @@ def test_the_sweep_of_wandb_agents_gives_commands_that_compose(run: Run, capsys:
     arguments = create_sweep_command_args({"args": drawn})
     command = [word for part in sweep["command"] for word in (arguments[part[2:-1]] if part in ARGUMENTS else [part])]
     assert command[:3] == ["${env}", "${interpreter}", "${program}"]
-    assert run("--cfg", "job", *command[3:]) == Ended(0, "")
+    assert run("--cfg", "job", "--resolve", *command[3:]) == Ended(0, "")
     config = yaml.safe_load(capsys.readouterr().out)
     assert config["model"]["activation"] == sweep["parameters"]["model.activation"]["values"][0]
     assert config["monitor"] == sweep["metric"]["name"]

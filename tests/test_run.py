@@ -94,6 +94,8 @@ def test_help_does_not_wait_for_torch() -> None:
         (["model.dropout=abc"], ["model:"]),
         (["optimizer.lr=abc"], ["optimizer:"]),
         (["trainer.accelerator=abacus"], ["trainer:", "abacus"]),
+        (["trainer.accumulate_grad_batches=0"], ["trainer.accumulate_grad_batches=0"]),
+        (["trainer.val_check_interval=1000"], ["trainer:", "val_check_interval"]),
         (["patience=0"], ["patience=0"]),
         (["cutoffs=[0]"], ["cutoffs=[0]"]),
         (["monitor=val/uni100/ndcg@10"], ["monitor=val/uni100/ndcg@10", "val/uni20/ndcg@10"]),

@@ -70,13 +70,12 @@ def test_times_the_wrong_way_round_are_refused() -> None:
         GlobalTime(5, 5)
 
 
-OF_EMBEDDED = ("dataset.num_users", "dataset.process", "dataset.negatives", "monitor")
+OF_EMBEDDED = ("dataset.num_users", "dataset.process", "dataset.negatives")
 SMALL = [
     *(key for key in TINY if not key.startswith(OF_EMBEDDED)),
     "dataset=custom",
     "dataset.min_item=1",
     "dataset.negatives.count=5",
-    "monitor=val/uni5/ndcg@10",
 ]
 BY_TIME = ["dataset/split=global_time"]
 

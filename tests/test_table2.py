@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
-SWEEP = ("-m", "sweep=table2", "dataset=synthetic", *(key for key in TINY if not key.startswith("monitor")))
+SWEEP = ("-m", "sweep=table2", "dataset=synthetic", *TINY)
 
 
 def results(folder: Path) -> dict[str, Any]:
