@@ -87,6 +87,13 @@ class LastCheckpoint(ModelCheckpoint):
             print(f"to go on, give a sweep's command again, and a run's with hydra.run.dir={last.parents[1]}")
             raise KeyboardInterrupt
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save anew what was saved at this step: Lightning goes on behind a validation that was due with it."""
+        super().on_validation_end(trainer, pl_module)
+        fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if fitting and self._last_global_step_saved == trainer.global_step:
+            trainer.save_checkpoint(Path(cast(str, self.dirpath)) / LAST)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop also where no step followed the signal."""
         super().on_train_end(trainer, pl_module)

@@ -108,6 +108,26 @@ def test_killed_and_resumed(
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        ("trainer.val_check_interval=2",),
+        pytest.param(("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5"), marks=pytest.mark.slow),
+    ],
+    ids=["within epochs", "every second epoch"],
+)
+@pytest.mark.parametrize("at", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3, 4, 5, 6))])
+def test_killed_where_validations_are_not_those_of_every_epoch(
+    at: int, keys: tuple[str, ...], tmp_path: Path, run: Run
+) -> None:
+    command, whole, cut = (*TINY, *keys, "save_every_n_steps=1"), tmp_path / "whole", tmp_path / "cut"
+    assert run(*command, f"hydra.run.dir={whole}").code == 0
+    with pytest.raises(Killed):
+        run(*command, f"hydra.run.dir={cut}", f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {at}}}]")
+    assert run(*command, f"hydra.run.dir={cut}").code == 0
+    assert_same(cut, whole)
+
+
+@pytest.mark.parametrize(
     "number",
     [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
 )
