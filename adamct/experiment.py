@@ -183,6 +183,7 @@ def fit(
     """Train to the early stop, from scratch or from where a checkpoint stands."""
     if not any(parameter.requires_grad for parameter in module.model.parameters()):  # nothing to learn
         trainer.validate(module, data, verbose=False)
+        require_validated(bool(module.scores.get("val")))
         trainer.save_checkpoint(folder / BEST)
         return
     for callback in trainer.early_stopping_callbacks:
@@ -191,7 +192,7 @@ def fit(
     start = Path(resume) if resume not in (None, "auto") else folder / LAST
     if resume is None or (resume == "auto" and not start.exists()):
         trainer.fit(module, data)
-        require_validated(trainer)
+        require_validated(has_best(trainer))
         return
     checkpoint = read_checkpoint(start, module.identity)
     longest = trainer.max_epochs
@@ -205,20 +206,25 @@ def fit(
         shutil.copyfile(start.with_name(BEST), folder / BEST)  # it may stay the best
     if not has_stopped(checkpoint):
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
-        require_validated(trainer)
+        require_validated(has_best(trainer))
 
 
-def require_validated(trainer: pl.Trainer) -> None:
+def require_validated(validated: bool) -> None:
     """Refuse to go on where training ended before any validation could choose weights.
 
     Raises:
         InputError: with the keys that make it so.
     """
     require(
-        any(isinstance(c, BestCheckpoint) and c.best_model_score is not None for c in trainer.checkpoint_callbacks),
+        validated,
         "training ended before any validation, which chooses the weights that are kept: see trainer.max_epochs, "
         "max_steps, max_time, limit_val_batches, check_val_every_n_epoch, val_check_interval and fast_dev_run",
     )
+
+
+def has_best(trainer: pl.Trainer) -> bool:
+    """Whether weights were chosen, now or before the run was cut off."""
+    return any(isinstance(c, BestCheckpoint) and c.best_model_score is not None for c in trainer.checkpoint_callbacks)
 
 
 def has_stopped(checkpoint: dict[str, Any]) -> bool:
