@@ -188,7 +188,7 @@ class History(pl.Callback):
         loss = cast(NextItemModule, pl_module).mean_loss().item()
         found, self.validated = {"train/loss": loss, **self.validated}, {}
         epochs = len(self.values.get("train/loss", []))
-        for name in self.values.keys() | found.keys():
+        for name in {**self.values, **found}:
             self.values.setdefault(name, [None] * epochs).append(found.get(name))
 
     def state_dict(self) -> dict[str, Any]:
