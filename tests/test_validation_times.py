@@ -48,6 +48,7 @@ def test_within_epochs_the_weights_are_those_that_were_validated(tmp_path: Path,
     assert best(tmp_path)["val_scores"][MONITOR] == pytest.approx(max(scores), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_patience_counts_validations(tmp_path: Path, run: Run) -> None:
     keys = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=20", "patience=2", "optimizer.lr=0.0")
     assert run(*TINY, *keys, f"hydra.run.dir={tmp_path}").code == 0
@@ -58,10 +59,10 @@ def test_patience_counts_validations(tmp_path: Path, run: Run) -> None:
     ("key", "model"),
     [
         ("trainer.max_epochs=0", "adamct"),
-        ("trainer.max_steps=1", "adamct"),
-        ("trainer.limit_val_batches=0", "adamct"),
+        pytest.param("trainer.max_steps=1", "adamct", marks=pytest.mark.slow),
+        pytest.param("trainer.limit_val_batches=0", "adamct", marks=pytest.mark.slow),
         ("trainer.limit_val_batches=0", "popularity"),
-        ("+trainer.fast_dev_run=true", "adamct"),
+        pytest.param("+trainer.fast_dev_run=true", "adamct", marks=pytest.mark.slow),
     ],
 )
 def test_without_a_validation_no_weights_are_chosen(key: str, model: str, tmp_path: Path, run: Run) -> None:
@@ -76,6 +77,7 @@ def test_without_a_validation_no_weights_are_chosen(key: str, model: str, tmp_pa
     assert not (tmp_path / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_a_profile_that_is_asked_for_is_shown(tmp_path: Path, run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(*TINY, "trainer.profiler=simple", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
     assert "training_step" in "".join(capfd.readouterr())
