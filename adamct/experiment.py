@@ -23,6 +23,7 @@ from adamct.errors import InputError, blame, require
 from adamct.memory import keep_freed_memory
 from adamct.module import NextItemModule
 from adamct.processes import require_tasks, slurm_tasks
+from adamct.randomness import seed_libraries
 from adamct.trial import TrialReport
 
 NOTHING = nullcontext()
@@ -40,7 +41,7 @@ def set_up_torch(seed: int, matmul_precision: str) -> None:
     """Seed everything, and say how this process keeps memory and how precisely it multiplies float32 matrices."""
     keep_freed_memory()
     with blame("seed"):
-        pl.seed_everything(seed, workers=True, verbose=False)
+        seed_libraries(seed)
     known = ("highest", "high", "medium")
     require(matmul_precision in known, f"matmul_precision={matmul_precision}: must be one of {', '.join(known)}")
     torch.set_float32_matmul_precision(matmul_precision)

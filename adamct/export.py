@@ -19,6 +19,7 @@ from adamct.batch import Batch
 from adamct.errors import InputError, explain, require
 from adamct.models.base import NextItemModel
 from adamct.predictions import People
+from adamct.randomness import Stream, numpy_generator
 from adamct.recommender import Recommender, load
 from datamodules.people import others
 from datamodules.sources import Columns
@@ -129,7 +130,7 @@ def compared(recommender: Recommender, people: People | None) -> Iterator[tuple[
 
 def histories(recommender: Recommender, count: int, longest: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random histories of one item to the longest; the same at every call."""
-    rng = np.random.default_rng(0)
+    rng = numpy_generator(0, Stream.EXPORT_CHECK)
     lengths = np.append(longest, rng.integers(1, longest + 1, count - 1))
     items = rng.integers(1, len(recommender.item_ids) + 1, lengths.sum())
     batch = recommender.batch(items, np.append(0, lengths.cumsum()), np.zeros(count, np.int64))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
@@ -16,6 +15,7 @@ from adamct.checkpoint import check_identity
 from adamct.errors import InputError, blame, require
 from adamct.metrics import RankingMetrics
 from adamct.models.base import NextItemModel
+from adamct.randomness import Stream, seed_torch
 from adamct.ranking import rank_targets
 from adamct.step import Loss
 
@@ -89,12 +89,8 @@ class NextItemModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed every step from its number, so that a resumed run needs no generator's state to continue exactly."""
-        state = np.random.SeedSequence([self.seed, self.global_rank, self.current_epoch, batch_idx])
-        seed = int(state.generate_state(1, np.uint64)[0])
-        # Not torch.manual_seed, which takes down the stack for each kind of device that is not in use: a millisecond.
-        torch.default_generator.manual_seed(seed)
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(seed)
+        place = (self.current_epoch, batch_idx, self.global_rank)
+        seed_torch(self.device, self.seed, Stream.TRAINING_STEP, *place)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """The loss, of which nothing is read here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""

@@ -9,6 +9,8 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from adamct.randomness import Stream, short_seed_of
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -31,7 +33,7 @@ def open_storage(storage: str | None) -> BaseStorage:
 
 def continued_seed(seed: int, num_trials: int) -> int:
     """A sampler's seed for a study that already holds some trials: with the first one it would draw those again."""
-    return seed if num_trials == 0 else int(np.random.SeedSequence([seed, num_trials]).generate_state(1)[0])
+    return seed if num_trials == 0 else short_seed_of(seed, Stream.CONTINUED_SEARCH, num_trials)
 
 
 def trial_of(storage: str, study_name: str, number: int, pruner: Any) -> Trial:

@@ -19,6 +19,7 @@ from adamct.batch import Batch
 from adamct.callbacks import now
 from adamct.memory import keep_freed_memory
 from adamct.models.base import NextItemModel
+from adamct.randomness import seed_libraries
 from adamct.ranking import rank_targets
 from adamct.results import peak_resident_mib
 from adamct.step import training_loss
@@ -46,7 +47,7 @@ def configured(*overrides: str) -> DictConfig:
 def composed(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModel]:
     """The config of some overrides, its data and its model."""
     cfg = configured(*overrides)
-    torch.manual_seed(cfg.seed)
+    seed_libraries(cfg.seed)
     data = instantiate(cfg.dataset)
     strategy = SimpleNamespace(root_device=device(cfg))  # all that the data asks of a trainer
     data.trainer = cast(Any, SimpleNamespace(strategy=strategy, global_rank=0, world_size=1))

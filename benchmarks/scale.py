@@ -21,6 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from adamct.randomness import Stream, numpy_generator
 from adamct.results import peak_resident_mib
 
 ROWS = 1_000_000
@@ -30,7 +31,7 @@ FORMATS = ("parquet", "jsonl.gz")
 
 def pieces(interactions: int) -> Iterator[pl.DataFrame]:
     """A log, a million rows after the other; the same at every call."""
-    rng = np.random.default_rng(0)
+    rng = numpy_generator(0, Stream.BENCHMARK)
     users, items = interactions // 10, interactions // 40
     shares = 1 / np.arange(1, items + 1)
     bounds = np.cumsum(shares / shares.sum())

@@ -11,16 +11,12 @@ from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, Statistics
 from adamct.errors import require
+from adamct.randomness import Stream, numpy_generator
 from adamct.ranking import Ranker, rank_targets
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
 from datamodules.splits import HeldOut, Split, Splitter
-
-SHUFFLE = 1
-"""Of the dataset's seed, the stream of random numbers that shuffles histories."""
-TEST, VALIDATION = 1, 2
-"""Of the negatives' seed, the streams that those of each part are drawn from."""
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -141,17 +137,17 @@ class SequenceDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> EvaluationBatches:
         """The items to validate with."""
-        return self._held_out(self.split.validation, VALIDATION)
+        return self._held_out(self.split.validation, Stream.VALIDATION_NEGATIVES)
 
     def test_dataloader(self) -> EvaluationBatches:
         """The items to test with, those of validation being part of the history."""
-        return self._held_out(self.split.test, TEST)
+        return self._held_out(self.split.test, Stream.TEST_NEGATIVES)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Batches are made where they are used."""
         return batch
 
-    def _held_out(self, held_out: HeldOut, stream: int) -> EvaluationBatches:
+    def _held_out(self, held_out: HeldOut, stream: Stream) -> EvaluationBatches:
         sequences, (items, offsets, *_) = self._sequences(), self.interactions
         negatives = self.negatives.draw(items, offsets, self.spec.num_items, held_out, stream)
         tensors = (torch.from_numpy(array).to(sequences.items.device) for array in (*held_out, negatives))
@@ -170,7 +166,7 @@ class SequenceDataModule(pl.LightningDataModule):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         places = None
         if self.shuffle_histories:
-            places = torch.from_numpy(np.random.default_rng([self.seed, SHUFFLE]).random(len(items)))
+            places = torch.from_numpy(numpy_generator(self.seed, Stream.SHUFFLED_HISTORIES).random(len(items)))
         store = Sequences(
             torch.from_numpy(items),
             torch.from_numpy(offsets),

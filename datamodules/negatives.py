@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from adamct.errors import require
+from adamct.randomness import Stream, numpy_generator
 from datamodules.splits import HeldOut
 
 ROWS = 2**16
@@ -35,7 +36,7 @@ class UniformNegatives:
         offsets: Int[np.ndarray, " bounds"],
         num_items: int,
         held_out: HeldOut,
-        stream: int,
+        stream: Stream,
     ) -> Int[np.ndarray, "M C"]:
         """Negatives for each held-out item; another stream gives others.
 
@@ -58,7 +59,7 @@ class UniformNegatives:
             f"dataset.negatives.count={self.count}: only {available} of {num_items} items can be negatives of the user "
             "with the most items; lower it",
         )
-        generator = np.random.default_rng([self.seed, stream])
+        generator = numpy_generator(self.seed, stream)
         negatives = generator.integers(1, num_items + 1, (count, self.count), dtype=np.int32)
         pending = np.arange(count)  # rows that may hold an excluded item or one item twice
         while len(pending):

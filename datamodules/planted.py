@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from adamct.errors import require
+from adamct.randomness import Stream, numpy_generator
 
 
 class PlantedLog(NamedTuple):
@@ -62,8 +63,8 @@ class PlantedProcess:
         for name, parts in {"num_tastes": num_tastes, "num_groups": num_groups}.items():
             require(1 <= parts <= num_items, f"{name}={parts}: must be from 1 to num_items={num_items}")
         require(0 < background_share <= 1, f"background_share={background_share}: must be above 0 and at most 1")
-        tables_seed, self._log_seed = np.random.SeedSequence(seed).spawn(2)
-        rng = np.random.default_rng(tables_seed)
+        self._seed = seed
+        rng = numpy_generator(seed, Stream.PLANTED_TABLES)
         appeal = rng.uniform(0.5, 1.5, num_items)  # unequal, so that no two items tie in the optimum
         background = np.pad(appeal / appeal.sum(), (1, 0))
         tastes = _tastes(rng, num_items, num_tastes, taste_skew)
@@ -87,7 +88,7 @@ class PlantedProcess:
         num_items = len(self.transitions) - 1
         require(min_len <= max_len <= num_items, f"max_len={max_len}: must be in {min_len}..{num_items} (num_items)")
         require(mean_len >= min_len, f"mean_len={mean_len}: must be at least min_len={min_len}")
-        rng = np.random.default_rng(self._log_seed)
+        rng = numpy_generator(self._seed, Stream.PLANTED_LOG)
         excess = rng.geometric(1 / (1 + mean_len - min_len), num_users) - 1
         lengths = np.minimum(min_len + excess, max_len)
         taste_driven = rng.random(num_users) < self.taste_share

@@ -7,12 +7,12 @@ is a function of (seed, epoch), so the place in an epoch is all there is to save
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from adamct.batch import Batch
+from adamct.randomness import Stream, torch_generator
 
 RUN = 32
 """Batches that are sorted by length together: long enough to save padding, short enough to stay random."""
@@ -142,8 +142,7 @@ class TrainingBatches:
 
     def plan(self) -> list[Int[Tensor, " b"]]:
         """This epoch's batches, as indices of examples on the CPU."""
-        seeds = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(seeds[0]))
+        generator = torch_generator(self.seed, Stream.EPOCH_ORDER, self.epoch)
         order = torch.randperm(len(self.seq_len), generator=generator)
         batches = []
         for run in order.split(RUN * self.batch_size):

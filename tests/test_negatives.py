@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
+from adamct.randomness import Stream, numpy_generator
 from datamodules.negatives import UniformNegatives
 from datamodules.splits import HeldOut
 
 EXCLUDES: tuple[Literal["seen", "target"], ...] = ("seen", "target")
+STREAMS = {1: Stream.TEST_NEGATIVES, 2: Stream.VALIDATION_NEGATIVES}
 Ragged = list[list[int]]
 HISTORIES = st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=9), min_size=1, max_size=6)
 
@@ -24,7 +26,7 @@ def draw(
     offsets = np.cumsum([0, *map(len, users)])
     items = np.concatenate(users).astype(np.int32)
     held_out = HeldOut(np.arange(len(users)), offsets[1:] - from_end)
-    return UniformNegatives(count, exclude, seed).draw(items, offsets, num_items, held_out, from_end)
+    return UniformNegatives(count, exclude, seed).draw(items, offsets, num_items, held_out, STREAMS[from_end])
 
 
 @settings(deadline=None, max_examples=60)
@@ -42,7 +44,7 @@ def test_negatives_are_distinct_items_that_may_be_drawn(
 
 def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: int, from_end: int) -> list[list[int]]:
     """All at first, then, round by round, each that is excluded or equals an earlier one of its row."""
-    generator = np.random.default_rng([seed, from_end])
+    generator = numpy_generator(seed, STREAMS[from_end])
     rows = generator.integers(1, num_items + 1, (len(users), count), dtype=np.int32).tolist()
     forbidden = [{*user} if exclude == "seen" else {user[-from_end]} for user in users]
 
@@ -73,7 +75,7 @@ def test_some_users_alone_get_what_they_would_if_there_were_no_others(
     some = sorted(data.draw(st.sets(st.integers(0, len(users) - 1), min_size=1)))
     offsets, items = np.cumsum([0, *map(len, users)]), np.concatenate(users).astype(np.int32)
     held_out = HeldOut(np.array(some), offsets[1:][some] - 1)
-    found = UniformNegatives(count, exclude, 0).draw(items, offsets, 14, held_out, 1)
+    found = UniformNegatives(count, exclude, 0).draw(items, offsets, 14, held_out, STREAMS[1])
     assert np.array_equal(found, draw([users[user] for user in some], 14, count, exclude))
 
 

@@ -12,6 +12,7 @@ from torch.amp import custom_bwd, custom_fwd
 
 from adamct.batch import DataSpec
 from adamct.errors import require
+from adamct.randomness import random_bits
 
 LAYER_NORM_EPS = 1e-12
 INIT_STD = 0.02
@@ -87,8 +88,7 @@ class Dropout(nn.Dropout):
     def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         if not self.training or self.p == 0 or not input.is_cpu or torch.compiler.is_compiling():
             return super().forward(input)
-        seed = int(torch.empty((), dtype=torch.long).random_())
-        numbers = np.random.SFC64(seed).random_raw(-(-input.numel() // 4))  # of 64 bits
+        numbers = random_bits(-(-input.numel() // 4))
         bits = torch.from_numpy(numbers.view(np.int16)[: input.numel()]).view(input.shape)  # from -2^15 to 2^15 - 1
         dropped = min(round(self.p * 2**16), 2**16 - 1)
         kept = torch.ge(bits, dropped - 2**15, out=torch.empty_like(input, requires_grad=False))  # 0.0 or 1.0

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from adamct.errors import require
+from adamct.randomness import Stream, numpy_generator
 from adamct.report.blocks import Block
 from adamct.report.runs import Run
 from adamct.report.variants import Variant
@@ -136,7 +137,7 @@ def interval(differences: Float[np.ndarray, " U"]) -> tuple[float, float]:
         n_resamples=RESAMPLES,
         batch=BATCH,
         method="percentile",
-        rng=np.random.default_rng(0),
+        rng=numpy_generator(0, Stream.BOOTSTRAP),
     ).confidence_interval
     return float(found.low), float(found.high)
 
