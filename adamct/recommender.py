@@ -108,7 +108,9 @@ class Recommender:
         """
         require(k >= 1, f"k={k}: must be at least 1")
         table, bias = self.model.item_table(), self.model.item_bias()
-        queries = self.model.queries(self.batch(items, offsets, users)).to(table.dtype)
+        dtype = torch.promote_types(table.dtype, torch.float32)  # half precision would tie many items
+        table, bias = table.to(dtype), None if bias is None else bias.to(dtype)
+        queries = self.model.queries(self.batch(items, offsets, users)).to(dtype)
         rows, width = chunk_sizes(queries, len(table))
         found = []
         for first in range(0, len(queries), rows):
