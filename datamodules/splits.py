@@ -19,6 +19,15 @@ class HeldOut(NamedTuple):
     """Where the item stands among all items."""
 
 
+class History(NamedTuple):
+    """What the users of M held-out items had before, end to end."""
+
+    items: Int[np.ndarray, " P"]
+    """Distinct within a user, and never the held-out item."""
+    bounds: Int[np.ndarray, " bounds"]
+    """The items of place m are ``items[bounds[m] : bounds[m + 1]]``."""
+
+
 class Split(NamedTuple):
     """The parts of `Interactions`."""
 
@@ -99,6 +108,21 @@ class GlobalTime(Splitter):
                 f"goes from {interactions.times.min()} to {interactions.times.max()}",
             )
         return split
+
+
+def seen_before(held_out: HeldOut, interactions: Interactions) -> History:
+    """List what the users had before their held-out items: all of it, not only the items that a model looks at."""
+    items, num_items = interactions.items, len(interactions.item_ids)
+    starts = interactions.offsets[held_out.user]
+    lengths = held_out.target_at - starts
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(row)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    keys = np.sort(row * (num_items + 1) + items[place])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    row, item = np.divmod(keys, num_items + 1)
+    others = item != items[held_out.target_at][row]
+    counts = np.bincount(row[others], minlength=len(lengths))
+    return History(item[others].astype(np.int32), np.append(0, np.cumsum(counts)))
 
 
 def first_from(time: int | float, interactions: Interactions) -> Int[np.ndarray, " U"]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adamct.errors import InputError
 from datamodules.preprocessing import Interactions
-from datamodules.splits import GlobalTime, LeaveOneOut
+from datamodules.splits import GlobalTime, HeldOut, LeaveOneOut, seen_before
 from tests.conftest import TINY, Ended
 
 Times = list[list[int]]
@@ -51,6 +51,18 @@ def test_a_split_by_time_equals_a_plain_loop(times: Times, first: int, further: 
     assert found.train_end.tolist() == train_end
     assert list(zip(*map(np.ndarray.tolist, found.validation), strict=True)) == validation
     assert list(zip(*map(np.ndarray.tolist, found.test), strict=True)) == test
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(1, 6), min_size=3, max_size=9), min_size=1, max_size=6), st.integers(1, 2))
+def test_what_was_seen_before_is_all_earlier_items_but_the_target(users: list[list[int]], from_end: int) -> None:
+    items, ids = np.concatenate(users).astype(np.int32), pl.Series("id", list("abcdef"))
+    log = interactions([[0] * len(user) for user in users])._replace(items=items, item_ids=ids)
+    some = np.arange(0, len(users), 2)  # as under a split by time, where not every user has an item
+    found = seen_before(HeldOut(some, log.offsets[1:][some] - from_end), log)
+    for place, user in enumerate(some):
+        expected = sorted({*users[user][:-from_end]} - {users[user][-from_end]})
+        assert found.items[found.bounds[place] : found.bounds[place + 1]].tolist() == expected
 
 
 def test_leaving_one_out() -> None:
