@@ -19,11 +19,13 @@ MODES = ("default", "reduce-overhead", "max-autotune")
 
 
 def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
-    """The objective of the model's pairs, and its penalty; both in the weights' precision."""
+    """Return the objective of the model's pairs plus its penalty, in single precision or the weights' where wider."""
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
-        table = model.item_table()
-        return objective(queries.to(table.dtype), table, model.item_bias(), targets) + model.penalty(batch)
+        table, bias = model.item_table(), model.item_bias()
+        dtype = torch.promote_types(table.dtype, torch.float32)
+        bias = None if bias is None else bias.to(dtype)
+        return objective(queries.to(dtype), table.to(dtype), bias, targets) + model.penalty(batch)
 
 
 def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:
