@@ -12,8 +12,8 @@ from adamct.losses import cross_entropy
 from adamct.models.base import NextItemModel
 
 Loss = Callable[[NextItemModel, Batch], Tensor]
-Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
-"""Of queries (M, D), the item table (V, D), the items' biases (V,), and the targets (M,)."""
+Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor, bool], Tensor]
+"""A loss of queries (M, D), the item table (V, D), its biases (V,), targets (M,), and `padding_is_a_class`."""
 
 MODES = ("default", "reduce-overhead", "max-autotune")
 
@@ -23,7 +23,8 @@ def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cro
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
         table = model.item_table()
-        return objective(queries.to(table.dtype), table, model.item_bias(), targets) + model.penalty(batch)
+        queries, bias = queries.to(table.dtype), model.item_bias()
+        return objective(queries, table, bias, targets, model.padding_is_a_class) + model.penalty(batch)
 
 
 def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:
