@@ -305,13 +305,14 @@ def test_hgn_gates_features_then_items_and_adds_the_items_themselves(make: Build
     model = make("hgn", window=WINDOW)
     w_3, w_4 = array(model.item_gate.weight)[0], array(model.item_gate_user.weight)
     for b, (history, ours) in enumerate(zip(lists(batch), scores(model, batch), strict=True)):
-        user, items, gated = array(model.user_embedding.weight)[b], last_items(model, history), np.zeros(D)
-        count = min(WINDOW, len(history))
-        for t in range(WINDOW - count, WINDOW):
+        user, items = array(model.user_embedding.weight)[b], last_items(model, history)
+        gated, gates = np.zeros(D), 0.0
+        for t in range(WINDOW - min(WINDOW, len(history)), WINDOW):
             gate = sigma(linear(items[t], model.feature_gate) + array(model.feature_gate_user.weight) @ user)
             feature = items[t] * gate
-            gated += feature * sigma(w_3 @ feature + w_4[t] @ user)
-        agree(ours, array(model.output_embedding.weight) @ (user + gated / count + items.sum(0)))
+            item_gate = sigma(w_3 @ feature + w_4[t] @ user)
+            gated, gates = gated + feature * item_gate, gates + item_gate
+        agree(ours, array(model.output_embedding.weight) @ (user + gated / gates + items.sum(0)))
 
 
 @pytest.mark.parametrize("name", ["caser", "hgn"])
