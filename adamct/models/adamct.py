@@ -245,8 +245,8 @@ class AdaMCT(NextItemModel):
     - ``released``: as dense, but padding has a vector and is a class of the softmax, as in the released code. That code
       draws this vector like an item's. It is looked up at the padding, but trained by the softmax alone.
 
-    Masking is a change of the computation, not only a saving: the same weights give scores that differ by up to .03,
-    where the scores' deviation is .21 (Beauty).
+    Masking changes the scores of the same weights. On Beauty, with weights that were trained masked for 20 epochs,
+    masked and dense scores differ by .23 on average; their standard deviation is 1.8.
     """
 
     def __init__(
