@@ -10,6 +10,7 @@ from adamct.batch import Batch
 from adamct.errors import require
 from adamct.losses import cross_entropy
 from adamct.models.base import NextItemModel
+from adamct.ranking import in_single_precision
 
 Loss = Callable[[NextItemModel, Batch], Tensor]
 Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
@@ -22,10 +23,8 @@ def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cro
     """Return the objective of the model's pairs plus its penalty, in single precision or the weights' where wider."""
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
-        table, bias = model.item_table(), model.item_bias()
-        dtype = torch.promote_types(table.dtype, torch.float32)
-        bias = None if bias is None else bias.to(dtype)
-        return objective(queries.to(dtype), table.to(dtype), bias, targets) + model.penalty(batch)
+        scored = in_single_precision(queries, model.item_table(), model.item_bias())
+        return objective(*scored, targets) + model.penalty(batch)
 
 
 def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:
