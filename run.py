@@ -111,7 +111,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) 
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
-    announce(data.statistics, len(data.split.validation.user), len(data.split.test.user))
+    announce(data.statistics, data.held_out)
     module = build_module(cfg, config, data)
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
     checkpoints = folder / "checkpoints"
@@ -132,7 +132,9 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) 
             quiet,
         )
         for logger in trainer.loggers:
-            logger.log_hyperparams({**config, "statistics": data.statistics._asdict()})
+            logger.log_hyperparams(
+                {**config, "statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}
+            )
         outcome = run_stages(trainer, module, data, checkpoints, selected, config["stages"], cfg.ckpt, cfg.resume)
         score = outcome.chosen[0].val_scores[cfg.monitor]
         if "predict" in config["stages"] and trainer.is_global_zero:
@@ -198,7 +200,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
         cfg.seed,
         identity={
             "model": config["model"],
-            "dataset": {"sha256": data.fingerprint, **sizes, "split": config["dataset"].get("split")},
+            "dataset": {**data.identity, **sizes, "split": config["dataset"].get("split")},
             **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed", "monitor", "select_per_ranking")},
             **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
         },

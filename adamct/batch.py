@@ -38,6 +38,21 @@ class Statistics(NamedTuple):
     """The fraction of empty cells in the user-item matrix, a repeated pair counted as often as it occurs."""
 
 
+class HeldOutStatistics(NamedTuple):
+    """The items that are held out, at most one of each user to validate and one to test."""
+
+    validated_users: int
+    tested_users: int
+    validation_tied: float | None
+    """The share of validation items whose time is that of the user's previous item; None if the log has no times."""
+    test_tied: float | None
+    """Likewise of test items."""
+    validation_from: int | float | None
+    """The time from which on items are held out, in the log's unit; None if the split is not by time."""
+    test_from: int | float | None
+    """Likewise to test."""
+
+
 class TestFacts(NamedTuple):
     """What is known of the test item of each user beside its rank."""
 

@@ -23,10 +23,15 @@ def cross_entropy(
     item_table: Float[Tensor, "V D"],
     item_bias: Float[Tensor, " V"] | None,
     targets: Int[Tensor, " M"],
+    padding_is_a_class: bool = False,
 ) -> Float[Tensor, ""]:
-    """Mean negative log-likelihood of the targets under a softmax over all items (Eq. 20); padding is not a class."""
-    table, classes = item_table[1:], targets - 1
-    bias = None if item_bias is None else item_bias[1:]
+    """Return the mean negative log-likelihood of the targets under a softmax over all items (Eq. 20).
+
+    Row 0 of the table, padding, is a class of the softmax only with ``padding_is_a_class``. It is never a target.
+    """
+    first = 0 if padding_is_a_class else 1
+    table, classes = item_table[first:], targets - first
+    bias = None if item_bias is None else item_bias[first:]
     if not queries.is_cpu and len(queries) * len(table) <= logits_at_once(queries.device):
         return F.cross_entropy(F.linear(queries, table, bias), classes)
     return ChunkedCrossEntropy.apply(queries, table, bias, classes)  # pyright: ignore[reportReturnType]
@@ -49,9 +54,10 @@ class CrossEntropy:
         item_table: Float[Tensor, "V D"],
         item_bias: Float[Tensor, " V"] | None,
         targets: Int[Tensor, " M"],
+        padding_is_a_class: bool = False,
     ) -> Float[Tensor, ""]:
         """The mean loss of some queries, of which each is to score its target high."""
-        return cross_entropy(queries, item_table, item_bias, targets)
+        return cross_entropy(queries, item_table, item_bias, targets, padding_is_a_class)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from adamct.batch import Batch, DataSpec, Statistics, TestFacts
+from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.callbacks import History, Timing
 from adamct.experiment import Outcome
 from adamct.metrics import RankingMetrics
@@ -95,6 +95,11 @@ class RankedData(Protocol):
         """Its row of Table 1."""
         ...
 
+    @property
+    def held_out(self) -> HeldOutStatistics:
+        """What it holds out to validate and to test."""
+        ...
+
     def references(self) -> dict[str, Ranker]:
         """What to read a model's ranks against."""
         ...
@@ -138,7 +143,11 @@ def record(
         "references": references,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
-        "dataset": {**module.identity["dataset"], "statistics": data.statistics._asdict()},
+        "dataset": {
+            **module.identity["dataset"],
+            "statistics": data.statistics._asdict(),
+            "held_out": data.held_out._asdict(),
+        },
         "cost": cost(module.model, module.device, data.spec.max_len, timing),
         "seed": module.seed,
         **provenance(module.device),
@@ -207,16 +216,20 @@ def save_results(folder: Path, results: dict[str, Any]) -> None:
 
 
 @rank_zero_only
-def announce(statistics: Statistics, validated: int, tested: int) -> None:
-    """Print the dataset's row of Table 1, and how many users are ranked where not all are."""
+def announce(statistics: Statistics, held_out: HeldOutStatistics) -> None:
+    """Print the dataset's row of Table 1, how many users are ranked where not all are, and the ties where known."""
     table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
     interactions, users, items, per_user, per_item, sparsity = statistics
     table.add_row(
         f"{interactions:,}", f"{users:,}", f"{items:,}", f"{per_user:.1f}", f"{per_item:.1f}", f"{sparsity:.2%}"
     )
     Console().print(table)
+    validated, tested, validation_tied, test_tied, *_ = held_out
     if (validated, tested) != (users, users):
         print(f"users with an item to validate: {validated:,}, to test: {tested:,}")
+    if validation_tied is not None:
+        shares = f"validation {validation_tied:.1%}, test {test_tied:.1%}"
+        print(f"held-out items with the same time as the user's previous item: {shares}")
 
 
 def print_table(scores: dict[str, dict[str, float]]) -> None:

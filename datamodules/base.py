@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from adamct.batch import Batch, DataSpec, Statistics, TestFacts
+from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
 from adamct.ranking import Ranker, Ranks, rank_targets
@@ -17,6 +17,7 @@ from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
 from datamodules.splits import HeldOut, Split, Splitter, seen_before
+from datamodules.ties import held_out_statistics
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -76,6 +77,16 @@ class SequenceDataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """A hash of the data: results of equal fingerprints are comparable."""
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """The facts about the data that a checkpoint must agree on, by their config keys."""
+        return {"sha256": self.fingerprint}
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the data tells the time of each interaction, and not only the order of each user's."""
+        return False
+
     @cached_property
     def split(self) -> Split:
         """The parts of the sequences."""
@@ -101,6 +112,11 @@ class SequenceDataModule(pl.LightningDataModule):
     def statistics(self) -> Statistics:
         """The dataset's row of the paper's Table 1."""
         return statistics(self.interactions)
+
+    @property
+    def held_out(self) -> HeldOutStatistics:
+        """How many items are held out, from what time on, and how many of them are tied with the item before."""
+        return held_out_statistics(self.interactions, self.split, self.has_times)
 
     @cached_property
     def item_counts(self) -> Float[Tensor, " V"]:
