@@ -16,9 +16,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
-from adamct.processes import is_first, require_one_folder
+from adamct.processes import is_first, processes_here, require_one_folder
 from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
 from adamct.sweep import STOPPING
+from adamct.threads import let_threads_sleep, threads_of_run
 
 if TYPE_CHECKING:
     from adamct.module import NextItemModule
@@ -92,7 +93,16 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
         print(f"finished before: {folder / RESULTS}")
         return results["metrics"][cfg.monitor]
     write_first(folder / "config.yaml", self_contained(cfg))
+    let_threads_sleep()
+    processes = processes_here(cfg.trainer.devices)
+    with threads_of_run(cfg.threads, processes, folder, cfg.resume) as threads:
+        if is_first():
+            print(threads)
+        return compute(cfg, config, folder, quiet)
 
+
+def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) -> float:
+    """Build what the config names, run the stages and record them; return the best validation score."""
     # torch takes seconds to import, and --help, --cfg and what has finished do without it.
     from adamct.experiment import build_trainer, pruned, run_stages, set_up_torch
     from adamct.gpus import placed

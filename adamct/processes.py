@@ -1,6 +1,7 @@
 """The processes that train one model together: which of them writes, and what they must agree on. Imports no torch."""
 
 import os
+from collections.abc import Sequence
 
 from adamct.errors import require
 
@@ -8,6 +9,16 @@ from adamct.errors import require
 def is_first() -> bool:
     """Whether this process is the first of its run, or the only one: the one that writes."""
     return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def processes_here(devices: object) -> int:
+    """Return how many processes train on this machine, where ``trainer.devices`` is a number or a list of them.
+
+    It is 1 where that names no number: then the devices are GPUs, whose processes need few threads.
+    """
+    if isinstance(devices, str) or not isinstance(devices, int | Sequence):
+        return 1
+    return max(1, devices if isinstance(devices, int) else len(devices))
 
 
 def slurm_tasks() -> int | None:

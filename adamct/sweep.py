@@ -22,7 +22,7 @@ from adamct.run_folder import ERROR
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
 WANDB = "adamct.wandb_run.WandbRun"
-NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps", "logger", "trainer")
+NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps", "threads", "logger", "trainer")
 """Keys whose values do not make another experiment, and so name no folder."""
 NAMELESS_BELOW = ("logger.", "trainer.enable_progress_bar")
 LONGEST = 120

@@ -13,6 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adamct.results import provenance
+from adamct.threads import computing_with, from_environment, let_threads_sleep, load, measured, usable_cores
 from benchmarks.commands import ROOT, accuracy, finished, jobs, projected, started, startup
 from benchmarks.measures import composed, configured, device
 
@@ -20,7 +21,7 @@ SIDES = ("ours", "reference")
 
 
 def main() -> None:
-    """Parse the command line, measure, print and write."""
+    """Parse the command line and choose the number of threads of both sides."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--models", nargs="+", default=["adamct"], metavar="MODEL", help="names of conf/model, or all")
     kinds = ["training", "sampled", "full", "preparation"]
@@ -30,6 +31,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmark.json"), help="where the figures go")
     parser.add_argument("overrides", nargs="*", help="of the config, such as dataset=beauty dataset.path=FILE")
     given = parser.parse_args()
+    let_threads_sleep()
+    choice = from_environment() or measured(usable_cores(), load())
+    print(choice)
+    with computing_with(choice.number):  # as all processes do that are started here
+        compare(given)
+
+
+def compare(given: argparse.Namespace) -> None:
+    """Measure what the command line asks for, print and write it."""
     models = every_model(*given.overrides) if given.models == ["all"] else given.models
     cells = [(kind, model) for kind in given.kinds for model in models]
     rows: list[dict[str, Any]] = []

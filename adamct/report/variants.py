@@ -20,6 +20,7 @@ WITHOUT_EFFECT = frozenset(
         "ckpt",
         "stages",
         "save_every_n_steps",
+        "threads",
         "dataset.path",
         "dataset.download.urls",
         "dataset.download.folder",

@@ -1,0 +1,151 @@
+"""How many threads a run takes: as asked, as it began, as its launcher says, or as many as bring something."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric.utilities.distributed import (
+    _set_num_threads_if_needed,  # pyright: ignore[reportPrivateUsage]
+)
+
+from adamct import threads
+from adamct.errors import InputError
+from adamct.processes import processes_here
+from adamct.threads import Choice, computing_with, measured, threads_of_run
+from tests.conftest import CONF, TINY, Ended
+
+
+def amdahl(serial: float) -> Callable[[int], float]:
+    """The seconds of an operation of one second, of which a part does not become faster by threads."""
+    return lambda number: serial + (1 - serial) / number
+
+
+@pytest.mark.parametrize(
+    ("cores", "load", "processes", "serial", "number"),
+    [
+        (1, 0.0, 1, 0.0, 1),
+        (2, 0.0, 1, 0.0, 2),
+        (2, 0.0, 1, 0.9, 1),  # a second thread brings a twentieth
+        (2, 1.0, 1, 0.0, 1),  # another process computes
+        (2, 9.0, 1, 0.0, 1),
+        (8, 0.4, 1, 0.0, 8),
+        (8, 2.0, 1, 0.0, 6),
+        (16, 0.0, 1, 0.2, 8),  # 1.67, 1.5 and 1.33 times as fast, then 1.2
+        (8, 0.0, 2, 0.0, 4),
+        (8, 0.0, 16, 0.0, 1),
+    ],
+)
+def test_as_many_threads_as_are_free_and_bring_enough(
+    cores: int, load: float, processes: int, serial: float, number: int
+) -> None:
+    choice = measured(cores, load, processes, amdahl(serial))
+    assert choice.number == number
+    assert f"of {cores} cores (load {load:.1f}" in str(choice)
+
+
+def test_a_busy_machine_is_not_measured() -> None:
+    def measure(number: int) -> float:
+        raise AssertionError
+
+    assert str(measured(2, 1.2, 1, measure)) == "threads: 1 of 2 cores (load 1.2)"
+
+
+def test_a_line_tells_what_more_threads_would_bring() -> None:
+    assert str(measured(2, 0.0, 1, amdahl(0.8))) == "threads: 1 of 2 cores (load 0.0; 2 are 1.1 times as fast)"
+
+
+def test_the_measurement_is_of_this_machine_and_leaves_torch_alone() -> None:
+    before = torch.get_num_threads()
+    assert 0 < threads.Operation()(2) < 10
+    assert torch.get_num_threads() == before
+    assert threads.usable_cores() >= 1
+    assert threads.load() >= 0
+
+
+def test_what_is_asked_comes_before_what_began_and_that_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
+    monkeypatch.setattr(threads, "measured", lambda *_: Choice(5, "(measured)"))
+    cases: list[tuple[int | str, str | None, int]] = [
+        ("auto", "auto", 3),
+        ("auto", "auto", 3),
+        (2, "auto", 2),
+        ("auto", "auto", 2),  # as the run began
+        ("auto", None, 3),  # which starts again
+    ]
+    for wanted, resume, number in cases:
+        with threads_of_run(wanted, 1, tmp_path, resume) as choice:
+            assert choice.number == number
+    other, checkpoint = tmp_path / "other", tmp_path / "checkpoints" / "last.ckpt"
+    with threads_of_run(4, 1, tmp_path, "auto"), threads_of_run("auto", 1, other, str(checkpoint)) as choice:
+        assert choice.number == 4  # as the run of that checkpoint
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with threads_of_run("auto", 1, tmp_path / "new", "auto") as choice:
+        assert choice.number == 5
+
+
+def test_processes_that_a_run_starts_compute_with_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with computing_with(3):
+        _set_num_threads_if_needed(2)  # as Lightning does before it starts them
+        assert torch.get_num_threads() == 3
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert torch.get_num_threads() == 1
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("devices", "count"), [(1, 1), (2, 2), ([0, 3], 2), ("auto", 1), (-1, 1), (None, 1), ("0,1", 1)]
+)
+def test_processes_of_a_machine(devices: object, count: int) -> None:
+    assert processes_here(devices) == count
+
+
+@pytest.mark.parametrize("wanted", [0, -1, 1.5, True, "many", None])
+def test_other_numbers_are_refused(wanted: object) -> None:
+    with pytest.raises(InputError, match=f"threads={wanted}: must be auto or a whole number from 1"):
+        threads.given(wanted)
+
+
+def test_numbers_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "threads.txt").write_text("two")
+    with pytest.raises(InputError, match=r"threads.txt: holds no number of threads"):
+        threads.begun_with(tmp_path, "auto")
+    monkeypatch.setenv("OMP_NUM_THREADS", "two")
+    with pytest.raises(InputError, match="OMP_NUM_THREADS=two"):
+        threads.from_environment()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_threads_it_began_with(
+    run: Callable[..., Ended], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not run(*TINY, "stages=[fit]", "trainer.max_epochs=1", "threads=2", f"hydra.run.dir={tmp_path}").code
+    assert "threads: 2 (as asked)\n" in capsys.readouterr().out
+    assert not run(*TINY, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}").code
+    assert "threads: 2 (as the run began)\n" in capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text())["threads"] == 2
+
+
+def test_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delenv("KMP_BLOCKTIME", raising=False)
+    threads.let_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["KMP_BLOCKTIME"] == "0"
+    monkeypatch.delenv("KMP_BLOCKTIME")
+
+
+@pytest.mark.slow
+def test_openmp_hears_that_its_threads_sleep(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "true"}  # OpenMP prints what it heard when torch is imported
+    environment.pop("OMP_WAIT_POLICY", None)
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "stages=[fit]", f"hydra.run.dir={tmp_path}"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in printed
