@@ -134,7 +134,7 @@ class Timing(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget the peak memory of the jobs before this one in its process."""
-        if stage == "fit" and torch.cuda.is_available():
+        if stage == "fit" and trainer.strategy.root_device.type == "cuda":  # asking torch.cuda would begin to use it
             torch.cuda.reset_peak_memory_stats()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -22,6 +22,7 @@ from adamct.coefficients import MixtureMonitor
 from adamct.errors import InputError, blame, require
 from adamct.memory import keep_freed_memory
 from adamct.module import NextItemModule
+from adamct.precision import require_kept, require_trains
 from adamct.processes import require_tasks, slurm_tasks
 from adamct.randomness import seed_libraries
 from adamct.selection import Choice, Chosen, Patience
@@ -86,6 +87,7 @@ def build_trainer(
     plugins = [*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()]
     if slurm_tasks() == 1:  # where Lightning would wait for Slurm to start the processes of further devices
         plugins.append(LightningEnvironment())
+    require_trains(precision := make_trainer.keywords.get("precision"))
     with blame("trainer"):
         trainer = make_trainer(
             logger=logger or False,
@@ -96,6 +98,7 @@ def build_trainer(
             plugins=plugins,
             default_root_dir=folder.parent,
         )
+    require_kept(precision, trainer.precision, trainer.strategy.root_device)
     every = trainer.accumulate_grad_batches
     require(every >= 1, f"trainer.accumulate_grad_batches={every}: must be at least 1")
     require_tasks(trainer.num_devices, trainer.num_nodes)

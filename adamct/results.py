@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import resource
 import subprocess
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -51,8 +50,12 @@ def cost(model: NextItemModel, device: torch.device, max_len: int, timing: Timin
     }
 
 
-def peak_resident_mib() -> float:
-    """The most memory the process has held."""
+def peak_resident_mib() -> float | None:
+    """Return the most memory the process has held, None where the system does not tell, as on Windows."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
     return kib / 1024
 
