@@ -206,7 +206,7 @@ def test_numbers_are_those_of_the_ranks(found: Report) -> None:
 
 
 def test_every_file_is_written_and_no_partial_one_is_left(found: Report) -> None:
-    figures = {f"beauty_{kind}.{end}" for kind in ("curves", "bars") for end in ("svg", "png")}
+    figures = {f"beauty_{kind}.{end}" for kind in ("curves", "bars", "served") for end in ("svg", "png")}
     names = {path.name for path in found.out.iterdir() if path.name != "wandb"}
     assert (
         names
@@ -507,8 +507,8 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
     assert not any("//" in value for value in page.values)
     assert not re.search(r"url\(\s*['\"]?(?!#)|@import", text)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("svg") == 2
-    assert page.tags.count("table") == 5
+    assert page.tags.count("svg") == 3
+    assert page.tags.count("table") == 6
     assert "prefers-color-scheme: dark" in page.style
     for shown in ("c0ffee", SHA, "torch 2.13.0", "1,234 interactions"):
         assert shown in text
