@@ -120,9 +120,10 @@ def test_one_seed_is_calibrated(zeros: float) -> None:
     [(0.0, 0.0, 0.035), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (10.0, 0.0, 0.035), (10.0, 1.0, 0.035)],
 )
 def test_several_seeds_are_calibrated(
-    zeros: float, seeds: int, seed_sd: float, interaction: float, least: float
+    monkeypatch: pytest.MonkeyPatch, zeros: float, seeds: int, seed_sd: float, interaction: float, least: float
 ) -> None:
     """Exact where only users or seeds vary; in between the test may be conservative, most with two seeds."""
+    monkeypatch.setattr("adamct.report.resampling.RESAMPLES", 1999)
     rng = np.random.default_rng(seeds)
     tests = [several_seeds(rng, seeds, 1000, zeros, seed_sd, interaction) for _ in range(1000)]
     share = rejected(resample(tests))
