@@ -97,20 +97,24 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
     from adamct.experiment import build_trainer, pruned, run_stages, set_up_torch
     from adamct.gpus import placed
     from adamct.results import announce, record
+    from adamct.selection import choices
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
-    announce(data.statistics, len(data.split.validation.user), len(data.split.test.user))
+    announce(data.statistics, data.held_out)
     module = build_module(cfg, config, data)
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
     checkpoints = folder / "checkpoints"
     with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
+        selected = choices(
+            module.rankings, module.metric_names("val"), cfg.monitor, cfg.select_per_ranking and module.learns
+        )
         trainer = build_trainer(
             make_trainer,
             instantiate(cfg.logger),
             checkpoints,
             data.spec.num_users,
-            cfg.monitor,
+            selected,
             cfg.patience,
             cfg.save_every_n_steps,
             config["stages"],
@@ -118,21 +122,24 @@ def experiment(cfg: DictConfig, quiet: bool) -> float:
             quiet,
         )
         for logger in trainer.loggers:
-            logger.log_hyperparams({**config, "statistics": data.statistics._asdict()})
-        checkpoint = run_stages(trainer, module, data, checkpoints, config["stages"], cfg.ckpt, cfg.resume)
+            logger.log_hyperparams(
+                {**config, "statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}
+            )
+        outcome = run_stages(trainer, module, data, checkpoints, selected, config["stages"], cfg.ckpt, cfg.resume)
+        score = outcome.chosen[0].val_scores[cfg.monitor]
         if "predict" in config["stages"] and trainer.is_global_zero:
             print(f"recommendations: {recommend(cfg, module, data, folder)}")
         if config["stages"] == ["predict"]:
-            return checkpoint["val_scores"][cfg.monitor]
-        chosen = HydraConfig.get()
+            return score
+        job = HydraConfig.get()
         about = {
             "config": config,
-            "overrides": OmegaConf.to_container(chosen.overrides.task, resolve=False),
-            "choices": dict(chosen.runtime.choices),
+            "overrides": OmegaConf.to_container(job.overrides.task, resolve=False),
+            "choices": dict(job.runtime.choices),
             "pruned": pruned(trainer),
         }
-        record(folder, trainer, module, data, checkpoint, about)
-    return checkpoint["val_scores"][cfg.monitor]
+        record(folder, trainer, module, data, outcome, about)
+    return score
 
 
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
@@ -177,14 +184,14 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
         loss,
         instantiate(cfg.optimizer),
         instantiate(cfg.scheduler),
-        data.spec.num_users,
+        data.spec,
         data.negatives.count,
         config["cutoffs"],
         cfg.seed,
         identity={
             "model": config["model"],
-            "dataset": {"sha256": data.fingerprint, **sizes, "split": config["dataset"].get("split")},
-            **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed")},
+            "dataset": {**data.identity, **sizes, "split": config["dataset"].get("split")},
+            **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed", "monitor", "select_per_ranking")},
             **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
         },
         item_ids=data.interactions.item_ids.to_list(),

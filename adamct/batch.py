@@ -1,13 +1,14 @@
 """What a dataset tells: a model once in a `DataSpec` and at every step in a `Batch`, its users in `Statistics`.
 
 Axes, here and in every signature of the project: B batch, N length, D hidden, H heads, V items with the padding
-row, C candidates, K cutoffs, U users, M training pairs.
+row, C negatives, K cutoffs, U users, M training pairs, P pairs of a user and a seen item.
 
 All are NamedTuples: they pass through Lightning's device transfer as they are, and Hydra leaves them alone.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -37,6 +38,59 @@ class Statistics(NamedTuple):
     """The fraction of empty cells in the user-item matrix, a repeated pair counted as often as it occurs."""
 
 
+class HeldOutStatistics(NamedTuple):
+    """The items that are held out, at most one of each user to validate and one to test."""
+
+    validated_users: int
+    tested_users: int
+    validation_tied: float | None
+    """The share of validation items whose time is that of the user's previous item; None if the log has no times."""
+    test_tied: float | None
+    """Likewise of test items."""
+    validation_from: int | float | None
+    """The time from which on items are held out, in the log's unit; None if the split is not by time."""
+    test_from: int | float | None
+    """Likewise to test."""
+
+
+class TestFacts(NamedTuple):
+    """What is known of the test item of each user beside its rank."""
+
+    target_count: Int[np.ndarray, " U"]
+    """How often it occurs in the training part."""
+    history_len: Int[np.ndarray, " U"]
+    """How many items the user had before it."""
+
+
+class Seen(NamedTuple):
+    """The distinct items that each of B users had before, end to end: P pairs of a row and an item."""
+
+    item: Int[Tensor, " P"]
+    row: Int[Tensor, " P"]
+    """Ascending, from 0 to B - 1."""
+    bounds: Int[Tensor, " bounds"]
+    """Where the items of each row begin and end; always on the CPU, where looking makes no device wait."""
+
+    def rows(self, first: int, last: int) -> "Seen":
+        """Return the items of the rows from ``first`` to before ``last``, renumbered from 0."""
+        bounds = self.bounds[first : last + 1]
+        some = slice(int(bounds[0]), int(bounds[-1]))
+        return Seen(self.item[some], self.row[some] - first, bounds - bounds[0])
+
+
+class Candidates(NamedTuple):
+    """What the targets of an evaluation batch are ranked against, beside all items."""
+
+    negatives: Int[Tensor, "B C"]
+    """Sampled items, for the ranking among samples."""
+    seen: Seen
+    """What the ranking among unseen items leaves out; never the target."""
+
+    def rows(self, first: int, last: int) -> "Candidates":
+        """Return those of the rows from ``first`` to before ``last``."""
+        return Candidates(self.negatives[first:last], self.seen.rows(first, last))
+
+
 class Batch(NamedTuple):
     """B histories, right-padded with 0 to N, the longest history in *this* batch (at most ``max_len``)."""
 
@@ -44,5 +98,5 @@ class Batch(NamedTuple):
     item_seq: Int[Tensor, "B N"]
     seq_len: Int[Tensor, " B"]
     target: Int[Tensor, " B"]
-    negatives: Int[Tensor, "B C"] | None = None
-    """Evaluation only: sampled items the target is ranked against."""
+    candidates: Candidates | None = None
+    """Evaluation only."""

@@ -13,26 +13,36 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
 from adamct.module import NextItemModule
+from adamct.selection import Choice
 
-BEST, LAST = "best.ckpt", "last.ckpt"
+LAST = "last.ckpt"
+"""The state to resume from."""
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """The weights with the best validation score, saved when they are validated."""
+    """The weights with the best score in one validation metric, saved when they are validated.
 
-    def __init__(self, folder: Path, monitor: str):
+    Args:
+        folder: of the run's checkpoints.
+        choice: the metric and the file's name.
+        weights_only: whether to leave out the state of training, which only ``best.ckpt`` has.
+    """
+
+    def __init__(self, folder: Path, choice: Choice, weights_only: bool):
         super().__init__(
             folder,
-            Path(BEST).stem,
-            monitor,
+            Path(choice.file).stem,
+            choice.monitor,
             mode="max",
+            save_weights_only=weights_only,
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+        self.file = folder / choice.file
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in this run's folder, where Lightning would forget the best score with the old one."""
-        best = str(Path(cast(str, self.dirpath)) / BEST)
+        best = str(self.file)
         paths = {"dirpath": self.dirpath, "best_model_path": best, "kth_best_model_path": best}
         best_k_models = dict(zip([best], state_dict["best_k_models"].values(), strict=False))  # none yet, or one
         super().load_state_dict({**state_dict, **paths, "best_k_models": best_k_models})
@@ -124,7 +134,7 @@ class Timing(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget the peak memory of the jobs before this one in its process."""
-        if stage == "fit" and torch.cuda.is_available():
+        if stage == "fit" and trainer.strategy.root_device.type == "cuda":  # asking torch.cuda would begin to use it
             torch.cuda.reset_peak_memory_stats()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -7,23 +7,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
+from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 
-from adamct.callbacks import BEST, LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
+from adamct.callbacks import LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.coefficients import MixtureMonitor
 from adamct.errors import InputError, blame, require
 from adamct.memory import keep_freed_memory
 from adamct.module import NextItemModule
+from adamct.precision import require_kept, require_trains
 from adamct.processes import require_tasks, slurm_tasks
 from adamct.randomness import seed_libraries
+from adamct.selection import Choice, Chosen, Patience
 from adamct.trial import TrialReport
 
 NOTHING = nullcontext()
@@ -40,8 +42,8 @@ class NoProfiler(PassThroughProfiler):
 def set_up_torch(seed: int, matmul_precision: str) -> None:
     """Seed everything, and say how this process keeps memory and how precisely it multiplies float32 matrices."""
     keep_freed_memory()
-    with blame("seed"):
-        seed_libraries(seed)
+    require(seed >= 0, f"seed={seed}: must be at least 0")
+    seed_libraries(seed)
     known = ("highest", "high", "medium")
     require(matmul_precision in known, f"matmul_precision={matmul_precision}: must be one of {', '.join(known)}")
     torch.set_float32_matmul_precision(matmul_precision)
@@ -52,7 +54,7 @@ def build_trainer(
     logger: Logger | None,
     folder: Path,
     num_users: int,
-    monitor: str,
+    choices: Sequence[Choice],
     patience: int,
     save_every_n_steps: int | None,
     stages: Sequence[str],
@@ -66,8 +68,8 @@ def build_trainer(
         logger: the run's logger, if any.
         folder: where checkpoints go.
         num_users: how many users are validated.
-        monitor: the validation score that chooses and stops.
-        patience: validations without improvement before the run stops.
+        choices: which validation scores choose weights; the run goes on as long as one of them improves.
+        patience: validations without improvement of any before the run stops.
         save_every_n_steps: also save the state to resume from within an epoch.
         stages: what the trainer is for.
         trial: reports to the search that the run is a trial of, if it is one.
@@ -77,7 +79,7 @@ def build_trainer(
     progress = make_trainer.keywords.get("enable_progress_bar", True) and not quiet
     callbacks: list[pl.Callback] = [*(make_trainer.keywords.get("callbacks") or []), Timing()]
     if "fit" in stages:
-        callbacks += fit_callbacks(folder, num_users, monitor, patience, save_every_n_steps)
+        callbacks += fit_callbacks(folder, num_users, choices, patience, save_every_n_steps)
         callbacks += [LearningRateMonitor("epoch")] if logger is not None else []
         callbacks += [trial] if trial is not None else []
     if progress:
@@ -85,6 +87,7 @@ def build_trainer(
     plugins = [*(make_trainer.keywords.get("plugins") or []), AtomicCheckpointIO()]
     if slurm_tasks() == 1:  # where Lightning would wait for Slurm to start the processes of further devices
         plugins.append(LightningEnvironment())
+    require_trains(precision := make_trainer.keywords.get("precision"))
     with blame("trainer"):
         trainer = make_trainer(
             logger=logger or False,
@@ -95,6 +98,7 @@ def build_trainer(
             plugins=plugins,
             default_root_dir=folder.parent,
         )
+    require_kept(precision, trainer.precision, trainer.strategy.root_device)
     every = trainer.accumulate_grad_batches
     require(every >= 1, f"trainer.accumulate_grad_batches={every}: must be at least 1")
     require_tasks(trainer.num_devices, trainer.num_nodes)
@@ -102,15 +106,14 @@ def build_trainer(
 
 
 def fit_callbacks(
-    folder: Path, num_users: int, monitor: str, patience: int, save_every_n_steps: int | None
+    folder: Path, num_users: int, choices: Sequence[Choice], patience: int, save_every_n_steps: int | None
 ) -> list[pl.Callback]:
-    """What training does beside its steps; see `build_trainer`."""
-    require(isinstance(patience, int) and patience >= 1, f"patience={patience}: must be a whole number from 1")
+    """Return what training does beside its steps; see `build_trainer`."""
     return [
         MixtureMonitor(num_users),
         History(),
-        EarlyStopping(monitor, mode="max", patience=patience, check_on_train_epoch_end=False),
-        BestCheckpoint(folder, monitor),
+        Patience([choice.monitor for choice in choices], patience),
+        *(BestCheckpoint(folder, choice, weights_only=place > 0) for place, choice in enumerate(choices)),
         LastCheckpoint(folder, save_every_n_steps),
     ]
 
@@ -129,47 +132,64 @@ def hush() -> None:
         warnings.filterwarnings("ignore", beginning)
 
 
+class Outcome(NamedTuple):
+    """What the stages of a run came to."""
+
+    chosen: tuple[Chosen, ...]
+    """The weights of each choice, the monitor's first."""
+    ended_by: str | None
+    """Why training ended: ``patience``, ``limit`` (of epochs, steps or time) or ``nothing to train``; None without."""
+
+
 def run_stages(
     trainer: pl.Trainer,
     module: NextItemModule,
     data: pl.LightningDataModule,
     folder: Path,
+    choices: Sequence[Choice],
     stages: Sequence[str],
     ckpt: str | None,
     resume: str | None,
-) -> dict[str, Any]:
-    """Run the stages in order.
+) -> Outcome:
+    """Run the stages in order, the test once for each choice of weights.
 
     Args:
         trainer: with the callbacks above.
         module: the model to train or test.
         data: its data.
         folder: the run's folder of checkpoints.
-        stages: some of fit, test and predict, which is left to whoever has the module with its weights then.
-        ckpt: the weights to use where nothing was trained before.
+        choices: the weights to test each ranking with.
+        stages: some of fit, test and predict, which is left to whoever has the module with the monitor's weights then.
+        ckpt: where nothing was trained before, the weights of all rankings, or a folder of checkpoints with those of
+            each.
         resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one; None trains
             from scratch.
 
-    Returns:
-        The checkpoint that was tested, without its weights, or the best one where nothing was tested.
-
     Raises:
-        InputError: stages, monitor or checkpoints that do not fit together.
+        InputError: stages or checkpoints that do not fit together.
     """
     unknown = set(stages) - {"fit", "test", "predict"}
     require(not unknown and bool(stages), f"stages={list(stages)}: give some of fit, test and predict")
-    chosen = None if ckpt is None else Path(ckpt)
+    ended_by, source = None, None if ckpt is None else Path(ckpt)
     if "fit" in stages:
-        fit(trainer, module, data, folder, resume)
-        chosen = folder / BEST
-    if chosen is None:
+        ended_by, source = fit(trainer, module, data, folder, choices, resume), folder
+    if source is None:
         raise InputError(f"stages={list(stages)} needs the weights to use: ckpt=PATH")
-    checkpoint = read_checkpoint(chosen, {key: module.identity[key] for key in ("model", "dataset")})
-    if stages != ["fit"]:
-        module.load_state_dict(checkpoint["state_dict"])
-    if "test" in stages and not pruned(trainer):
-        trainer.test(module, data, verbose=False)
-    return {key: checkpoint[key] for key in ("epoch", "global_step", "val_scores", "callbacks")}
+    if not source.is_dir():  # one file for all rankings
+        source, choices = source.parent, [Choice(choices[0].monitor, source.name, module.rankings)]
+    if "fit" not in stages and "test" not in stages:
+        choices = choices[:1]
+    identity = {key: module.identity[key] for key in ("model", "dataset")}
+    chosen = []
+    for choice in reversed(choices):  # the module keeps the monitor's weights
+        checkpoint = read_checkpoint(source / choice.file, identity)
+        chosen.insert(0, Chosen(choice, checkpoint["epoch"], checkpoint["val_scores"]))
+        if stages != ["fit"]:
+            module.load_state_dict(checkpoint["state_dict"])
+        if "test" in stages and not pruned(trainer):
+            module.tested = choice.rankings
+            trainer.test(module, data, verbose=False)
+    return Outcome(tuple(chosen), ended_by)
 
 
 def pruned(trainer: pl.Trainer) -> bool:
@@ -179,35 +199,52 @@ def pruned(trainer: pl.Trainer) -> bool:
 
 
 def fit(
-    trainer: pl.Trainer, module: NextItemModule, data: pl.LightningDataModule, folder: Path, resume: str | None
-) -> None:
-    """Train to the early stop, from scratch or from where a checkpoint stands."""
-    if not any(parameter.requires_grad for parameter in module.model.parameters()):  # nothing to learn
+    trainer: pl.Trainer,
+    module: NextItemModule,
+    data: pl.LightningDataModule,
+    folder: Path,
+    choices: Sequence[Choice],
+    resume: str | None,
+) -> str:
+    """Train until patience ends or a limit is reached, from scratch or from where a checkpoint stands.
+
+    Returns:
+        Why training ended; see `Outcome`.
+    """
+    if not module.learns:
         trainer.validate(module, data, verbose=False)
         require_validated(bool(module.scores.get("val")))
-        trainer.save_checkpoint(folder / BEST)
-        return
-    for callback in trainer.early_stopping_callbacks:
-        known = module.metric_names("val")
-        require(callback.monitor in known, f"monitor={callback.monitor}: must be one of {', '.join(known)}")
+        trainer.save_checkpoint(folder / choices[0].file)
+        return "nothing to train"
+    callbacks: list[pl.Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    patience = next(callback for callback in callbacks if isinstance(callback, Patience))
     start = Path(resume) if resume not in (None, "auto") else folder / LAST
     if resume is None or (resume == "auto" and not start.exists()):
         trainer.fit(module, data)
-        require_validated(has_best(trainer))
-        return
-    checkpoint = read_checkpoint(start, module.identity)
-    longest = trainer.max_epochs
-    require(
-        longest in (None, -1) or checkpoint["epoch"] < longest,
-        f"{start}: has trained {checkpoint['epoch'] + 1} epochs, more than trainer.max_epochs={longest}: raise it, or "
-        "start again with resume=null",
-    )
-    if start.parent != folder and start.with_name(BEST).exists() and trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(start.with_name(BEST), folder / BEST)  # it may stay the best
-    if not has_stopped(checkpoint):
+    else:
+        checkpoint = read_checkpoint(start, module.identity)
+        longest = trainer.max_epochs
+        require(
+            longest in (None, -1) or checkpoint["epoch"] < longest,
+            f"{start}: has trained {checkpoint['epoch'] + 1} epochs, more than trainer.max_epochs={longest}: raise it, "
+            "or start again with resume=null",
+        )
+        if start.parent != folder and trainer.is_global_zero:
+            copy_best(start.parent, folder, choices)
+        patience.load_state_dict(checkpoint["callbacks"][patience.state_key])
+        if patience.exhausted:  # had stopped before
+            return "patience"
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
-        require_validated(has_best(trainer))
+    require_validated(has_best(trainer))
+    return "patience" if patience.exhausted else "limit"
+
+
+def copy_best(source: Path, folder: Path, choices: Sequence[Choice]) -> None:
+    """Copy the best weights so far from where a run that goes on was before: they may stay the best."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for choice in choices:
+        if (source / choice.file).exists():
+            shutil.copyfile(source / choice.file, folder / choice.file)
 
 
 def require_validated(validated: bool) -> None:
@@ -226,8 +263,3 @@ def require_validated(validated: bool) -> None:
 def has_best(trainer: pl.Trainer) -> bool:
     """Whether weights were chosen, now or before the run was cut off."""
     return any(isinstance(c, BestCheckpoint) and c.best_model_score is not None for c in trainer.checkpoint_callbacks)
-
-
-def has_stopped(checkpoint: dict[str, Any]) -> bool:
-    """Whether early stopping had already ended the run a checkpoint is of."""
-    return any(state.get("wait_count", 0) >= state.get("patience", 1) for state in checkpoint["callbacks"].values())

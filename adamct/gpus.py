@@ -17,8 +17,10 @@ from filelock import FileLock, Timeout
 @contextmanager
 def placed(make_trainer: partial[pl.Trainer]) -> Iterator[partial[pl.Trainer]]:
     """A trainer of one device on the GPU that fewest runs are on, where there are several; others as they are."""
-    wanted, count = make_trainer.keywords, torch.cuda.device_count()
-    if wanted.get("devices") != 1 or wanted.get("accelerator") not in ("auto", "gpu", "cuda") or count < 2:
+    wanted = make_trainer.keywords
+    on_one = wanted.get("devices") == 1 and wanted.get("accelerator") in ("auto", "gpu", "cuda")
+    count = torch.cuda.device_count() if on_one else 0
+    if count < 2:
         yield make_trainer
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")

@@ -82,5 +82,6 @@ def last_layer(model: AdaMCT, item_seq: Int[Tensor, "B N"]) -> dict[str, Float[T
 
 def correlations(features: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
     """Softmax(F F^T) over the visible items, as under Figure 5; what rows of padding hold is meaningless."""
+    features = features.float()  # NumPy knows no bfloat16
     products = features @ features.mT
     return products.masked_fill(~visible.unsqueeze(1), -torch.inf).softmax(-1)

@@ -1,13 +1,16 @@
-"""From ranks to Recall@k, NDCG@k and MRR."""
+"""From ranks to Recall@k, NDCG@k and MRR; from recommended lists to coverage, popularity and Gini."""
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
 from adamct.errors import InputError
+
+LIST_LENGTH = 10
+"""The length k of the lists whose coverage, popularity and Gini coefficient are measured."""
 
 
 class RankingMetrics(Metric):
@@ -21,7 +24,7 @@ class RankingMetrics(Metric):
     ranks: Int[Tensor, " U"]
     """This process's users."""
     joined: Int[Tensor, " U"]
-    """All users, as of the last `compute`."""
+    """All users, as of the last `compute`, on the CPU."""
 
     def __init__(self, num_users: int, cutoffs: Sequence[int]):
         super().__init__()
@@ -34,14 +37,20 @@ class RankingMetrics(Metric):
         self.ranks[user] = rank
 
     def compute(self) -> dict[str, float]:
-        """The metrics' means over the users that have a rank, joined over all processes, as ``joined`` then is."""
-        self.joined = self.ranks.clone()
-        if (self.ranks < 0).any():
+        """Return the metrics' means over the users that have a rank, and keep the ranks of all processes in ``joined``.
+
+        They are computed on the CPU, since not every device has double precision.
+
+        Raises:
+            InputError: a user's scores are no numbers.
+        """
+        self.joined = self.ranks.cpu().clone()
+        if (self.joined < 0).any():
             raise InputError(
-                f"the model scores {int((self.ranks < 0).sum())} users with NaN: lower optimizer.lr, "
+                f"the model scores {int((self.joined < 0).sum())} users with NaN: lower optimizer.lr, "
                 "or set trainer.gradient_clip_val"
             )
-        ranks = self.ranks[self.ranks > 0].double()
+        ranks = self.joined[self.joined > 0].double()
         if not len(ranks):
             return {}
         gain = 1 / torch.log2(ranks + 1)
@@ -50,3 +59,42 @@ class RankingMetrics(Metric):
             means[f"recall@{k}"] = (ranks <= k).double().mean()
             means[f"ndcg@{k}"] = (gain * (ranks <= k)).mean()
         return {name: value.item() for name, value in means.items()}
+
+
+class ListMetrics(Metric):
+    """Which items are recommended, from the list of every user; the state is how often each item is listed.
+
+    - ``coverage@k``: the share of the catalogue that is in any list (Ge, Delgado-Battenfeld & Jannach, RecSys '10).
+    - ``popularity@k``: how often a listed item occurs in training, the mean over all places of all lists (Yin et al.,
+      VLDB '12).
+    - ``gini@k``: the Gini coefficient of the shares p_1 <= ... <= p_n that the n items of the catalogue have of all
+      places, sum_j (2j - n - 1) p_j / (n - 1) (Shani & Gunawardana, Recommender Systems Handbook, 2011): 0 where all
+      items are listed equally often, 1 where only one is listed.
+    """
+
+    full_state_update = False
+    listed: Int[Tensor, " V"]
+
+    def __init__(self, item_counts: Float[Tensor, " V"], k: int):
+        super().__init__()
+        self.item_counts = item_counts.double().cpu()
+        self.k = k
+        self.names = [f"{name}@{k}" for name in ("coverage", "popularity", "gini")]
+        self.add_state("listed", torch.zeros(len(item_counts), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, lists: Int[Tensor, "B k"]) -> None:
+        """Count the items of some users' lists; 0 is an empty place."""
+        items = lists.flatten()
+        self.listed.index_add_(0, items, torch.ones_like(items))
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics, nothing where no item was listed."""
+        listed, popularity = self.listed.cpu().double()[1:], self.item_counts[1:]
+        if not listed.any():
+            return {}
+        n = len(listed)
+        share = listed / listed.sum()
+        place = torch.arange(1, n + 1)
+        gini = ((2 * place - n - 1) * share.sort().values).sum() / max(n - 1, 1)
+        values = ((listed > 0).double().mean(), (share * popularity).sum(), gini)
+        return {name: value.item() for name, value in zip(self.names, values, strict=True)}

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from adamct.batch import Batch
+from adamct.batch import Batch, DataSpec
 from adamct.checkpoint import check_identity
 from adamct.errors import InputError, blame, require
-from adamct.metrics import RankingMetrics
+from adamct.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, seed_torch
-from adamct.ranking import rank_targets
+from adamct.ranking import FULL, FULL_UNSEEN, names_of_rankings, rank_targets, top_items
 from adamct.step import Loss
 
 LOOK_EVERY = 50
@@ -24,14 +24,14 @@ LOOK_EVERY = 50
 
 
 class NextItemModule(pl.LightningModule):
-    """Trains any `NextItemModel` and ranks under both protocols in one pass.
+    """Trains any `NextItemModel` and ranks in three ways in one pass.
 
     Args:
         model: the model.
         loss: what a step of its training minimises.
         optimizer: makes the optimizer of the parameters.
         scheduler: makes the scheduler of the optimizer, stepped every epoch; None keeps the learning rate.
-        num_users: how many users are ranked.
+        spec: the data, whose users are ranked.
         num_negatives: items of the sampled ranking, which names its metrics (``uni100``).
         cutoffs: the k of Recall@k and NDCG@k.
         seed: what dropout and all other randomness of training depends on.
@@ -45,7 +45,7 @@ class NextItemModule(pl.LightningModule):
         loss: Loss,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler] | None,
-        num_users: int,
+        spec: DataSpec,
         num_negatives: int,
         cutoffs: Sequence[int],
         seed: int,
@@ -62,13 +62,17 @@ class NextItemModule(pl.LightningModule):
         self.identity = identity
         self.item_ids = item_ids
         self.cutoffs = tuple(cutoffs)
-        self.protocols = (f"uni{num_negatives}", "full")
+        self.rankings = names_of_rankings(num_negatives)
+        self.tested: tuple[str, ...] = self.rankings
+        """The rankings that are tested with the weights of now."""
         self.metrics = nn.ModuleDict(
             {
-                stage: nn.ModuleDict({name: RankingMetrics(num_users, cutoffs) for name in self.protocols})
+                stage: nn.ModuleDict({name: RankingMetrics(spec.num_users, cutoffs) for name in self.rankings})
                 for stage in ("val", "test")
             }
         )
+        self.lists = nn.ModuleDict({name: ListMetrics(spec.item_counts, LIST_LENGTH) for name in (FULL, FULL_UNSEEN)})
+        """What is recommended in each ranking among all items, of the test."""
         self.scores: dict[str, dict[str, float]] = {}
         """The latest metrics of each stage, by their full names."""
         self.losses: list[tuple[int, int, Tensor]] = []
@@ -77,6 +81,11 @@ class NextItemModule(pl.LightningModule):
         self.epoch_loss = torch.zeros(())
         """The sum over the examples of that epoch, as of the last look."""
         self.epoch_examples = 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether the model has anything to train."""
+        return any(parameter.requires_grad for parameter in self.model.parameters())
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped every epoch."""
@@ -143,55 +152,66 @@ class NextItemModule(pl.LightningModule):
         self._rank("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Rank the test items."""
+        """Rank the test items, and list what is recommended."""
         self._rank("test", batch)
 
     def _rank(self, stage: str, batch: Batch) -> None:
-        assert batch.negatives is not None
+        assert batch.candidates is not None
         queries = self.model.queries(batch)
-        with torch.autocast(queries.device.type, enabled=False):  # in half precision a target would tie with many items
-            table = self.model.item_table()
-            ranked = rank_targets(queries.to(table.dtype), table, self.model.item_bias(), batch.target, batch.negatives)
-        for name, rank in zip(self.protocols, ranked, strict=True):
-            self.metric(stage, name).update(batch.user, rank)
+        with torch.autocast(queries.device.type, enabled=False):
+            vectors = queries, self.model.item_table(), self.model.item_bias()
+            ranked = rank_targets(*vectors, batch.target, batch.candidates)
+            for ranking, rank in zip(self.rankings, ranked, strict=True):
+                if stage == "val" or ranking in self.tested:
+                    self.metric(stage, ranking).update(batch.user, rank)
+            if stage == "test":
+                for ranking, left_out in ((FULL, None), (FULL_UNSEEN, batch.candidates.seen)):
+                    if ranking in self.tested:
+                        self._lists(ranking).update(top_items(*vectors, LIST_LENGTH, left_out)[0])
 
-    def metric(self, stage: str, protocol: str) -> RankingMetrics:
-        """The ranks of one stage (val, test) under one protocol."""
-        return cast(RankingMetrics, cast(nn.ModuleDict, self.metrics[stage])[protocol])
+    def metric(self, stage: str, ranking: str) -> RankingMetrics:
+        """Return the ranks of one stage (val, test) in one ranking."""
+        return cast(RankingMetrics, cast(nn.ModuleDict, self.metrics[stage])[ranking])
+
+    def _lists(self, ranking: str) -> ListMetrics:
+        return cast(ListMetrics, self.lists[ranking])
 
     def metric_names(self, stage: str) -> list[str]:
-        """What a stage logs, such as ``val/uni100/ndcg@10``."""
-        return [
-            f"{stage}/{protocol}/{name}" for protocol in self.protocols for name in self.metric(stage, protocol).names
-        ]
-
-    def on_validation_epoch_end(self) -> None:
-        """Log ``val/...``."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log ``test/...``."""
-        self._log_metrics("test")
-
-    def _log_metrics(self, stage: str) -> None:
-        self.scores[stage] = {
-            f"{stage}/{protocol}/{name}": value
-            for protocol in self.protocols
-            for name, value in self.metric(stage, protocol).compute().items()
-        }
-        self.log_dict(self.scores[stage], sync_dist=False, rank_zero_only=False)
+        """Return the names of a stage's metrics of ranks, such as ``val/uni100/ndcg@10``."""
+        return [f"{stage}/{ranking}/{name}" for ranking in self.rankings for name in self.metric(stage, ranking).names]
 
     def on_validation_epoch_start(self) -> None:
         """Forget the ranks of the last validation."""
-        self._reset("val")
+        for ranking in self.rankings:
+            self.metric("val", ranking).reset()
 
     def on_test_epoch_start(self) -> None:
-        """Forget the ranks of an earlier test."""
-        self._reset("test")
+        """Forget an earlier test of the same rankings; what was tested with other weights stays."""
+        for ranking in self.tested:
+            self.metric("test", ranking).reset()
+            if ranking in self.lists:
+                self._lists(ranking).reset()
 
-    def _reset(self, stage: str) -> None:
-        for protocol in self.protocols:
-            self.metric(stage, protocol).reset()
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/...``."""
+        self.scores["val"] = self._computed("val", self.rankings)
+        self.log_dict(self.scores["val"], sync_dist=False, rank_zero_only=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/...``."""
+        found = self._computed("test", self.tested)
+        for ranking in self.tested:
+            if ranking in self.lists:
+                found |= {f"test/{ranking}/{name}": value for name, value in self._lists(ranking).compute().items()}
+        self.scores.setdefault("test", {}).update(found)
+        self.log_dict(found, sync_dist=False, rank_zero_only=False)
+
+    def _computed(self, stage: str, rankings: Sequence[str]) -> dict[str, float]:
+        return {
+            f"{stage}/{ranking}/{name}": value
+            for ranking in rankings
+            for name, value in self.metric(stage, ranking).compute().items()
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the weights belong to, and how well they validated."""

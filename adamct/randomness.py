@@ -45,6 +45,8 @@ def sequence(seed: int, stream: Stream, *place: int) -> np.random.SeedSequence:
     Raises:
         ValueError: the seed or a place is out of its range.
     """
+    if seed < 0:
+        raise ValueError(f"{seed}: must be a non-negative number")
     if not all(0 <= number < 2**32 for number in place):  # a larger one would be two numbers of 32 bits
         raise ValueError(f"place={place}: each number must be from 0 and below 2^32")
     return np.random.SeedSequence(seed, spawn_key=(int(stream), *place))

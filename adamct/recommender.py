@@ -6,18 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from hydra.utils import instantiate
 from jaxtyping import Float, Int
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from adamct.batch import Batch, DataSpec
+from adamct.batch import Batch, DataSpec, Seen
 from adamct.checkpoint import read_checkpoint
 from adamct.errors import InputError, require
 from adamct.keys import flat
 from adamct.models.base import NextItemModel
-from adamct.ranking import chunk_sizes
+from adamct.ranking import top_items
 
 TRUSTED = ("adamct.", "torch.nn.")
 """Where the classes that a checkpoint names may be from: nothing else in it is called."""
@@ -107,48 +106,20 @@ class Recommender:
             InputError: k is less than 1, or a score is no number.
         """
         require(k >= 1, f"k={k}: must be at least 1")
-        table, bias = self.model.item_table(), self.model.item_bias()
-        queries = self.model.queries(self.batch(items, offsets, users)).to(table.dtype)
-        rows, width = chunk_sizes(queries, len(table))
-        found = []
-        for first in range(0, len(queries), rows):
-            some = queries[first : first + rows]
-            ends = offsets[first : first + len(some) + 1]
-            row, seen = np.repeat(np.arange(len(some)), np.diff(ends)), items[ends[0] : ends[-1]]
-            had = torch.from_numpy(np.stack([row, seen]).astype(np.int64)).to(table.device)
-            found.append(best(some, table, bias, k, width, had if unseen else had[:, :0]))
-        numbers, scores = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-        return numbers.masked_fill(scores == -torch.inf, 0), scores
-
-
-def best(
-    queries: Float[Tensor, "B D"],
-    table: Float[Tensor, "V D"],
-    bias: Float[Tensor, " V"] | None,
-    k: int,
-    width: int,
-    left_out: Int[Tensor, "2 P"],
-) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
-    """The items that score highest and their scores, by blocks of ``width`` items.
-
-    ``left_out`` are pairs of a query and an item, whose score becomes -inf.
-
-    Raises:
-        InputError: a score is no number.
-    """
-    row, item = left_out
-    numbers, highest = row.new_empty(len(queries), 0), queries.new_empty(len(queries), 0)
-    for begin in range(1, len(table), width):
-        end = min(begin + width, len(table))
-        scores = F.linear(queries, table[begin:end], None if bias is None else bias[begin:end])
-        if scores.sum(1).isnan().any():
+        queries, table = self.model.queries(self.batch(items, offsets, users)), self.model.item_table()
+        seen = seen_items(items, offsets, table.device) if unseen else None
+        numbers, scores = (found.cpu() for found in top_items(queries, table, self.model.item_bias(), k, seen))
+        if scores.isnan().any():
             raise InputError("the model scores some histories with NaN: its weights are no numbers")
-        here = (begin <= item) & (item < end)
-        scores[row[here], item[here] - begin] = -torch.inf
-        of_block, column = scores.topk(min(k, end - begin))
-        highest, place = torch.cat([highest, of_block], 1).topk(min(k, highest.shape[1] + of_block.shape[1]))
-        numbers = torch.cat([numbers, column + begin], 1).gather(1, place)
-    return numbers, highest
+        return numbers, scores
+
+
+def seen_items(items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], device: torch.device) -> Seen:
+    """Return the items of the histories ``items[offsets[b] : offsets[b + 1]]``, as often as they occur."""
+    row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    of_histories = items[offsets[0] : offsets[-1]].astype(np.int64)
+    item, owner = (torch.from_numpy(array).to(device) for array in (of_histories, row))
+    return Seen(item, owner, torch.from_numpy(offsets - offsets[0]))
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Recommender:

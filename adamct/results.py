@@ -3,9 +3,8 @@
 import json
 import os
 import platform
-import resource
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -20,14 +19,16 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from adamct.batch import Batch, DataSpec, Statistics
+from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.callbacks import History, Timing
+from adamct.experiment import Outcome
 from adamct.metrics import RankingMetrics
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
 from adamct.ranking import Ranker
 from adamct.report.table import SHOWN
 from adamct.run_folder import RANKS, RESULTS, write_arrays
+from adamct.selection import Chosen
 
 
 def cost(model: NextItemModel, device: torch.device, max_len: int, timing: Timing) -> dict[str, Any]:
@@ -49,8 +50,12 @@ def cost(model: NextItemModel, device: torch.device, max_len: int, timing: Timin
     }
 
 
-def peak_resident_mib() -> float:
-    """The most memory the process has held."""
+def peak_resident_mib() -> float | None:
+    """Return the most memory the process has held, None where the system does not tell, as on Windows."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
     return kib / 1024
 
@@ -90,6 +95,11 @@ class RankedData(Protocol):
         """Its row of Table 1."""
         ...
 
+    @property
+    def held_out(self) -> HeldOutStatistics:
+        """What it holds out to validate and to test."""
+        ...
+
     def references(self) -> dict[str, Ranker]:
         """What to read a model's ranks against."""
         ...
@@ -98,13 +108,17 @@ class RankedData(Protocol):
         """Its test batches."""
         ...
 
+    def test_facts(self) -> TestFacts:
+        """What is known of its test items."""
+        ...
+
 
 def record(
     folder: Path,
     trainer: pl.Trainer,
     module: NextItemModule,
     data: RankedData,
-    checkpoint: dict[str, Any],
+    outcome: Outcome,
     about: dict[str, Any],
 ) -> None:
     """Write the run's ``results.json`` and, where it was tested, ``ranks.npz``, and print its table.
@@ -114,7 +128,7 @@ def record(
         trainer: the trainer of the run.
         module: the module that was trained or tested.
         data: its data.
-        checkpoint: what is known of the best or the tested checkpoint.
+        outcome: the weights that were chosen, and how training ended.
         about: the run's config and whatever else is to be kept of how it was started and ended.
     """
     tested = module.scores.get("test")
@@ -125,10 +139,15 @@ def record(
     timing = next(callback for callback in callbacks if isinstance(callback, Timing))
     history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
     results = {
-        "metrics": {**checkpoint["val_scores"], **(tested or {})},
+        "metrics": {**validated(outcome.chosen), **(tested or {})},
         "references": references,
-        "best_epoch": checkpoint["epoch"],
-        "dataset": {**module.identity["dataset"], "statistics": data.statistics._asdict()},
+        "chosen": weights(outcome.chosen),
+        "ended_by": outcome.ended_by,
+        "dataset": {
+            **module.identity["dataset"],
+            "statistics": data.statistics._asdict(),
+            "held_out": data.held_out._asdict(),
+        },
         "cost": cost(module.model, module.device, data.spec.max_len, timing),
         "seed": module.seed,
         **provenance(module.device),
@@ -136,36 +155,57 @@ def record(
         "history": history,
     }
     if tested:
-        save_ranks(folder, module)
+        save_ranks(folder, module, data.test_facts())
         print_table({type(module.model).__name__: tested, **references})
+        epochs = [f"{ranking} of epoch {of['epoch'] + 1}" for ranking, of in weights(outcome.chosen).items()]
+        print(f"weights tested: {', '.join(epochs)}")
     save_results(folder, results)
     print(f"results: {folder / RESULTS}")
+
+
+def validated(chosen: Sequence[Chosen]) -> dict[str, float]:
+    """Return the validation metrics of each ranking, by the weights that are chosen for it."""
+    return {
+        name: value
+        for choice, _, scores in chosen
+        for ranking in choice.rankings
+        for name, value in scores.items()
+        if name.startswith(f"val/{ranking}/")
+    }
+
+
+def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
+    """Return by which metric and at which epoch the weights of each ranking were chosen."""
+    return {
+        ranking: {"monitor": choice.monitor, "epoch": epoch}
+        for choice, epoch, _ in chosen
+        for ranking in choice.rankings
+    }
 
 
 def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict[str, float]]:
     """The test metrics of what the data offers to read a model's against."""
     rankers = data.references()
-    metrics = {
-        name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.protocols] for name in rankers
-    }
+    metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
             for metric, rank in zip(metrics[name], ranker(batch), strict=True):
                 metric.to(rank.device).update(batch.user, rank)
     return {
         name: {
-            f"test/{protocol}/{key}": value
-            for protocol, metric in zip(module.protocols, metrics[name], strict=True)
+            f"test/{ranking}/{key}": value
+            for ranking, metric in zip(module.rankings, metrics[name], strict=True)
             for key, value in metric.compute().items()
         }
         for name in rankers
     }
 
 
-def save_ranks(folder: Path, module: NextItemModule) -> None:
-    """Write every user's test rank under both protocols, in the order of user ids."""
-    vectors = {name: module.metric("test", name).joined.cpu().numpy().astype(np.int32) for name in module.protocols}
-    write_arrays(folder / RANKS, vectors)
+def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:
+    """Write every user's test rank in each ranking, and the facts of its test item, in the order of user ids."""
+    arrays = {name: module.metric("test", name).joined.numpy() for name in module.rankings} | facts._asdict()
+    small = {name: values.astype(np.min_scalar_type(values.max())) for name, values in arrays.items()}
+    write_arrays(folder / RANKS, small)
 
 
 def save_results(folder: Path, results: dict[str, Any]) -> None:
@@ -176,31 +216,35 @@ def save_results(folder: Path, results: dict[str, Any]) -> None:
 
 
 @rank_zero_only
-def announce(statistics: Statistics, validated: int, tested: int) -> None:
-    """Print the dataset's row of Table 1, and how many users are ranked where not all are."""
+def announce(statistics: Statistics, held_out: HeldOutStatistics) -> None:
+    """Print the dataset's row of Table 1, how many users are ranked where not all are, and the ties where known."""
     table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
     interactions, users, items, per_user, per_item, sparsity = statistics
     table.add_row(
         f"{interactions:,}", f"{users:,}", f"{items:,}", f"{per_user:.1f}", f"{per_item:.1f}", f"{sparsity:.2%}"
     )
     Console().print(table)
+    validated, tested, validation_tied, test_tied, *_ = held_out
     if (validated, tested) != (users, users):
         print(f"users with an item to validate: {validated:,}, to test: {tested:,}")
+    if validation_tied is not None:
+        shares = f"validation {validation_tied:.1%}, test {test_tied:.1%}"
+        print(f"held-out items with the same time as the user's previous item: {shares}")
 
 
 def print_table(scores: dict[str, dict[str, float]]) -> None:
-    """A row for each model or reference, a column for each metric of both rankings."""
+    """A row for each model or reference, a column for each metric of the rankings."""
     some = next(iter(scores.values()))
     table = Table("test", box=box.SIMPLE_HEAD)
     shown = [
         f"test/{protocol}/{metric}"
         for protocol in dict.fromkeys(key.split("/")[1] for key in some)
-        for metric in SHOWN["full" if protocol == "full" else "sampled"]
+        for metric in SHOWN["full" if protocol.startswith("full") else "sampled"]
         if f"test/{protocol}/{metric}" in some
     ]
     for key in shown:
         _, protocol, metric = key.split("/")
-        table.add_column("\n".join((protocol, *metric.split("@"))), justify="right")
+        table.add_column("\n".join((protocol.replace("_", " "), *metric.split("@"))), justify="right")
     for name, values in scores.items():
         table.add_row(name, *(f"{values[key]:.4f}" for key in shown))
     Console().print(table)

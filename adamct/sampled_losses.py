@@ -36,8 +36,13 @@ class Sampled(ABC):
         item_table: Float[Tensor, "V D"],
         item_bias: Float[Tensor, " V"] | None,
         targets: Int[Tensor, " M"],
+        padding_is_a_class: bool = False,
     ) -> Float[Tensor, ""]:
         """The mean loss of some queries, of which each is to score its target high."""
+        require(
+            not padding_is_a_class,
+            "loss: negatives are sampled from the items, but padding is a class of this model; give loss=cross_entropy",
+        )
         negatives = self.draw(targets)
         vectors, chosen = item_table[targets], item_table[negatives]
         positive, negative = (queries * vectors).sum(1), F.linear(queries, chosen)

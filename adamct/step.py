@@ -10,20 +10,21 @@ from adamct.batch import Batch
 from adamct.errors import require
 from adamct.losses import cross_entropy
 from adamct.models.base import NextItemModel
+from adamct.ranking import in_single_precision
 
 Loss = Callable[[NextItemModel, Batch], Tensor]
-Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
-"""Of queries (M, D), the item table (V, D), the items' biases (V,), and the targets (M,)."""
+Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor, bool], Tensor]
+"""A loss of queries (M, D), the item table (V, D), its biases (V,), targets (M,), and `padding_is_a_class`."""
 
 MODES = ("default", "reduce-overhead", "max-autotune")
 
 
 def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
-    """The objective of the model's pairs, and its penalty; both in the weights' precision."""
+    """Return the objective of the model's pairs plus its penalty, in single precision or the weights' where wider."""
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
-        table = model.item_table()
-        return objective(queries.to(table.dtype), table, model.item_bias(), targets) + model.penalty(batch)
+        vectors = in_single_precision(queries, model.item_table(), model.item_bias())
+        return objective(*vectors, targets, model.padding_is_a_class) + model.penalty(batch)
 
 
 def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:

@@ -103,7 +103,7 @@ def show(rows: list[dict[str, Any]]) -> None:
     for found in rows:
         sides = [found[side] for side in SIDES]
         speeds = [f"{side['per_second']:,.4g}" for side in sides]
-        memory = [f"{side['peak_mib']:,.0f}" if "peak_mib" in side else "" for side in sides]
+        memory = [f"{side['peak_mib']:,.0f}" if side.get("peak_mib") is not None else "" for side in sides]
         table.add_row(f"{found['ratio']:.2f}", found["kind"], found["model"], *speeds, *memory, remark(found))
     Console().print(table)
 

@@ -17,6 +17,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.experiment import build_trainer
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
+from adamct.selection import choices
 from adamct.step import training_loss
 from benchmarks.measures import configured
 from datamodules.base import SequenceDataModule
@@ -94,7 +95,7 @@ def lightning_epochs(
         instantiate(cfg.logger),
         Path(cfg.output_dir) / "checkpoints",
         data.spec.num_users,
-        cfg.monitor,
+        choices(module.rankings, module.metric_names("val"), cfg.monitor, cfg.select_per_ranking and module.learns),
         epochs,
         cfg.save_every_n_steps,
         ["fit"],

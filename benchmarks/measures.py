@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -27,6 +28,7 @@ from benchmarks import reference
 from benchmarks.plain_data import prepare
 from datamodules.base import SequenceDataModule
 from datamodules.sequences import TrainingBatches
+from datamodules.splits import HeldOut
 
 CONF = Path(__file__).parents[1] / "conf"
 STEPS = {"ours": 48, "reference": 8}
@@ -103,8 +105,8 @@ def full(side: str, *overrides: str) -> dict[str, float]:
 
 def our_ranks(model: NextItemModel, batch: Batch) -> Any:
     """As in `adamct.module`."""
-    assert batch.negatives is not None
-    return rank_targets(model.queries(batch), model.item_table(), model.item_bias(), batch.target, batch.negatives)
+    assert batch.candidates is not None
+    return rank_targets(model.queries(batch), model.item_table(), model.item_bias(), batch.target, batch.candidates)
 
 
 def ranked(
@@ -114,13 +116,12 @@ def ranked(
     _, data, model = composed(*overrides)
     model = (model if side == "ours" else reference.plain(model)).eval()
     data.full_length = side == "reference"
-    found = data.val_dataloader()
     if users is not None:
-        every = torch.linspace(0, len(found.examples.user) - 1, users).long()
-        order = torch.cat(list(found.batches))[every]
-        found.batches = order.split(data.eval_batch_size)
-        lengths = found.examples.seq_len.cpu()
-        found.widths = [data.max_len if data.full_length else int(lengths[index].max()) for index in found.batches]
+        held_out = data.split.validation
+        by_length = np.argsort(held_out.target_at - data.interactions.offsets[held_out.user])
+        some = np.sort(by_length[np.linspace(0, len(by_length) - 1, users).astype(int)])
+        data.split = data.split._replace(validation=HeldOut(*(array[some] for array in held_out)))
+    found = data.val_dataloader()
     rank(model, next(iter(found)))
     seen, started = 0, now()
     for batch in found:

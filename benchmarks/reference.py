@@ -62,8 +62,8 @@ def loss(model: NextItemModel, batch: Batch) -> Tensor:
 
 def sampled_ranks(model: NextItemModel, batch: Batch) -> Tensor:
     """The rank of each target among its negatives, a user's history encoded once for each candidate."""
-    assert batch.negatives is not None
-    candidates = torch.cat([batch.target[:, None], batch.negatives], 1)  # (B, 1 + C)
+    assert batch.candidates is not None
+    candidates = torch.cat([batch.target[:, None], batch.candidates.negatives], 1)  # (B, 1 + C)
     pair_user = torch.arange(len(batch.user), device=candidates.device).repeat_interleave(candidates.shape[1])
     pairs = zip(pair_user.split(PAIRS), candidates.flatten().split(PAIRS), strict=True)
     scores = torch.cat([pair_scores(model, batch, *pair) for pair in pairs]).view(candidates.shape)

@@ -104,7 +104,8 @@ def main() -> None:
                 command = [sys.executable, "-m", "benchmarks.scale", "--prepare", str(path)]
                 found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             counts = [f"{found[key] / 1e6:.2f}" for key in ("interactions", "of the 5-core", "users", "items")]
-            table.add_row(kind, *counts, f"{found['read']:.1f}", f"{found['seconds']:.1f}", f"{found['MiB']:,.0f}")
+            memory = "" if found["MiB"] is None else f"{found['MiB']:,.0f}"
+            table.add_row(kind, *counts, f"{found['read']:.1f}", f"{found['seconds']:.1f}", memory)
     Console().print(table)
 
 

@@ -13,6 +13,7 @@ from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, build_sequences, statistics, without_repeats
 from datamodules.sources import Columns, files_of, is_sequence_file, read_log, sha256
 from datamodules.splits import Splitter
+from datamodules.ties import shuffle_ties
 
 PREPARATION = 2
 """Raised whenever the same file would be prepared differently, so that nobody reads an older cache."""
@@ -37,6 +38,8 @@ class AmazonDataModule(SequenceDataModule):
             `datamodules.preprocessing.without_repeats`.
         min_user: users with fewer interactions are dropped, ...
         min_item: ... and items with fewer, until neither is left.
+        ties: the order of a user's interactions of the same time: ``file`` keeps the file's order, ``shuffle`` draws
+            one that the seed determines.
         expect: counts the result must have; None accepts any.
         cache_dir: where prepared arrays are kept.
         split: see `SequenceDataModule`, as for all up to the last.
@@ -51,6 +54,7 @@ class AmazonDataModule(SequenceDataModule):
         repeats: str,
         min_user: int,
         min_item: int,
+        ties: str,
         expect: Counts | None,
         cache_dir: str,
         split: Splitter,
@@ -73,6 +77,8 @@ class AmazonDataModule(SequenceDataModule):
         self.repeats = repeats
         self.min_user = min_user
         self.min_item = min_item
+        require(ties in ("file", "shuffle"), f"dataset.ties={ties}: must be file or shuffle")
+        self.ties = ties
         self.expect = expect
         self.cache_dir = Path(cache_dir)
 
@@ -83,12 +89,10 @@ class AmazonDataModule(SequenceDataModule):
             InputError: a missing, unreadable or unexpected file.
         """
         fingerprint = self.fingerprint  # downloads the file
-        if self.splitter.needs_times:
-            for file in files_of(self.path):
-                require(
-                    not is_sequence_file(file),
-                    f"{file}: a .txt file is a sequence file, without times; dataset/split=leave_one_out needs none",
-                )
+        if self.sequence_file is not None:
+            without = f"{self.sequence_file}: a .txt file is a sequence file, without times;"
+            require(not self.splitter.needs_times, f"{without} dataset/split=leave_one_out needs none")
+            require(self.ties == "file", f"{without} dataset.ties=file needs none")
         interactions = load_or_build(
             self.cache_dir,
             {
@@ -109,7 +113,7 @@ class AmazonDataModule(SequenceDataModule):
                 f"{self.path}: has {describe(found)} after preparation, but {describe(self.expect)} were expected; "
                 "is it the right file? dataset.expect=null accepts it"
             )
-        return interactions
+        return interactions if self.ties == "file" else shuffle_ties(interactions, self.seed)
 
     def prepare(self) -> Interactions:
         """Read the file and line up its sequences."""
@@ -120,6 +124,21 @@ class AmazonDataModule(SequenceDataModule):
     def fingerprint(self) -> str:
         """The file's SHA-256; where it is to be downloaded it has been."""
         return sha256(self.path if self.download is None else self.download.fetch())
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """The file, the order of its ties, and the seed if that order depends on it."""
+        return {**super().identity, "ties": self.ties, **({} if self.ties == "file" else {"seed": self.seed})}
+
+    @cached_property
+    def sequence_file(self) -> Path | None:
+        """The first file that tells the order of items and not their times; None if all files tell times."""
+        return next(filter(is_sequence_file, files_of(self.path)), None)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether no file is a sequence file."""
+        return self.sequence_file is None
 
 
 def amazon_category(

@@ -6,17 +6,18 @@ from functools import cached_property
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from adamct.batch import Batch, DataSpec, Statistics
+from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
-from adamct.ranking import Ranker, rank_targets
+from adamct.ranking import Ranker, Ranks, rank_targets
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
-from datamodules.splits import HeldOut, Split, Splitter
+from datamodules.splits import HeldOut, Split, Splitter, seen_before
+from datamodules.ties import held_out_statistics
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -76,6 +77,16 @@ class SequenceDataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """A hash of the data: results of equal fingerprints are comparable."""
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """The facts about the data that a checkpoint must agree on, by their config keys."""
+        return {"sha256": self.fingerprint}
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the data tells the time of each interaction, and not only the order of each user's."""
+        return False
+
     @cached_property
     def split(self) -> Split:
         """The parts of the sequences."""
@@ -87,10 +98,25 @@ class SequenceDataModule(pl.LightningDataModule):
         num_items, num_users = len(self.interactions.item_ids), len(self.interactions.user_ids)
         return DataSpec(num_items, num_users, self.max_len, self.item_counts)
 
+    def test_facts(self) -> TestFacts:
+        """Return what is known of each user's test item beside its rank; 0 for users without one."""
+        user, target_at = self.split.test
+        facts = np.zeros((2, self.spec.num_users), np.int64)
+        facts[:, user] = (
+            self.item_counts.numpy()[self.interactions.items[target_at]],
+            target_at - self.interactions.offsets[user],
+        )
+        return TestFacts(*facts)
+
     @property
     def statistics(self) -> Statistics:
         """The dataset's row of the paper's Table 1."""
         return statistics(self.interactions)
+
+    @property
+    def held_out(self) -> HeldOutStatistics:
+        """How many items are held out, from what time on, and how many of them are tied with the item before."""
+        return held_out_statistics(self.interactions, self.split, self.has_times)
 
     @cached_property
     def item_counts(self) -> Float[Tensor, " V"]:
@@ -103,10 +129,10 @@ class SequenceDataModule(pl.LightningDataModule):
         """What a model's test scores are read against."""
         return {"popularity": self._popularity}
 
-    def _popularity(self, batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
-        assert batch.negatives is not None
+    def _popularity(self, batch: Batch) -> Ranks:
+        assert batch.candidates is not None
         counts = self.item_counts.to(batch.user.device)[:, None]  # (V, 1)
-        return rank_targets(counts.new_ones(len(batch.user), 1), counts, None, batch.target, batch.negatives)
+        return rank_targets(counts.new_ones(len(batch.user), 1), counts, None, batch.target, batch.candidates)
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
         """What is known of the users beside their items: of a real log nothing."""
@@ -150,12 +176,15 @@ class SequenceDataModule(pl.LightningDataModule):
     def _held_out(self, held_out: HeldOut, stream: Stream) -> EvaluationBatches:
         sequences, (items, offsets, *_) = self._sequences(), self.interactions
         negatives = self.negatives.draw(items, offsets, self.spec.num_items, held_out, stream)
+        seen, seen_bounds = map(torch.from_numpy, seen_before(held_out, self.interactions))
         tensors = (torch.from_numpy(array).to(sequences.items.device) for array in (*held_out, negatives))
         user, target_at, drawn = tensors
         return EvaluationBatches(
             sequences,
             sequences.examples(user, target_at),
             drawn,
+            seen,
+            seen_bounds,
             self.eval_batch_size,
             self.full_length,
             *self._process_of_processes(),

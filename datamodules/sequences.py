@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adamct.batch import Batch
+from adamct.batch import Batch, Candidates, Seen
 from adamct.randomness import Stream, torch_generator
 
 RUN = 32
@@ -87,7 +87,7 @@ class Sequences:
         """Some items with their histories."""
         return Examples(user, target_at, (target_at - self.offsets[user]).clamp(max=self.max_len))
 
-    def batch(self, examples: Examples, width: int, negatives: Int[Tensor, "B C"] | None = None) -> Batch:
+    def batch(self, examples: Examples, width: int, candidates: Candidates | None = None) -> Batch:
         """Gather B histories, right-padded with 0 to ``width``."""
         position = torch.arange(width, device=self.items.device)
         first = examples.target_at - examples.seq_len
@@ -98,7 +98,7 @@ class Sequences:
             index = index.gather(1, self.places[index].masked_fill(padding, torch.inf).argsort(1))
         item_seq = self.items[index].long().masked_fill(padding, 0)
         target = self.items[examples.target_at].long()
-        return Batch(examples.user, item_seq, examples.seq_len, target, negatives)
+        return Batch(examples.user, item_seq, examples.seq_len, target, candidates)
 
 
 class TrainingBatches:
@@ -182,31 +182,59 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """Held-out items with their negatives, longest histories first, each user in one process only."""
+    """Held-out items with what they are ranked against, longest histories first, each user in one process only.
+
+    Args:
+        sequences: where the histories are.
+        examples: the held-out items.
+        negatives: of each.
+        seen: the distinct items that each user had before, end to end.
+        seen_bounds: where those of each example begin and end, on the CPU.
+        batch_size: users in a batch.
+        full_length: whether batches are as wide as ``max_len`` rather than as their longest history.
+        process: this process, from 0.
+        num_processes: how many share the users.
+    """
 
     def __init__(
         self,
         sequences: Sequences,
         examples: Examples,
         negatives: Int[Tensor, "M C"],
+        seen: Int[Tensor, " P"],
+        seen_bounds: Int[Tensor, " bounds"],
         batch_size: int,
         full_length: bool,
         process: int = 0,
         num_processes: int = 1,
     ):
-        seq_len = examples.seq_len.cpu()
+        seq_len, device = examples.seq_len.cpu(), sequences.items.device
         mine = seq_len.argsort(descending=True, stable=True)[process::num_processes]
         self.widths = [
             sequences.max_len if full_length else longest for longest in seq_len[mine[::batch_size]].tolist()
         ]
-        self.batches = mine.to(sequences.items.device).split(batch_size) if len(mine) else ()
+        self.batches = mine.to(device).split(batch_size) if len(mine) else ()
         self.sequences = sequences
         self.examples = examples
         self.negatives = negatives
+        self.seen = in_order(seen.to(device), seen_bounds, mine)
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index, width in zip(self.batches, self.widths, strict=True):
-            yield self.sequences.batch(self.examples.select(index), width, self.negatives[index].long())
+        for number, (index, width) in enumerate(zip(self.batches, self.widths, strict=True)):
+            first = number * self.batch_size
+            seen = self.seen.rows(first, first + len(index))
+            candidates = Candidates(self.negatives[index].long(), seen._replace(item=seen.item.long()))
+            yield self.sequences.batch(self.examples.select(index), width, candidates)
+
+
+def in_order(items: Int[Tensor, " P"], bounds: Int[Tensor, " bounds"], order: Int[Tensor, " m"]) -> Seen:
+    """Line up some of the sets ``items[bounds[m] : bounds[m + 1]]`` in another order; ``bounds`` are on the CPU."""
+    counts = bounds.diff()[order]
+    row = torch.arange(len(order)).repeat_interleave(counts)
+    new_bounds = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    place = torch.arange(len(row)) + (bounds[order] - new_bounds[:-1])[row]
+    return Seen(items[place.to(items.device)], row.to(items.device), new_bounds)

@@ -252,7 +252,7 @@ def is_sequence_file(path: Path) -> bool:
 
 def _lines(path: Path) -> pl.LazyFrame:
     """Plan a scan of the lines that are not blank, with their numbers as ``row``."""
-    lines = pl.scan_lines(path, glob=False, row_index_name="row", row_index_offset=1)
+    lines = pl.scan_lines(path, name="line", glob=False, row_index_name="row", row_index_offset=1)
     return lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line").str.contains(r"\S"))
 
 

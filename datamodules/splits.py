@@ -1,13 +1,18 @@
 """What of the users' sequences is trained on, and which items are held out to validate and to test."""
 
+import re
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from fractions import Fraction
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Num
 
 from adamct.errors import InputError, require
 from datamodules.preprocessing import Interactions
+
+Time: TypeAlias = int | float
+"""In the log's unit."""
 
 
 class HeldOut(NamedTuple):
@@ -19,6 +24,15 @@ class HeldOut(NamedTuple):
     """Where the item stands among all items."""
 
 
+class History(NamedTuple):
+    """What the users of M held-out items had before, end to end."""
+
+    items: Int[np.ndarray, " P"]
+    """Distinct within a user, and never the held-out item."""
+    bounds: Int[np.ndarray, " bounds"]
+    """The items of place m are ``items[bounds[m] : bounds[m + 1]]``."""
+
+
 class Split(NamedTuple):
     """The parts of `Interactions`."""
 
@@ -26,6 +40,13 @@ class Split(NamedTuple):
     """Where each user's training part ends, and possibly begins."""
     validation: HeldOut
     test: HeldOut
+    validation_from: Time | None = None
+    """The time from which on items are held out to validate, ..."""
+    test_from: Time | None = None
+    """... and to test; None where the split is not by time."""
+
+
+SHARE = re.compile(r"\d+(\.\d+)?%")
 
 
 class Splitter(ABC):
@@ -68,40 +89,89 @@ class GlobalTime(Splitter):
     validate, and the first from the second time on to test, for users who have an earlier item.
 
     Args:
-        validation_from: the first time, in the log's unit.
-        test_from: the second.
+        validation_from: the first time, in the log's unit, or the share of all interactions that happened before it,
+            such as ``80%``; see `time_of`.
+        test_from: the second, in the same way.
+
+    Raises:
+        InputError: one of them is neither a time nor a share.
     """
 
     needs_times = True
 
-    def __init__(self, validation_from: int | float, test_from: int | float):
-        require(
-            validation_from < test_from,
-            f"dataset.split.validation_from={validation_from}: must be before dataset.split.test_from={test_from}",
-        )
+    def __init__(self, validation_from: Time | str, test_from: Time | str):
         self.validation_from = validation_from
         self.test_from = test_from
+        for key, boundary in (("validation_from", validation_from), ("test_from", test_from)):
+            if isinstance(boundary, str) and not (SHARE.fullmatch(boundary) and 0 < share_of(boundary) < 1):
+                raise InputError(
+                    f"dataset.split.{key}={boundary}: must be a time, as a number in the log's unit, or a share of the "
+                    "interactions between 0% and 100%, such as 80%"
+                )
 
     def split(self, interactions: Interactions) -> Split:
-        """The parts of some sequences.
+        """Split some sequences.
 
         Raises:
-            InputError: nobody can be validated, or nobody tested.
+            InputError: the times are in the wrong order, or no user can be validated or tested.
         """
-        train_end = first_from(self.validation_from, interactions)
-        validation, test = (held_out(at, interactions) for at in (train_end, first_from(self.test_from, interactions)))
-        in_time = interactions.times[validation.target_at] < self.test_from
-        split = Split(train_end, HeldOut(validation.user[in_time], validation.target_at[in_time]), test)
-        for part, key in ((split.validation, "validation_from"), (split.test, "test_from")):
+        times = interactions.times
+        first, second = (time_of(boundary, times) for boundary in (self.validation_from, self.test_from))
+        before = describe("validation_from", self.validation_from, first)
+        after = describe("test_from", self.test_from, second)
+        require(first < second, f"{before}: must be before {after}")
+        train_end = first_from(first, interactions)
+        validation, test = (held_out(at, interactions) for at in (train_end, first_from(second, interactions)))
+        in_time = times[validation.target_at] < second
+        validation = HeldOut(validation.user[in_time], validation.target_at[in_time])
+        for part, boundary in ((validation, before), (test, after)):
             require(
                 len(part.user) > 0,
-                f"dataset.split.{key}={getattr(self, key)}: no user has an item from then on and one before; the log "
-                f"goes from {interactions.times.min()} to {interactions.times.max()}",
+                f"{boundary}: no user has an item from then on and one before; the log goes from {times.min()} to "
+                f"{times.max()}",
             )
-        return split
+        return Split(train_end, validation, test, first, second)
 
 
-def first_from(time: int | float, interactions: Interactions) -> Int[np.ndarray, " U"]:
+def describe(key: str, boundary: Time | str, time: Time) -> str:
+    """Name a boundary by its key, and its time if it was given as a share."""
+    text = f"dataset.split.{key}={boundary}"
+    return f"{text} ({time})" if isinstance(boundary, str) else text
+
+
+def share_of(text: str) -> Fraction:
+    """Convert a share such as ``80%`` to a number."""
+    return Fraction(text.removesuffix("%")) / 100
+
+
+def time_of(boundary: Time | str, times: Num[np.ndarray, " T"]) -> Time:
+    """Return the time that a share of some interactions stands for; a time stands for itself.
+
+    A share such as ``80%`` stands for the latest of the times before which at most 80 % of the interactions happened.
+    Interactions of the same time are never divided: those of that very time all count as later.
+    """
+    if not isinstance(boundary, str):
+        return boundary
+    earlier = int(share_of(boundary) * len(times))
+    return np.partition(times, earlier)[earlier].item()
+
+
+def seen_before(held_out: HeldOut, interactions: Interactions) -> History:
+    """List what the users had before their held-out items: all of it, not only the items that a model looks at."""
+    items, num_items = interactions.items, len(interactions.item_ids)
+    starts = interactions.offsets[held_out.user]
+    lengths = held_out.target_at - starts
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(row)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    keys = np.sort(row * (num_items + 1) + items[place])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    row, item = np.divmod(keys, num_items + 1)
+    others = item != items[held_out.target_at][row]
+    counts = np.bincount(row[others], minlength=len(lengths))
+    return History(item[others].astype(np.int32), np.append(0, np.cumsum(counts)))
+
+
+def first_from(time: Time, interactions: Interactions) -> Int[np.ndarray, " U"]:
     """Where each user's first item from a time on stands, or would stand."""
     offsets = interactions.offsets
     earlier = np.concatenate(([0], np.cumsum(interactions.times < time)))

@@ -6,11 +6,10 @@ from hashlib import sha256
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
+from jaxtyping import Bool
 
 from adamct.batch import Batch
-from adamct.ranking import Ranker, ranks
+from adamct.ranking import Ranker, Ranks, ranks
 from datamodules.base import SequenceDataModule
 from datamodules.negatives import UniformNegatives
 from datamodules.planted import PlantedLog, PlantedProcess
@@ -66,9 +65,9 @@ class SyntheticDataModule(SequenceDataModule):
         """Popularity, and the exact probabilities of each user's test item, which no model can beat but by luck."""
         return {**super().references(), "planted optimum": self._optimum}
 
-    def _optimum(self, batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
-        assert batch.negatives is not None
+    def _optimum(self, batch: Batch) -> Ranks:
+        assert batch.candidates is not None
         users = batch.user.numpy(force=True)
         starts, ends = self.log.offsets[users], self.log.offsets[users + 1] - 1
         scores = torch.from_numpy(self.process.next_item_probabilities(self.log.items, starts, ends))
-        return ranks(scores.to(batch.user.device), batch.target, batch.negatives)
+        return ranks(scores.to(batch.user.device), batch.target, batch.candidates)

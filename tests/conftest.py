@@ -2,6 +2,7 @@
 
 import os
 import runpy
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cache, partial
@@ -111,6 +112,61 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """``run("dataset=toys", ...)``: `python run.py` with these overrides, in this process."""
     return partial(give, monkeypatch)
+
+
+class Reported:
+    """One run of Weights & Biases: the run as its library sees it, and what it was told."""
+
+    def __init__(self, run: Any):
+        self.run = run
+        self.logged: dict[str, list[Any]] = defaultdict(list)
+        """All values of each key, in order."""
+        self.summaries: dict[str, str | None] = {}
+        """How each defined metric is summarized."""
+        self.exit_codes: list[int | None] = []
+        """Of each time it was finished."""
+
+
+@pytest.fixture
+def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
+    """The runs of Weights & Biases that the test starts, recorded at its public interface; they run as without this."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    reported: list[Reported] = []
+    wandb_run, start = wandb.Run, wandb.init
+    log, define, finish, leave = wandb_run.log, wandb_run.define_metric, wandb_run.finish, wandb_run.__exit__
+
+    def of(run: Any) -> Reported:
+        return next(record for record in reported if record.run is run)
+
+    def recorded_init(*args: Any, **settings: Any) -> Any:
+        reported.append(Reported(start(*args, **settings)))
+        return reported[-1].run
+
+    def recorded_log(run: Any, data: dict[str, Any], *args: Any, **options: Any) -> None:
+        for key, value in data.items():
+            of(run).logged[key].append(value)
+        log(run, data, *args, **options)
+
+    def recorded_define(run: Any, name: str, *args: Any, **options: Any) -> Any:
+        of(run).summaries[name] = options.get("summary")
+        return define(run, name, *args, **options)
+
+    def recorded_finish(run: Any, exit_code: int | None = None) -> None:
+        of(run).exit_codes.append(exit_code)
+        finish(run, exit_code)
+
+    def recorded_exit(run: Any, *error: Any) -> None:
+        of(run).exit_codes.append(int(error[0] is not None))
+        leave(run, *error)
+
+    monkeypatch.setattr(wandb, "init", recorded_init)
+    monkeypatch.setattr(wandb_run, "log", recorded_log)
+    monkeypatch.setattr(wandb_run, "define_metric", recorded_define)
+    monkeypatch.setattr(wandb_run, "finish", recorded_finish)
+    monkeypatch.setattr(wandb_run, "__exit__", recorded_exit)
+    return reported
 
 
 class Largest(TorchDispatchMode):

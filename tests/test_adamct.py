@@ -26,6 +26,8 @@ from adamct.errors import InputError, explain
 from adamct.models import adamct as parts
 from adamct.models import adamct_variants as variants
 from adamct.models.layers import causal_mask
+from adamct.sampled_losses import BayesianPersonalisedRanking
+from adamct.step import training_loss
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
@@ -247,7 +249,10 @@ def test_paper_model_is_the_equations_from_items_to_probabilities(build: Build, 
 
 
 def released(model: Any, batch: Batch, num_heads: int, phi: Callable[[Tensor], Tensor]) -> Tensor:
-    """The scores the released code computes, from our model's weights."""
+    """The scores of all rows of the item table that the released code computes, from our model's weights.
+
+    Its embedding has padding_idx=0, so that looking padding up gives its row no gradient.
+    """
 
     def norm(x: Tensor, module: nn.LayerNorm) -> Tensor:
         return F.layer_norm(x, (x.shape[-1],), module.weight, module.bias, 1e-12)
@@ -261,7 +266,7 @@ def released(model: Any, batch: Batch, num_heads: int, phi: Callable[[Tensor], T
     seq, table = batch.item_seq, model.item_embedding.weight
     later = torch.ones(N, N).triu(1).bool()
     mask = (later | (seq == 0)[:, None, None]) * -10000.0
-    h = norm(table[seq] + model.position_embedding.weight, model.entry[0])
+    h = norm(F.embedding(seq, table, padding_idx=0) + model.position_embedding.weight, model.entry[0])
     for layer in model.layers:
         linear_en, _, norm_en = layer.inputs.projection
         e = norm(dense(h, linear_en), norm_en)
@@ -282,18 +287,50 @@ def released(model: Any, batch: Batch, num_heads: int, phi: Callable[[Tensor], T
     return h[torch.arange(len(seq)), batch.seq_len - 1] @ table.T
 
 
+PHI_OF_TENSORS = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+
+
 @pytest.mark.parametrize("activation", PHI)
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_dense_default_model_is_the_released_code(
+def test_dense_default_model_ranks_as_the_released_code(
     build: Build, histories: Histories, kernel_size: int, num_heads: int, activation: str
 ) -> None:
     sizes = {"hidden_size": D, "num_heads": num_heads, "kernel_size": kernel_size, "activation": activation}
     model = scrambled(build(SPEC, "model=adamct", padding="dense", **sizes))
     batch = histories((1, 8, 3, N), N, SPEC.num_items)
-    phi = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}[activation]
     assert model.full_length
-    agree(scores(model, batch), released(model, batch, num_heads, phi))
+    agree(scores(model, batch), released(model, batch, num_heads, PHI_OF_TENSORS[activation]))
+
+
+def test_released_padding_makes_the_default_model_the_released_code_also_in_training(
+    build: Build, histories: Histories
+) -> None:
+    """The scores, the loss with padding as a class and all gradients are equal; padding's is from the softmax alone."""
+    model = scrambled(build(SPEC, "model=adamct", padding="released", hidden_size=D))
+    batch = histories((1, 8, 3, N), N, SPEC.num_items)
+    expected = released(model, batch, 2, F.gelu)
+    agree(scores(model, batch), expected)
+    loss = F.cross_entropy(expected, batch.target)
+    agree(training_loss(model, batch), loss)
+    weights = dict(model.named_parameters())
+    gradients = [torch.autograd.grad(value, list(weights.values())) for value in (training_loss(model, batch), loss)]
+    for name, ours, reference in zip(weights, *gradients, strict=True):
+        agree(ours, reference)
+        assert ours.any(), name
+    row = array(gradients[0][list(weights).index("item_embedding.weight")][0])
+    share, queries = array(expected.softmax(1)[:, 0]), array(model.queries(batch))
+    np.testing.assert_allclose(row, (share[:, None] * queries).mean(0), rtol=1e-9, atol=1e-12)
+
+
+def test_released_padding_starts_as_any_item_and_is_refused_with_sampled_negatives(
+    build: Build, histories: Histories
+) -> None:
+    model, batch = build(SPEC, "model=adamct", padding="released"), histories(LENGTHS, N, SPEC.num_items)
+    assert model.item_embedding.weight[0].all()
+    spec = SPEC._replace(item_counts=torch.ones(SPEC.num_items + 1))
+    with pytest.raises(InputError, match=r"^loss: .* padding is a class .* loss=cross_entropy"):
+        training_loss(model, batch, BayesianPersonalisedRanking(spec, 2))
 
 
 def options(group: str) -> list[str]:

@@ -59,9 +59,9 @@ def linear(x: Array, module: nn.Linear) -> Array:
     return x @ array(module.weight).T + (0 if module.bias is None else array(module.bias))
 
 
-def layer_norm(x: Array, module: nn.LayerNorm) -> Array:
+def layer_norm(x: Array, module: nn.LayerNorm, eps: float = 1e-12) -> Array:
     centred = x - x.mean(-1, keepdims=True)
-    unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + module.eps)
+    unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
     return unit * array(module.weight) + array(module.bias)
 
 
@@ -207,8 +207,8 @@ def test_nextitnet_adds_two_dilated_convolutions_to_each_state(make: Build, batc
     for history, ours in zip(lists(batch), scores(model, batch), strict=True):
         x = array(model.item_embedding.weight)[history]
         for block, dilation in zip(model.blocks, (1, 3), strict=True):
-            inner = relu(layer_norm(convolved(x, block.first, dilation), block.first_norm))
-            x = x + relu(layer_norm(convolved(inner, block.second, 2 * dilation), block.second_norm))
+            inner = relu(layer_norm(convolved(x, block.first, dilation), block.first_norm, eps=1e-8))
+            x = x + relu(layer_norm(convolved(inner, block.second, 2 * dilation), block.second_norm, eps=1e-8))
         agree(ours, array(model.output_embedding.weight) @ x[-1] + array(model.output_bias))
 
 
@@ -223,13 +223,13 @@ def test_nextitnet_state_depends_on_the_items_of_its_receptive_field_alone(make:
 
 
 def cloze(model: Any, items: Sequence[int], hidden: Sequence[int]) -> Array:
-    """What Eq. 1 to 7 make of the masks put at the positions ``hidden``, before the table."""
+    """Eq. 1 to 7 for the masks at the positions ``hidden``, before the table, with the authors' two more norms."""
     table, positions = array(model.item_embedding.weight), array(model.position_embedding.weight)
     masked = [array(model.mask_embedding) if t in hidden else table[item] for t, item in enumerate(items)]
-    x = np.array(masked) + positions[: len(items)]
+    x = layer_norm(np.array(masked) + positions[: len(items)], model.embedding_norm)
     for layer in model.layers:
         x = transformer(x, layer, backwards=False)
-    return gelu(linear(x[list(hidden)], model.head))
+    return layer_norm(gelu(linear(x[list(hidden)], model.head)), model.head_norm)
 
 
 def distinct(lengths: Sequence[int], width: int) -> tuple[DataSpec, Batch]:
@@ -305,13 +305,14 @@ def test_hgn_gates_features_then_items_and_adds_the_items_themselves(make: Build
     model = make("hgn", window=WINDOW)
     w_3, w_4 = array(model.item_gate.weight)[0], array(model.item_gate_user.weight)
     for b, (history, ours) in enumerate(zip(lists(batch), scores(model, batch), strict=True)):
-        user, items, gated = array(model.user_embedding.weight)[b], last_items(model, history), np.zeros(D)
-        count = min(WINDOW, len(history))
-        for t in range(WINDOW - count, WINDOW):
+        user, items = array(model.user_embedding.weight)[b], last_items(model, history)
+        gated, gates = np.zeros(D), 0.0
+        for t in range(WINDOW - min(WINDOW, len(history)), WINDOW):
             gate = sigma(linear(items[t], model.feature_gate) + array(model.feature_gate_user.weight) @ user)
             feature = items[t] * gate
-            gated += feature * sigma(w_3 @ feature + w_4[t] @ user)
-        agree(ours, array(model.output_embedding.weight) @ (user + gated / count + items.sum(0)))
+            item_gate = sigma(w_3 @ feature + w_4[t] @ user)
+            gated, gates = gated + feature * item_gate, gates + item_gate
+        agree(ours, array(model.output_embedding.weight) @ (user + gated / gates + items.sum(0)))
 
 
 @pytest.mark.parametrize("name", ["caser", "hgn"])
@@ -471,7 +472,7 @@ V, U = 12_102, 22_363
         ("model=caser model.window=50 model.num_horizontal=8", 2_909_532, V * 129 - (128 * 64 + 64) - 4 - 64),
         ("model=nextitnet model.dilations=[1,4,1,4,1,4,1,4,1,4]", 1_028_288, V * 65 - (64 * 64 + 64)),
         ("model=sasrec", 877_824, 2 * (20_864 - 49_984)),  # the paper's blocks for BERT's
-        ("model=bert4rec", 894_278, 64 - 2 * 128),  # room for the mask; no LayerNorm of embeddings and head
+        ("model=bert4rec", 894_278, 64),  # room for the mask
         ("model=hgn model.window=50", 2_992_000, -3 * 64),  # RecBole: a padding user, and three biases that add up
         ("model=gcsan model.num_layers=2", 920_064, 2 * (20_608 - 49_984) - 2 * 192),
         ("model=sine model.num_interests=3", 798_784, 50 * 64 + 64 * 64 + 2 * 128),

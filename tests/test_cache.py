@@ -140,6 +140,7 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
         "repeats": "all",
         "min_user": 3,
         "min_item": 1,
+        "ties": "file",
         "expect": None if expect is None else Counts(*expect),
         "cache_dir": str(folder / "cache"),
         "split": LeaveOneOut(),

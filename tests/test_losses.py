@@ -5,11 +5,16 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
+from typing import Any, NamedTuple
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch._aot_autograd.utils import make_boxed_func
+from torch.utils._pytree import tree_leaves
 
 from adamct import losses
 from adamct.batch import DataSpec
@@ -36,10 +41,43 @@ def draw(count: int, with_bias: bool, scale: float) -> tuple[list[Tensor], Tenso
     return [tensor.requires_grad_() for tensor in ([queries, table, bias] if with_bias else [queries, table])], targets
 
 
-def on_materialised_logits(queries: Tensor, table: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    logits = queries @ table.T if bias is None else queries @ table.T + bias
-    logits = logits.index_fill(1, torch.tensor([0]), float("-inf"))  # the padding class has no probability
-    return F.cross_entropy(logits, targets)
+class Exact(NamedTuple):
+    """The loss, its gradients and the errors that single precision may make in each, all in double precision."""
+
+    loss: Tensor
+    gradients: list[Tensor]
+    loss_error: float
+    errors: list[Tensor]
+
+
+def exactly(inputs: list[Tensor], targets: Tensor) -> Exact:
+    """Compute the mean cross-entropy over materialised logits in double precision.
+
+    A sum of n products in single precision, in any order, is off by at most n u times the sum of their sizes, with u
+    the unit roundoff. So a logit is off by at most ``delta``, a weight of the softmax by twice that share of itself,
+    and a gradient by that share of the sum of the sizes of its terms.
+    """
+    queries, table, *biases = (tensor.detach().double() for tensor in inputs)
+    bias = biases[0] if biases else queries.new_zeros(len(table))
+    logits = (queries @ table.T + bias).index_fill(1, torch.tensor([0]), float("-inf"))  # padding has no probability
+    own = F.one_hot(targets, len(table)).double()
+    weight = logits.softmax(1)
+    unit = torch.finfo(torch.float32).eps / 2
+    largest = float((queries.abs() @ table.abs().T + bias.abs())[:, 1:].max())
+    terms = len(table) + len(queries)  # of the sums over items and over queries
+    delta = (queries.shape[1] + 1) * unit * largest
+    share = 2 * delta + terms * unit
+
+    def gradients(of_logits: Tensor, queries: Tensor, table: Tensor) -> list[Tensor]:
+        found = (of_logits @ table, of_logits.T @ queries, of_logits.sum(0))
+        return [gradient / len(queries) for gradient in found[: len(inputs)]]
+
+    return Exact(
+        F.cross_entropy(logits, targets),
+        gradients(weight - own, queries, table),
+        2 * delta + terms * unit * largest,
+        gradients(share * (weight + own) + math.exp(-80), queries.abs(), table.abs()),  # no weight is less than that
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0], ids=["bounded", "unbounded"])  # exp of the latter's logits overflows
@@ -49,15 +87,44 @@ def test_cross_entropy_and_its_gradients_equal_those_of_materialised_logits(
     count: int, with_bias: bool, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(losses.LOGITS_AT_ONCE, "cpu", 64 * NUM_ITEMS)
-    values, gradients = [], []
-    for objective in (losses.cross_entropy, on_materialised_logits):
-        inputs, targets = draw(count, with_bias, scale)
-        loss = objective(inputs[0], inputs[1], inputs[2] if with_bias else None, targets)
-        values.append(loss.detach())
-        gradients.append(torch.autograd.grad(3 * loss, inputs))  # as under a loss scale
-    torch.testing.assert_close(*values, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5 * scale)
-    assert not any(gradient[0].any() for gradient in gradients[0][1:])  # the padding's row and bias
+    inputs, targets = draw(count, with_bias, scale)
+    exact = exactly(inputs, targets)
+    loss = losses.cross_entropy(inputs[0], inputs[1], inputs[2] if with_bias else None, targets)
+    gradients = torch.autograd.grad(4 * loss, inputs)  # as under a loss scale
+    assert abs(loss.item() - exact.loss.item()) <= exact.loss_error
+    for gradient, expected, error in zip(gradients, exact.gradients, exact.errors, strict=True):
+        assert ((gradient.double() / 4 - expected).abs() <= error).all()
+    assert not any(gradient[0].any() for gradient in gradients[1:])  # the padding's row and bias
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_compiled_losses_are_the_eager_ones_and_hold_few_logits(
+    with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks cannot be traced
+    sizes: list[int] = []
+
+    def record(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        for node in graph.graph.nodes:
+            sizes.extend(tensor.numel() for tensor in tree_leaves(node.meta.get("val")) if isinstance(tensor, Tensor))
+        return make_boxed_func(graph)
+
+    monkeypatch.setitem(losses.LOGITS_AT_ONCE, "cpu", 64 * NUM_ITEMS)
+    inputs, targets = draw(300, with_bias, 1.0)
+    given = (inputs[0], inputs[1], inputs[2] if with_bias else None, targets)
+    compiled = torch.compile(losses.cross_entropy, backend=aot_autograd(fw_compiler=record), fullgraph=True)
+    found = []
+    for objective in (losses.cross_entropy, compiled):
+        loss = objective(*given)
+        found.append((loss.detach(), *torch.autograd.grad(loss, inputs)))
+    torch.compiler.reset()
+    torch.testing.assert_close(*found)
+    assert 0 < max(sizes) <= 300 * (HIDDEN_SIZE + 1)  # and not 300 * NUM_ITEMS
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "xpu", "hpu"])
+def test_any_device_may_hold_some_logits(device: str) -> None:
+    assert losses.logits_at_once(torch.device(device)) >= 2**21
 
 
 def test_a_table_larger_than_a_chunk_is_taken_a_row_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

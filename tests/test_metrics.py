@@ -13,17 +13,26 @@ from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
 
+from adamct.batch import Candidates, Seen
 from adamct.errors import InputError
-from adamct.metrics import RankingMetrics
-from adamct.ranking import BYTES_AT_ONCE, rank_targets, ranks
+from adamct.metrics import ListMetrics, RankingMetrics
+from adamct.ranking import BYTES_AT_ONCE, Ranks, rank_targets, ranks, top_items
 from tests.conftest import Largest
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40
 CUTOFFS = (1, 2, 5, 10)
 
 
-def draw(seed: int, levels: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores (few levels tie often, None never), targets, and negatives that spare the target."""
+def seen(sets: Sequence[Sequence[int]]) -> Seen:
+    """Each row's items."""
+    counts = torch.tensor([len(of) for of in sets])
+    items = torch.tensor([item for of in sets for item in of], dtype=torch.long)
+    bounds = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    return Seen(items, torch.arange(len(sets)).repeat_interleave(counts), bounds)
+
+
+def draw(seed: int, levels: int | None = None) -> tuple[Tensor, Tensor, Candidates]:
+    """Scores (few levels tie often, None never), targets, negatives and seen items that spare the target."""
     generator = torch.Generator().manual_seed(seed)
     shape = NUM_USERS, NUM_ITEMS + 1
     scores = (
@@ -32,13 +41,30 @@ def draw(seed: int, levels: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         else torch.randint(levels, shape, generator=generator).double()
     )
     order = torch.rand(NUM_USERS, NUM_ITEMS, generator=generator).argsort(1) + 1
-    return scores, order[:, 0], order[:, 1 : NUM_NEGATIVES + 1]
+    counts = torch.randint(NUM_ITEMS, (NUM_USERS,), generator=generator)  # some have had all items but the target
+    had = seen([row[1 : 1 + count].tolist() for row, count in zip(order.flip(1).roll(1, 1), counts, strict=True)])
+    return scores, order[:, 0], Candidates(order[:, 1 : NUM_NEGATIVES + 1], had)
 
 
 def count_rank(scores: list[float], target: int, candidates: Sequence[int]) -> int:
     higher = sum(scores[item] > scores[target] for item in candidates)
     tied = sum(scores[item] == scores[target] for item in candidates if item != target)
     return 1 + higher + tied
+
+
+def counted(scores: Tensor, target: Tensor, candidates: Candidates) -> list[list[int]]:
+    """The three ranks of every target, by counting."""
+    rows = list(zip(scores.tolist(), target.tolist(), candidates.negatives.tolist(), strict=True))
+    had = [candidates.seen.rows(row, row + 1).item.tolist() for row in range(len(target))]
+    every = range(1, scores.shape[1])
+    return [
+        [count_rank(*row) for row in rows],
+        [count_rank(row, item, every) for row, item, _ in rows],
+        [
+            count_rank(row, item, [i for i in every if i not in of])
+            for (row, item, _), of in zip(rows, had, strict=True)
+        ],
+    ]
 
 
 def metrics_of(ranked: Sequence[int] | Tensor, num_users: int | None = None) -> dict[str, float]:
@@ -50,55 +76,60 @@ def metrics_of(ranked: Sequence[int] | Tensor, num_users: int | None = None) -> 
 @pytest.mark.parametrize("padding", [-1e9, 1.0, 1e9, float("inf")])
 @pytest.mark.parametrize("levels", [2, 4, None])
 def test_ranks_equal_counting_whatever_the_padding_scores(levels: int | None, padding: float) -> None:
-    scores, target, negatives = draw(0, levels)
+    scores, target, candidates = draw(0, levels)
     scores[:, 0] = padding
-    sampled, full = ranks(scores, target, negatives)
-    rows = list(zip(scores.tolist(), target.tolist(), negatives.tolist(), strict=True))
-    assert sampled.tolist() == [count_rank(*row) for row in rows]
-    assert full.tolist() == [count_rank(row, item, range(1, NUM_ITEMS + 1)) for row, item, _ in rows]
+    found = ranks(scores, target, candidates)
+    assert [rank.tolist() for rank in found] == counted(scores, target, candidates)
 
 
 @pytest.mark.parametrize("constant", [0.0, -3.5, float("-inf")])
 def test_a_constant_model_comes_last(constant: float) -> None:
-    scores, target, negatives = draw(1)
-    sampled, full = ranks(torch.full_like(scores, constant), target, negatives)
+    scores, target, candidates = draw(1)
+    sampled, full, full_unseen = ranks(torch.full_like(scores, constant), target, candidates)
     assert set(sampled.tolist()) == {NUM_NEGATIVES + 1}
     assert set(full.tolist()) == {NUM_ITEMS}
+    assert full_unseen.equal(NUM_ITEMS - candidates.seen.bounds.diff())
     assert metrics_of(sampled)["recall@5"] == metrics_of(sampled)["ndcg@5"] == 0
     assert metrics_of(full)["recall@10"] == metrics_of(full)["ndcg@10"] == 0
 
 
 @pytest.mark.parametrize("which", ["target", "negative", "other", "all"])
 def test_a_user_scored_with_nan_is_an_error_and_not_a_rank(which: str) -> None:
-    scores, target, negatives = draw(2)
+    scores, target, candidates = draw(2)
+    negatives = candidates.negatives
     drawn = {int(target[3]), *negatives[3].tolist()}
     other = next(item for item in range(1, NUM_ITEMS + 1) if item not in drawn)
     scores[3, {"target": target[3], "negative": negatives[3, 0], "other": other, "all": slice(None)}[which]] = torch.nan
-    for ranked in ranks(scores, target, negatives):
+    for ranked in ranks(scores, target, candidates):
         assert (ranked < 1).nonzero().flatten().tolist() == [3]
         with pytest.raises(InputError, match=r"scores 1 users with NaN.*optimizer\.lr"):
             metrics_of(ranked)
 
 
 def test_minus_infinity_is_the_lowest_score() -> None:
-    scores, target, negatives = draw(3)
+    scores, target, candidates = draw(3)
     scores[0, target[0]] = float("-inf")
     scores[1, 1:] = float("-inf")
     scores[1, target[1]] = 0
-    for ranked, last in zip(ranks(scores, target, negatives), (NUM_NEGATIVES + 1, NUM_ITEMS), strict=True):
+    unseen = NUM_ITEMS - len(candidates.seen.rows(0, 1).item)
+    for ranked, last in zip(ranks(scores, target, candidates), (NUM_NEGATIVES + 1, NUM_ITEMS, unseen), strict=True):
         assert ranked[:2].tolist() == [last, 1]
         assert metrics_of(ranked)["mrr"] > 0
 
 
-def catalogue(num_items: int, num_users: int, size: int, levels: int | None) -> tuple[Tensor, ...]:
-    """Queries, an item table whose rows repeat, biases, targets and negatives; few levels make all scores tie often."""
+def catalogue(
+    num_items: int, num_users: int, size: int, levels: int | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Candidates]:
+    """Queries, a table whose rows repeat, biases, targets and candidates; few levels make all scores tie often."""
     generator = torch.Generator().manual_seed(0)
     queries, vectors = (torch.randn(count, size, generator=generator) for count in (num_users, num_items // 2 + 1))
     table, bias = torch.cat([vectors, vectors])[: num_items + 1], torch.randn(num_items + 1, generator=generator)
     if levels is not None:
         queries, table, bias = ((tensor * levels).round() for tensor in (queries, table, bias))
     target, *negatives = torch.randint(1, num_items + 1, (8, num_users), generator=generator)
-    return queries, table, bias, target, torch.stack(negatives, 1)
+    drawn = torch.randint(1, num_items + 1, (num_users, min(num_items // 4, 1000)), generator=generator).tolist()
+    had = seen([sorted({*row} - {own}) for row, own in zip(drawn, target.tolist(), strict=True)])
+    return queries, table, bias, target, Candidates(torch.stack(negatives, 1), had)
 
 
 @pytest.mark.parametrize("levels", [None, 0, 1])
@@ -107,29 +138,29 @@ def catalogue(num_items: int, num_users: int, size: int, levels: int | None) -> 
 def test_blocks_of_items_give_the_ranks_of_whole_rows(
     num_items: int, has_bias: bool, levels: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries, table, bias, *others = catalogue(num_items, 30, 5, levels)
-    whole = ranks(F.linear(queries, table, bias if has_bias else None), *others)
+    queries, table, bias, target, candidates = catalogue(num_items, 30, 5, levels)
+    whole = ranks(F.linear(queries, table, bias if has_bias else None), target, candidates)
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)  # 4 users and at most 64 items
-    found = rank_targets(queries, table, bias if has_bias else None, *others)
+    found = rank_targets(queries, table, bias if has_bias else None, target, candidates)
     assert [rank.tolist() for rank in found] == [rank.tolist() for rank in whole]
 
 
 def test_blocks_of_items_tell_scores_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    queries, table, _, *others = catalogue(200, 30, 5, None)
+    queries, table, _, target, candidates = catalogue(200, 30, 5, None)
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
     queries[7] = torch.nan
-    for rank in rank_targets(queries, table, None, *others):
+    for rank in rank_targets(queries, table, None, target, candidates):
         assert (rank < 1).nonzero().flatten().tolist() == [7]
 
 
 def test_half_a_million_items_are_ranked_in_bounded_memory_as_they_are_whole() -> None:
-    queries, table, bias, target, negatives = catalogue(500_000, 40, 64, None)
+    queries, table, bias, target, candidates = catalogue(500_000, 40, 64, None)
     with Largest(table) as largest:
-        found = rank_targets(queries, table, bias, target, negatives)
+        found = rank_targets(queries, table, bias, target, candidates)
     assert largest.bytes <= BYTES_AT_ONCE["cpu"]
     scores = F.linear(queries, table, bias)
     assert scores.nbytes > 10 * BYTES_AT_ONCE["cpu"]
-    for rank, expected in zip(found, ranks(scores, target, negatives), strict=True):
+    for rank, expected in zip(found, ranks(scores, target, candidates), strict=True):
         assert rank.equal(expected)
 
 
@@ -150,12 +181,15 @@ def test_metrics_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("protocol", ["sampled", "full"])
-def test_metrics_equal_torchmetrics_where_nothing_ties(protocol: str) -> None:
-    scores, target, negatives = draw(4)
-    sampled, full = ranks(scores, target, negatives)
-    others = torch.arange(1, NUM_ITEMS + 1).expand(NUM_USERS, -1)
-    candidates = torch.cat([target[:, None], negatives], 1) if protocol == "sampled" else others
+@pytest.mark.parametrize("ranking", Ranks._fields)
+def test_metrics_equal_torchmetrics_where_nothing_ties(ranking: str) -> None:
+    scores, target, against = draw(4)
+    found = getattr(ranks(scores, target, against), ranking)
+    candidates = torch.arange(1, NUM_ITEMS + 1).expand(NUM_USERS, -1)
+    if ranking == "sampled":
+        candidates = torch.cat([target[:, None], against.negatives], 1)
+    if ranking == "full_unseen":
+        scores = scores.index_put((against.seen.row, against.seen.item), torch.tensor(-torch.inf, dtype=scores.dtype))
     user = torch.arange(NUM_USERS)[:, None].expand_as(candidates)
     positive = scores.sigmoid()  # in the same order: torchmetrics' recall takes only positive scores for retrieved
     triple = positive.gather(1, candidates), candidates == target[:, None], user
@@ -164,8 +198,7 @@ def test_metrics_equal_torchmetrics_where_nothing_ties(protocol: str) -> None:
         expected[f"recall@{k}"] = RetrievalHitRate(top_k=k)(*triple)
         expected[f"ndcg@{k}"] = RetrievalNormalizedDCG(top_k=k)(*triple)
         assert RetrievalRecall(top_k=k)(*triple) == expected[f"recall@{k}"]  # with one relevant item
-    found = metrics_of(sampled if protocol == "sampled" else full)
-    assert found == pytest.approx({name: value.item() for name, value in expected.items()}, abs=1e-6)
+    assert metrics_of(found) == pytest.approx({name: value.item() for name, value in expected.items()}, abs=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256, 1000])
@@ -206,6 +239,49 @@ def test_two_processes_with_unequal_shares_give_the_metrics_of_one_to_the_last_b
         assert values == metrics_of(ranked)
         assert joined.equal(ranked)  # a user twice would be a sum of ranks
         assert "34 users with NaN" in error  # both stop, or the other would wait for ever
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_of_half_precision_vectors_are_single_precision(dtype: torch.dtype) -> None:
+    queries, table, bias, target, candidates = catalogue(200, 30, 5, None)
+    queries, table, bias = (tensor.to(dtype) for tensor in (queries, table, bias))
+    found = rank_targets(queries, table, bias, target, candidates)
+    expected = rank_targets(queries.float(), table.float(), bias.float(), target, candidates)
+    assert [rank.tolist() for rank in found] == [rank.tolist() for rank in expected]
+
+
+@pytest.mark.parametrize("num_items", [7, 63, 200])
+@pytest.mark.parametrize("leave_out", [True, False])
+def test_lists_are_the_items_in_the_order_of_their_scores(
+    num_items: int, leave_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, table, bias, _, candidates = catalogue(num_items, 30, 5, None)
+    table = torch.randn(table.shape, generator=torch.Generator().manual_seed(1))  # whose rows do not repeat
+    monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
+    items, _ = top_items(queries, table, bias, 10, candidates.seen if leave_out else None)
+    for row, scores in enumerate(F.linear(queries, table, bias).tolist()):
+        had = candidates.seen.rows(row, row + 1).item.tolist() if leave_out else []
+        unseen = [item for item in range(1, num_items + 1) if item not in had]
+        expected = sorted(unseen, key=lambda item: -scores[item])[:10]
+        assert [item for item in items[row].tolist() if item] == expected
+
+
+def list_metrics_of(lists: Sequence[Sequence[int]], counts: Sequence[float]) -> dict[str, float]:
+    metric = ListMetrics(torch.tensor([0.0, *counts]), 2)
+    for row in lists:
+        metric.update(torch.tensor([row]))
+    return metric.compute()
+
+
+def test_list_metrics_by_hand() -> None:
+    counts = [10.0, 4.0, 1.0, 1.0]
+    alike = list_metrics_of([[1, 2], [3, 4]], counts)
+    assert alike == pytest.approx({"coverage@2": 1.0, "popularity@2": 16 / 4, "gini@2": 0.0})
+    one = list_metrics_of([[1, 0], [1, 0]], counts)  # 0: an empty place
+    assert one == pytest.approx({"coverage@2": 1 / 4, "popularity@2": 10.0, "gini@2": 1.0})
+    some = list_metrics_of([[1, 2], [1, 3], [1, 2]], counts)  # shares 3/6, 2/6, 1/6, 0
+    gini = (-3 * 0 - 1 * 1 / 6 + 1 * 2 / 6 + 3 * 3 / 6) / 3
+    assert some == pytest.approx({"coverage@2": 3 / 4, "popularity@2": (3 * 10 + 2 * 4 + 1) / 6, "gini@2": gini})
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")  # before any update, where there is nothing

@@ -28,7 +28,7 @@ from adamct.report.statistics import compare, holm
 from adamct.report.summaries import significance_table
 from adamct.report.table import RHO, Cell, Table
 from adamct.report.whole import Report, report
-from tests.test_loggers import history, of_kind
+from tests.conftest import Reported
 
 SHA = "0" * 64
 CUTOFFS = (1, 5, 10)
@@ -520,15 +520,15 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
         assert shown in text
 
 
-def test_weights_and_biases_has_the_tables_and_figures(found: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_biases_has_the_tables_and_figures(found: Report, wandb_runs: list[Reported]) -> None:
+    import wandb
+
     from adamct.report.wandb_report import log_to_wandb
 
-    monkeypatch.setenv("WANDB_SILENT", "true")
     log_to_wandb(found, "adamct", mode="offline", group="table2")
-    logged = history(found.out)
-    assert logged["tables/beauty._type"] == ["table-file"]
-    assert logged["figures/beauty_curves._type"] == ["image-file"]
-    (started,) = of_kind(found.out, "run")[:1]
-    assert (started.job_type, started.run_group) == ("report", "table2")
-    assert [end.exit_code for end in of_kind(found.out, "exit")] == [0]
+    (reported,) = wandb_runs
+    assert isinstance(reported.logged["tables/beauty"][0], wandb.Table)
+    assert isinstance(reported.logged["figures/beauty_curves"][0], wandb.Image)
+    assert (reported.run.job_type, reported.run.group) == ("report", "table2")
+    assert reported.exit_codes == [0]
     assert len(find_runs([found.out.parent])) == 6  # W&B's own config.yaml is no run

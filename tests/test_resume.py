@@ -54,7 +54,7 @@ def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]
     """Metrics and best epoch, final weights, and steps."""
     results = json.loads((folder / "results.json").read_text())
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    return results["metrics"] | {"best": results["best_epoch"]}, last["state_dict"], last["global_step"]
+    return results["metrics"] | {"chosen": results["chosen"]}, last["state_dict"], last["global_step"]
 
 
 def history(folder: Path) -> dict[str, list[float]]:

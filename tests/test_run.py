@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_agree_with_ranks_and_config(finished: Path) -> None:
     found = results(finished)
     with np.load(finished / "ranks.npz") as ranks:
-        for protocol in ("uni20", "full"):
+        for protocol in ("uni20", "full", "full_unseen"):
             rank = ranks[protocol]
             assert len(rank) == found["dataset"]["num_users"]
             assert found["metrics"][f"test/{protocol}/recall@10"] == pytest.approx((rank <= 10).mean(), abs=1e-12)
@@ -68,10 +68,11 @@ def test_saved_config_alone_reproduces_the_run(finished: Path, tmp_path: Path, r
 
 
 def test_checkpoint_tests_to_the_same_metrics(finished: Path, tmp_path: Path, run: Run) -> None:
-    checkpoint = finished / "checkpoints" / "best.ckpt"
-    ended = run(*TINY, "seed=3", "stages=[test]", f"ckpt={checkpoint}", f"hydra.run.dir={tmp_path}")
+    checkpoints = finished / "checkpoints"
+    ended = run(*TINY, "seed=3", "stages=[test]", f"ckpt={checkpoints}", f"hydra.run.dir={tmp_path}")
     assert ended.code == 0
     assert results(tmp_path)["metrics"] == results(finished)["metrics"]
+    assert results(tmp_path)["chosen"] == results(finished)["chosen"]
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -99,7 +100,7 @@ def test_help_does_not_wait_for_torch() -> None:
         (["patience=0"], ["patience=0"]),
         (["cutoffs=[0]"], ["cutoffs=[0]"]),
         (["monitor=val/uni100/ndcg@10"], ["monitor=val/uni100/ndcg@10", "val/uni20/ndcg@10"]),
-        (["seed=-1"], ["seed:", "-1"]),
+        (["seed=-1"], ["seed=-1"]),
         (["stages=[try]"], ["stages=['try']"]),
         (["stages=[test]"], ["ckpt=PATH"]),
         (["stages=[test]", "ckpt=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),

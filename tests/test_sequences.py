@@ -174,7 +174,7 @@ def test_an_epoch_is_every_training_example_once(count: int, full_length: bool) 
     assert len(batches) == len(epoch) == -(-count // BATCH_SIZE)
     for batch in epoch:
         assert batch.item_seq.shape[1] == (MAX_LEN if full_length else batch.seq_len.max())
-        assert batch.negatives is None
+        assert batch.candidates is None
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -268,17 +268,23 @@ def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
     users = of_lengths(3 + (7 * user) % 16 for user in range(43))
     sequences = store(users)
     negatives = torch.arange(43 * 4, dtype=torch.int32).view(43, 4)
+    counts = torch.arange(43)  # user u has had the items u to 2u - 1, to know them again
+    seen = torch.cat([torch.arange(user, 2 * user, dtype=torch.int32) for user in range(43)])
+    bounds = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     found = []
     for process in range(num_processes):
         examples = held_out(sequences, from_end)
-        loader = EvaluationBatches(sequences, examples, negatives, 5, full_length, process, num_processes)
+        share = process, num_processes
+        loader = EvaluationBatches(sequences, examples, negatives, seen, bounds, 5, full_length, *share)
         batches = list(loader)
         assert len(loader) == len(batches)
         for batch in batches:
             assert len(batch.user) <= 5
             assert batch.item_seq.shape[1] == (MAX_LEN if full_length else batch.seq_len.max())
-            assert batch.negatives is not None
-            assert batch.negatives.equal(negatives[batch.user].long())
+            assert batch.candidates is not None
+            assert batch.candidates.negatives.equal(negatives[batch.user].long())
+            for row, user in enumerate(batch.user.tolist()):
+                assert batch.candidates.seen.rows(row, row + 1).item.tolist() == list(range(user, 2 * user))
             found += rows_of(batch)
         assert [rows_of(batch) for batch in loader] == [rows_of(batch) for batch in batches]  # every epoch anew
     assert sorted(found) == plain_held_out(users, from_end)

@@ -1,8 +1,11 @@
 """What is trained on and what is held out, against loops over users; nothing of the future is ever learnt."""
 
 import json
+import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
+from adamct.report.page import parts
+from adamct.report.runs import Run
 from datamodules.preprocessing import Interactions
-from datamodules.splits import GlobalTime, LeaveOneOut
+from datamodules.splits import GlobalTime, HeldOut, LeaveOneOut, seen_before, time_of
 from tests.conftest import TINY, Ended
 
 Times = list[list[int]]
@@ -53,6 +58,18 @@ def test_a_split_by_time_equals_a_plain_loop(times: Times, first: int, further: 
     assert list(zip(*map(np.ndarray.tolist, found.test), strict=True)) == test
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(1, 6), min_size=3, max_size=9), min_size=1, max_size=6), st.integers(1, 2))
+def test_what_was_seen_before_is_all_earlier_items_but_the_target(users: list[list[int]], from_end: int) -> None:
+    items, ids = np.concatenate(users).astype(np.int32), pl.Series("id", list("abcdef"))
+    log = interactions([[0] * len(user) for user in users])._replace(items=items, item_ids=ids)
+    some = np.arange(0, len(users), 2)  # as under a split by time, where not every user has an item
+    found = seen_before(HeldOut(some, log.offsets[1:][some] - from_end), log)
+    for place, user in enumerate(some):
+        expected = sorted({*users[user][:-from_end]} - {users[user][-from_end]})
+        assert found.items[found.bounds[place] : found.bounds[place + 1]].tolist() == expected
+
+
 def test_leaving_one_out() -> None:
     found = LeaveOneOut().split(interactions([[0] * 3, [0] * 5]))
     assert found.train_end.tolist() == [1, 6]
@@ -65,9 +82,55 @@ def test_a_user_too_short_for_leave_one_out_is_named() -> None:
         LeaveOneOut().split(interactions([[0] * 3, [0] * 2]))
 
 
-def test_times_the_wrong_way_round_are_refused() -> None:
-    with pytest.raises(InputError, match=r"validation_from=5: must be before dataset\.split\.test_from=5"):
-        GlobalTime(5, 5)
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (5, 5, "dataset.split.validation_from=5: must be before dataset.split.test_from=5"),
+        (float("nan"), 5, "dataset.split.validation_from=nan: must be before"),
+        ("90%", "80%", "dataset.split.validation_from=90% (9): must be before dataset.split.test_from=80% (8)"),
+        ("80%", 8, "dataset.split.validation_from=80% (8): must be before dataset.split.test_from=8"),
+        ("81%", "89%", "dataset.split.validation_from=81% (8): must be before dataset.split.test_from=89% (8)"),
+    ],
+)
+def test_times_the_wrong_way_round_are_refused(first: int | str, second: int | str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        GlobalTime(first, second).split(interactions([[*range(10)]]))
+
+
+@pytest.mark.parametrize("boundary", ["180%", "100%", "0%", "0.0%", "-5%", "nan%", "%", "80 %", "8e1%", "abc", "5", ""])
+def test_what_is_neither_a_time_nor_a_share_is_refused(boundary: str) -> None:
+    message = f"dataset.split.test_from={boundary}: must be a time, as a number in the log's unit, or a share"
+    with pytest.raises(InputError, match=re.escape(message)):
+        GlobalTime(5, boundary)
+
+
+@given(st.lists(st.integers(-3, 6), min_size=1, max_size=30), st.integers(1, 999))
+def test_a_share_is_the_latest_time_with_no_more_than_it_before(times: list[int], permille: int) -> None:
+    share = Fraction(permille, 1000)
+    expected = max(time for time in times if Fraction(sum(other < time for other in times), len(times)) <= share)
+    assert time_of(f"{permille / 10}%", np.array(times)) == expected
+
+
+DAY = 86_400
+
+
+@settings(deadline=None)
+@given(TIMES)
+def test_shares_split_a_log_of_days_as_the_times_they_stand_for(days: Times) -> None:
+    log = interactions([[1_388_534_400 + DAY * day for day in user] for user in days])
+    first, second = time_of("50%", log.times), time_of("75.5%", log.times)
+    try:
+        expected = GlobalTime(first, second).split(log)
+    except InputError:
+        with pytest.raises(InputError):
+            GlobalTime("50%", "75.5%").split(log)
+        return
+    for splitter in (GlobalTime("50%", "75.5%"), GlobalTime(first, "75.5%"), GlobalTime("50%", second)):
+        found = splitter.split(log)
+        assert (found.validation_from, found.test_from) == (first, second)
+        assert found.train_end.tolist() == expected.train_end.tolist()
+        for mine, theirs in ((found.validation, expected.validation), (found.test, expected.test)):
+            assert [column.tolist() for column in mine] == [column.tolist() for column in theirs]
 
 
 OF_EMBEDDED = ("dataset.num_users", "dataset.process", "dataset.negatives")
@@ -102,6 +165,14 @@ def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run:
     assert (ranks > 0).tolist() == [bool(user % 2) for user in range(40)]
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["dataset"]["split"]["test_from"] == 60
+    assert results["dataset"]["held_out"] == {
+        "validated_users": 40,
+        "tested_users": 20,
+        "validation_tied": 0.0,
+        "test_tied": 0.0,
+        "validation_from": 50,
+        "test_from": 60,
+    }
     # The same weights may have learnt what another split tests.
     ended = run(
         *SMALL, *data, "stages=[test]", f"ckpt={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/other"
@@ -114,6 +185,7 @@ def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run:
     [
         (["dataset.split.validation_from=50"], "dataset.split.test_from is not set: give"),
         (["dataset.split.validation_from=50", "dataset.split.test_from=90"], "the log goes from 0 to 79"),
+        (["dataset.split.validation_from=80%", "dataset.split.test_from=180%"], "test_from=180%: must be a time"),
     ],
 )
 def test_times_that_do_not_fit_the_log_are_told(
@@ -123,6 +195,43 @@ def test_times_that_do_not_fit_the_log_are_told(
     assert ended.code == 1
     assert message in ended.line
     assert "\n" not in ended.line
+
+
+def test_shares_of_the_interactions_are_recorded_as_the_times_they_stand_for(
+    log: Path, tmp_path: Path, run: Callable[..., Ended]
+) -> None:
+    shares = ["dataset.split.validation_from=70%", "dataset.split.test_from=85%"]
+    data = [f"dataset.path={log}", f"data_dir={tmp_path}"]
+    ended = run(*SMALL, *BY_TIME, *shares, *data, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+    assert ended.code == 0, ended.line
+    dataset = json.loads((tmp_path / "run" / "results.json").read_text())["dataset"]
+    assert (dataset["split"]["validation_from"], dataset["split"]["test_from"]) == ("70%", "85%")
+    times = pl.read_csv(log)["timestamp"].sort()
+    expected = times[int(0.7 * len(times))], times[int(0.85 * len(times))]
+    assert (dataset["held_out"]["validation_from"], dataset["held_out"]["test_from"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "held_out", "expected"),
+    [
+        ({}, {"test_tied": None}, "each user's last item is the test, the one before validation"),
+        (
+            {"dataset.ties": "shuffle"},
+            {"test_tied": 0.4352},
+            "each user's last item is the test, the one before validation; 43.5% of test items have the same time as "
+            "the item before (ties: shuffle)",
+        ),
+        (
+            {"dataset.split.validation_from": "80%", "dataset.split.test_from": 90, "dataset.ties": "file"},
+            {"validation_from": 75, "test_from": 90, "test_tied": 0.0},
+            "by time: trained on what is before 75 (80% of the interactions), validated before 90, tested from then "
+            "on; 0.0% of test items have the same time as the item before (ties: file)",
+        ),
+    ],
+)
+def test_reports_tell_the_split_in_words(config: dict[str, Any], held_out: dict[str, Any], expected: str) -> None:
+    run = Run(Path("run"), "finished", {}, config, (), {"dataset": {"held_out": held_out}}, "")
+    assert parts(run) == expected
 
 
 def test_a_sequence_file_has_no_times(tmp_path: Path, run: Callable[..., Ended]) -> None:

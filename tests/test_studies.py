@@ -53,6 +53,17 @@ def test_every_case_of_a_study_is_a_model_and_its_label_is_one_of_the_papers(
     assert len(set(labels)) == len(labels)
 
 
+def test_departures_are_undone_one_at_a_time_from_the_released_code() -> None:
+    cases = [composed("sweep=departures", *job) for job in jobs_of("departures")]
+    padding = {case.label: case.model.padding for case in cases}
+    assert next(iter(padding)) == "as released"
+    assert {label: value for label, value in padding.items() if value != "released"} == {
+        "padding neither trained nor a class": "dense",
+        "padding masked": "masked",
+        "all of the equations and padding masked": "masked",
+    }
+
+
 def test_every_setting_of_the_paper_is_a_case() -> None:
     given = [override for study in STUDIES for job in jobs_of(study) for override in job]
     labels = {str(o.value()) for o in OverridesParser.create().parse_overrides(given) if o.key_or_group == "label"}

@@ -13,7 +13,8 @@ class NextItemModel(nn.Module, ABC):
     """Turns histories into vectors; scores are ``queries @ item_table.T + item_bias``.
 
     A model never sees its scores: the loss and the ranking work on the vectors, so that every model shares one
-    fast path for each. Row i of the item table is item i; row 0, padding, is neither scored nor trained.
+    fast path for each. Row i of the item table is item i. Row 0 is padding: it is never ranked, and the loss leaves it
+    out unless `padding_is_a_class`.
     """
 
     full_length: bool = False
@@ -22,6 +23,9 @@ class NextItemModel(nn.Module, ABC):
     all_positions: bool = False
     """Whether `training_pairs` predicts all items of a history, not only what follows it. Training then takes one
     history of each user (a long one in pieces of ``max_len``) in place of every prefix of it."""
+
+    padding_is_a_class: bool = False
+    """Whether the softmax of the loss has row 0 as a class, which trains that row. It is never a target."""
 
     knows_users: bool = False
     """Whether it learns a vector for each user, so that it has nothing for people it was not trained on."""

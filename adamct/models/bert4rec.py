@@ -11,15 +11,27 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import INIT_STD, Dropout, TransformerLayer, at, initialize, item_embedding, padding_mask
+from adamct.models.layers import (
+    INIT_STD,
+    LAYER_NORM_EPS,
+    Dropout,
+    TransformerLayer,
+    at,
+    initialize,
+    item_embedding,
+    padding_mask,
+)
 
 
 class BERT4Rec(NextItemModel):
     """Fills in masked items of the whole training part; predicts at a mask put after the history (Section 3.6).
 
     A share ``last_prob`` of the training histories have only their last item masked, as prediction will have it. The
-    scores are GELU(h W^P + b^P) E^T + b^O (Eq. 7). There is room for ``max_len`` items and the mask; RecBole instead
-    drops the oldest item for it, and adds a LayerNorm to the head.
+    scores are LN(GELU(h W^P + b^P)) E^T + b^O (Eq. 7). The equations have neither this LayerNorm nor one of the
+    embeddings. Both are in the authors' code, which made the paper's numbers, and in RecBole.
+
+    There is room for ``max_len`` items and the mask; both others drop the oldest item for it. The authors' softmax also
+    has padding and the mask as classes.
     """
 
     all_positions = True
@@ -44,11 +56,13 @@ class BERT4Rec(NextItemModel):
         self.item_embedding = item_embedding(spec, hidden_size)
         self.mask_embedding = nn.Parameter(torch.randn(hidden_size) * INIT_STD)
         self.position_embedding = nn.Embedding(spec.max_len + 1, hidden_size)
+        self.embedding_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )
         self.head = nn.Linear(hidden_size, hidden_size)
+        self.head_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         self.apply(initialize)
 
@@ -57,7 +71,7 @@ class BERT4Rec(NextItemModel):
     ) -> Float[Tensor, "B N D"]:
         """The encoder's output (Eq. 1-6) where some positions, of ``seq_len`` each, hold a mask."""
         items = torch.where(masked.unsqueeze(-1), self.mask_embedding, self.item_embedding(item_seq))
-        hidden = self.dropout(items + self.position_embedding.weight[: item_seq.shape[1]])
+        hidden = self.dropout(self.embedding_norm(items + self.position_embedding.weight[: item_seq.shape[1]]))
         present = torch.arange(item_seq.shape[1], device=item_seq.device) < seq_len[:, None]
         mask = padding_mask(present)
         for layer in self.layers:
@@ -78,7 +92,7 @@ class BERT4Rec(NextItemModel):
         return self._output(self.states(item_seq, masked, batch.seq_len + 1)[masked]), item_seq[masked]
 
     def _output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
-        return F.gelu(self.head(state))
+        return self.head_norm(F.gelu(self.head(state)))
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

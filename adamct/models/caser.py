@@ -18,8 +18,12 @@ class Caser(NextItemModel):
     """Convolutions over the last L items, and the user: scores are W' [z; P_u] + b' (Eq. 10).
 
     Filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5); others weight
-    the L items as a whole (Eq. 6-8). RecBole takes L = ``max_len``, ten times the paper's, and scores with the
-    embeddings of the input, after a linear layer, where W' is a table of its own.
+    the L items as a whole (Eq. 6-8). W' is a table of its own.
+
+    The authors' code adds a bias to the filters of Eq. 6, and predicts the next three items where this predicts one.
+
+    RecBole takes L = ``max_len``, ten times the paper's. It brings [z; P_u] to the hidden size by a linear layer and a
+    ReLU, and scores with the embeddings of the input, without b'.
     """
 
     knows_users = True

@@ -16,10 +16,13 @@ from adamct.models.layers import item_embedding, latest
 class HGN(NextItemModel):
     """Gates on the features, then on the items, of the last L; scores are (u + s + sum of the L items) Q^T (Eq. 7).
 
-    The user's taste u, the gated items' mean s and the items themselves all meet the output table Q. RecBole takes
-    L = ``max_len``, ten times the paper's: the best validation NDCG@10 on Beauty is then .374, and .376 with five. The
-    paper's pairwise loss gives way to the cross-entropy every model here trains with; its L2 term is
-    ``optimizer.weight_decay``.
+    The user's taste u, the gated items' average s (Eq. 5) and the items themselves all meet the output table Q. The
+    average is the gated sum divided by the sum of the items' gates, as in the authors' code and RecBole. On Beauty,
+    validation NDCG@10 among all items after six epochs is .0477 with this, and .0433 divided by the number of items.
+
+    The authors' code also has a bias for each item. RecBole takes L = ``max_len``, ten times the paper's, and lets
+    padding take part in the average. The paper's pairwise loss gives way to the cross-entropy every model here trains
+    with; its L2 term is ``optimizer.weight_decay``.
     """
 
     knows_users = True
@@ -46,7 +49,7 @@ class HGN(NextItemModel):
         features = items * (self.feature_gate(items) + self.feature_gate_user(user)[:, None]).sigmoid()  # Eq. 2
         weight = (self.item_gate(features).squeeze(-1) + self.item_gate_user(user)).sigmoid()  # (B, L), Eq. 4
         weight = weight * (item_seq != 0)
-        pooled = (weight.unsqueeze(-1) * features).sum(1) / batch.seq_len.clamp(max=self.window)[:, None]  # Eq. 5
+        pooled = (weight.unsqueeze(-1) * features).sum(1) / weight.sum(1, keepdim=True)  # Eq. 5
         return user + pooled + items.sum(1)
 
     def item_table(self) -> Float[Tensor, "V D"]:

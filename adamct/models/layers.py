@@ -15,6 +15,8 @@ from adamct.errors import require
 from adamct.randomness import random_bits
 
 LAYER_NORM_EPS = 1e-12
+LARGEST = torch.finfo(torch.bfloat16).max
+"""A number near the end of bfloat16's range, and so of that of all wider types."""
 INIT_STD = 0.02
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -63,12 +65,11 @@ def over_positions(convolution: nn.Conv1d, x: Float[Tensor, "B N D"]) -> Float[T
 
 
 def padding_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1 N"]:
-    """What is added to attention scores so that padding gets no weight: 0 for items, the lowest number for padding.
+    """Return what is added to attention scores so that padding gets no weight: 0 for items, -`LARGEST` for padding.
 
     On a CPU floats are many times faster than booleans here, whose kernels are not vectorised.
     """
-    dtype = torch.get_default_dtype()
-    return (is_item.to(dtype) - 1).mul_(torch.finfo(dtype).max)[:, None, None]
+    return (is_item.to(torch.get_default_dtype()) - 1).mul_(LARGEST)[:, None, None]
 
 
 def causal_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 N N"]:
@@ -149,6 +150,7 @@ class MultiHeadAttention(nn.Module):
         self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size, bias)
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 queries N"]) -> Float[Tensor, "B N D"]:
+        mask = mask.to(x.dtype)  # the weights' type, which is not always torch's default
         qkv = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))  # (B, N, 3, H, D/H)
         query, key, value = SplitHeads.apply(qkv)  # each (B, H, N, D/H)
         if x.is_cpu and not torch.compiler.is_compiling():  # torch's fused kernels are slow there for short histories

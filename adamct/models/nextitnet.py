@@ -15,6 +15,8 @@ from adamct.errors import require
 from adamct.models.causal import CausalModel
 from adamct.models.layers import Dropout, initialize, item_embedding, over_positions
 
+NORM_EPS = 1e-8  # of the authors' code and RecBole
+
 
 class CausalConvolution(nn.Conv1d):
     """A dilated convolution that sees no later position: zeros are put before the first (Section 3.3)."""
@@ -29,9 +31,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
         super().__init__()
         self.first = CausalConvolution(hidden_size, hidden_size, kernel_size, dilation=dilation)
-        self.first_norm = nn.LayerNorm(hidden_size)
+        self.first_norm = nn.LayerNorm(hidden_size, NORM_EPS)
         self.second = CausalConvolution(hidden_size, hidden_size, kernel_size, dilation=2 * dilation)
-        self.second_norm = nn.LayerNorm(hidden_size)
+        self.second_norm = nn.LayerNorm(hidden_size, NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         return x + F.relu(self.second_norm(self.second(F.relu(self.first_norm(self.first(x))))))

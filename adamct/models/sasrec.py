@@ -38,6 +38,10 @@ class SASRec(CausalModel):
     GELU, four times as wide within, and a projection after the heads; on Beauty, validation NDCG@10 after five epochs
     is .357 with that and .329 with this. Training is the cross-entropy of the whole catalogue, not the paper's binary
     one.
+
+    The authors' code departs from Eq. 2 to 5. It normalises the queries only, not the keys and values, and each
+    residual is LN(x) where Eq. 5 has x. It multiplies the items' embeddings by sqrt(D) on the way in, and has biases in
+    the projections of Eq. 3.
     """
 
     def __init__(

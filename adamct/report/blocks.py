@@ -12,7 +12,14 @@ from adamct.report.runs import Run
 from adamct.report.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
-PROTOCOL = ("negatives.count", "negatives.exclude", "split._target_", "split.validation_from", "split.test_from")
+PROTOCOL = (
+    "negatives.count",
+    "negatives.exclude",
+    "split._target_",
+    "split.validation_from",
+    "split.test_from",
+    "ties",
+)
 """The keys of a dataset on which, beside the data, it depends whether two runs may be compared."""
 
 

@@ -93,11 +93,26 @@ def choice(run: Run, rankings: Sequence[str]) -> str:
 
 
 def parts(run: Run) -> str:
-    """What is trained on and what is held out."""
-    validated, tested = (run.config.get(f"dataset.split.{part}_from") for part in ("validation", "test"))
+    """Say what is trained on and what is held out, and how much of that is tied with the item before."""
+    held_out = run.results["dataset"].get("held_out", {})
+    validated, tested = (boundary(run, held_out, f"{part}_from") for part in ("validation", "test"))
     if validated is None:
-        return "each user's last item is the test, the one before validation"
-    return f"by time: trained on what is before {validated}, validated before {tested}, tested from then on"
+        split = "each user's last item is the test, the one before validation"
+    else:
+        split = f"by time: trained on what is before {validated}, validated before {tested}, tested from then on"
+    tied = held_out.get("test_tied")
+    if tied is None:
+        return split
+    return (
+        f"{split}; {tied:.1%} of test items have the same time as the item before (ties: {run.config['dataset.ties']})"
+    )
+
+
+def boundary(run: Run, held_out: dict[str, Any], key: str) -> int | float | str | None:
+    """Return the time from which on items are held out, with the share that it was given as, or None without one."""
+    given = run.config.get(f"dataset.split.{key}")
+    is_share = isinstance(given, str) and key in held_out
+    return f"{held_out[key]} ({given} of the interactions)" if is_share else given
 
 
 def source(run: Run) -> list[tuple[str, str]]:

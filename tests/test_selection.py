@@ -1,0 +1,123 @@
+"""Every ranking is tested with the weights its own validation chose; training goes on while any of them improves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adamct.errors import InputError
+from adamct.selection import Choice, Patience, choices
+from tests.conftest import TINY, Ended, give
+
+Run = Callable[..., Ended]
+RANKINGS = ("uni20", "full", "full_unseen")
+LONGER = (*TINY, "optimizer.lr=0.05", "trainer.max_epochs=6")
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def of_ranking(metrics: dict[str, float], ranking: str) -> dict[str, float]:
+    """The test metrics of ranks in one ranking."""
+    names = ("mrr", "recall", "ndcg", "coverage", "popularity", "gini")
+    keys = [key for key in metrics if key.startswith(tuple(f"test/{ranking}/{name}" for name in names))]
+    return {key: metrics[key] for key in keys}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        assert give(patch, *LONGER, f"hydra.run.dir={folder}").code == 0
+    return folder
+
+
+def test_the_weights_of_each_ranking_are_those_of_its_best_epoch(finished: Path) -> None:
+    found = results(finished)
+    assert set(found["chosen"]) == set(RANKINGS)
+    for ranking, chosen in found["chosen"].items():
+        key = f"val/{ranking}/ndcg@10"
+        assert chosen["monitor"] == key
+        assert chosen["epoch"] == int(np.argmax(found["history"][key]))
+        assert found["metrics"][key] == max(found["history"][key])
+        assert found["metrics"][f"val/{ranking}/mrr"] == found["history"][f"val/{ranking}/mrr"][chosen["epoch"]]
+
+
+def test_the_test_of_each_ranking_is_that_of_its_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
+    files = dict(zip(RANKINGS, ("best.ckpt", "best_full.ckpt", "best_full_unseen.ckpt"), strict=True))
+    for ranking, file in files.items():
+        folder = tmp_path / ranking
+        ended = run(*LONGER, "stages=[test]", f"ckpt={finished}/checkpoints/{file}", f"hydra.run.dir={folder}")
+        assert ended.code == 0
+        found, expected = results(folder), results(finished)
+        assert of_ranking(found["metrics"], ranking) == of_ranking(expected["metrics"], ranking)
+        assert {of["epoch"] for of in found["chosen"].values()} == {expected["chosen"][ranking]["epoch"]}
+        with np.load(folder / "ranks.npz") as ranks, np.load(finished / "ranks.npz") as expected_ranks:
+            assert (ranks[ranking] == expected_ranks[ranking]).all()
+
+
+def test_one_choice_for_all(finished: Path, tmp_path: Path, run: Run) -> None:
+    assert run(*LONGER, "select_per_ranking=false", f"hydra.run.dir={tmp_path}").code == 0
+    found = results(tmp_path)
+    assert {tuple(of.values()) for of in found["chosen"].values()} == {
+        ("val/uni20/ndcg@10", results(finished)["chosen"]["uni20"]["epoch"])
+    }
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert of_ranking(found["metrics"], "uni20") == of_ranking(results(finished)["metrics"], "uni20")
+
+
+def test_a_folder_without_the_weights_of_a_ranking_is_refused(finished: Path, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "best.ckpt").write_bytes((finished / "checkpoints" / "best.ckpt").read_bytes())
+    ended = run(*LONGER, "stages=[test]", f"ckpt={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert ended.code == 1
+    assert "best_full" in ended.line
+
+
+def test_facts_of_the_test_items_are_stored_in_few_bytes(finished: Path) -> None:
+    with np.load(finished / "ranks.npz") as arrays:
+        assert set(arrays.files) - {"allow_pickle"} == {*RANKINGS, "target_count", "history_len"}
+        assert {arrays[name].dtype for name in RANKINGS} == {np.dtype(np.uint8)}  # of 60 items
+        assert (arrays["full_unseen"] <= arrays["full"]).all()
+        assert (arrays["full_unseen"] <= 60 - arrays["history_len"].astype(int)).all()
+
+
+KNOWN = [f"val/{ranking}/{metric}" for ranking in RANKINGS for metric in ("mrr", "ndcg@10")]
+
+
+def test_choices_follow_the_monitor() -> None:
+    assert choices(RANKINGS, KNOWN, "val/full/mrr", True) == (
+        Choice("val/full/mrr", "best.ckpt", ("full",)),
+        Choice("val/uni20/mrr", "best_uni20.ckpt", ("uni20",)),
+        Choice("val/full_unseen/mrr", "best_full_unseen.ckpt", ("full_unseen",)),
+    )
+    assert choices(RANKINGS, KNOWN, "val/full/mrr", False) == (Choice("val/full/mrr", "best.ckpt", RANKINGS),)
+    with pytest.raises(InputError, match="monitor=val/uni7/mrr: must be one of val/uni20/mrr"):
+        choices(RANKINGS, KNOWN, "val/uni7/mrr", True)
+
+
+def stops(patience: Patience, *scores: dict[str, float]) -> list[bool]:
+    """Whether training is to stop after each of some validations."""
+    found = []
+    for of_validation in scores:
+        patience.note(of_validation)
+        found.append(patience.exhausted)
+    return found
+
+
+def test_patience_waits_for_all_of_its_metrics() -> None:
+    scores = [{"a": a, "b": b} for a, b in ((0.1, 0.1), (0.0, 0.2), (0.2, 0.2), (0.2, 0.2), (0.1, 0.1), (0.3, 0.3))]
+    assert stops(Patience("ab", 2), *scores) == [False, False, False, False, True, False]
+    assert stops(Patience("b", 2), *scores) == [False, False, False, True, True, False]
+
+
+def test_patience_that_is_resumed_waits_as_long() -> None:
+    scores = [{"a": value} for value in (0.1, 0.2, 0.1, 0.2, 0.1)]
+    for cut in range(len(scores)):
+        first, second = Patience("a", 3), Patience("a", 3)
+        before = stops(first, *scores[:cut])
+        second.load_state_dict(first.state_dict())
+        assert before + stops(second, *scores[cut:]) == [False, False, False, False, True]
