@@ -73,6 +73,7 @@ def test_who_is_served_is_a_mean_over_the_users_of_each_bin(tmp_path: Path) -> N
     }
     assert not isinstance(drawing, Table)
     assert len(drawing.figure.axes) == 4
+    assert all(axes.get_xlim()[0] < 0 for axes in drawing.figure.axes)  # the first bin is not at the edge
 
 
 def test_without_the_kinds_of_users_nothing_is_said_of_who_is_served(tmp_path: Path) -> None:

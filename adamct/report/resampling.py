@@ -16,7 +16,9 @@ Where there are several seeds, the difference of user u under seed s is taken as
 - c leaves the users the part of their variance that is not the interaction, which the seeds' standard error holds.
 
 The variance components are those of a two-way analysis of variance. The sum of both terms is the Behrens-Fisher
-distribution: exact where one of them vanishes, and conservative in between.
+distribution: exact where one of them vanishes, and conservative in between, where a test at 5 % rejects a true null
+hypothesis in at least 1 % of cases with two seeds, 2 % with three and 3 % with five. Satterthwaite's degrees of freedom
+would reject it in up to 13 %, 8 % and 6 %.
 """
 
 from collections.abc import Sequence

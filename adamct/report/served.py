@@ -131,8 +131,8 @@ def most(block: Block, count: int) -> str:
 
 
 def best_of(values: Sequence[float]) -> list[Cell]:
-    """Make a cell of each value, the highest marked where there are several; NaN is no value."""
-    best = max((value for value in values if value == value), default=None)
+    """Make a cell of each value, the highest marked where there are several and it is not 0; NaN is no value."""
+    best = max((value for value in values if value > 0), default=None)
     marked = len(values) > 1
     return [
         Cell(NONE if value != value else f"{value:.4f}", mark="best" if marked and value == best else "")
@@ -174,6 +174,7 @@ def panel(axes: Axes, kind: Kind, of_variant: dict[Variant, Bins], chosen: Varia
     numbers = [names_of_bins(kind.starts)[place].replace(" to ", "-").replace(" or more", "+") for place in kept]
     ticks = [f"{number}\n{users[place]:,}" for number, place in zip(numbers, kept, strict=True)]
     axes.set_xticks(range(len(kept)), ticks, fontsize=7)
+    axes.set_xlim(-0.3, len(kept) - 0.7)  # also where the first bin has no point
 
 
 def scale(axes: Axes, chosen: Variant, found: Sequence[dict[Variant, Bins]]) -> None:
