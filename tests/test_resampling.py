@@ -117,7 +117,7 @@ def test_one_seed_is_calibrated(zeros: float) -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize(
     ("seed_sd", "interaction", "least"),
-    [(0.0, 0.0, 0.035), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (10.0, 0.0, 0.035), (10.0, 1.0, 0.035)],
+    [(0.0, 0.0, 0.03), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (100.0, 0.0, 0.03), (100.0, 1.0, 0.03)],
 )
 def test_several_seeds_are_calibrated(
     monkeypatch: pytest.MonkeyPatch, zeros: float, seeds: int, seed_sd: float, interaction: float, least: float
