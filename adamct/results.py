@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
@@ -156,9 +156,7 @@ def record(
     }
     if tested:
         save_ranks(folder, module, data.test_facts())
-        print_table({type(module.model).__name__: tested, **references})
-        epochs = [f"{ranking} of epoch {of['epoch'] + 1}" for ranking, of in weights(outcome.chosen).items()]
-        print(f"weights tested: {', '.join(epochs)}")
+        print_table({type(module.model).__name__: tested, **references}, weights(outcome.chosen))
     save_results(folder, results)
     print(f"results: {folder / RESULTS}")
 
@@ -232,19 +230,19 @@ def announce(statistics: Statistics, held_out: HeldOutStatistics) -> None:
         print(f"held-out items with the same time as the user's previous item: {shares}")
 
 
-def print_table(scores: dict[str, dict[str, float]]) -> None:
-    """A row for each model or reference, a column for each metric of the rankings."""
+def print_table(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str, Any]]) -> None:
+    """Print a row for each metric, a section for each ranking, and a column for each model or reference.
+
+    Args:
+        scores: by model or reference, the test metrics.
+        chosen: by ranking, the epoch of the model's weights.
+    """
     some = next(iter(scores.values()))
-    table = Table("test", box=box.SIMPLE_HEAD)
-    shown = [
-        f"test/{protocol}/{metric}"
-        for protocol in in_order(key.split("/")[1] for key in some)
-        for metric in shown_metrics(protocol)
-        if f"test/{protocol}/{metric}" in some
-    ]
-    for key in shown:
-        _, protocol, metric = key.split("/")
-        table.add_column("\n".join((protocol.replace("_", " "), *metric.split("@"))), justify="right")
-    for name, values in scores.items():
-        table.add_row(name, *(f"{values[key]:.4f}" for key in shown))
+    table = Table("test", "", *(Column(name, justify="right") for name in scores), box=box.SIMPLE_HEAD)
+    for ranking in in_order(key.split("/")[1] for key in some):
+        metrics = [metric for metric in shown_metrics(ranking) if f"test/{ranking}/{metric}" in some]
+        labels = [ranking, f"(epoch {chosen[ranking]['epoch'] + 1})"] + [""] * len(metrics)
+        for label, metric in zip(labels, metrics, strict=False):
+            values = [f"{of[f'test/{ranking}/{metric}']:.4f}" for of in scores.values()]
+            table.add_row(label, metric, *values, end_section=metric == metrics[-1])
     Console().print(table)
