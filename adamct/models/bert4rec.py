@@ -28,7 +28,8 @@ class BERT4Rec(NextItemModel):
 
     A share ``last_prob`` of the training histories have only their last item masked, as prediction will have it. The
     scores are LN(GELU(h W^P + b^P)) E^T + b^O (Eq. 7). The equations have neither this LayerNorm nor one of the
-    embeddings. Both are in the authors' code, which made the paper's numbers, and in RecBole.
+    embeddings. Both are in the authors' code, which made the paper's numbers, and in RecBole. On Beauty the best
+    validation NDCG@10 of 24 epochs is .0232 among all items and .309 among 100 with them, .0222 and .325 without.
 
     There is room for ``max_len`` items and the mask; both others drop the oldest item for it. The authors' softmax also
     has padding and the mask as classes.

@@ -42,8 +42,12 @@ class ResidualBlock(nn.Module):
 class NextItNet(CausalModel):
     """Embeddings, dilated residual blocks, and a softmax layer with a table and bias of its own (Section 3.5).
 
+    The authors' code applies a ReLU before the softmax layer, which the paper does not mention. It is left out here: on
+    Beauty, validation NDCG@10 after four epochs is .253 with it and .252 without.
+
     RecBole puts a linear layer after the blocks and scores with the embeddings of the input instead: on Beauty, without
-    dropout, the best validation NDCG@10 of eight epochs is .311 that way and .280 this.
+    dropout, the best validation NDCG@10 of eight epochs is .311 that way and .280 this. It also reads the state at the
+    last of ``max_len`` positions, which is after the padding; this reads it at the last item.
     """
 
     def __init__(

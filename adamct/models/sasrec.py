@@ -41,7 +41,8 @@ class SASRec(CausalModel):
 
     The authors' code departs from Eq. 2 to 5. It normalises the queries only, not the keys and values, and each
     residual is LN(x) where Eq. 5 has x. It multiplies the items' embeddings by sqrt(D) on the way in, and has biases in
-    the projections of Eq. 3.
+    the projections of Eq. 3. With all of these it learns faster: on Beauty, validation NDCG@10 among all items is .0429
+    after four epochs and .0473 after seven. Here it is .0180 after four, .0267 after seven and .0486 after twenty.
     """
 
     def __init__(

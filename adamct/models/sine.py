@@ -34,7 +34,8 @@ class SINE(NextItemModel):
 
     RecBole lets padding take part in the softmaxes. It has no positions, uses one matrix for Eq. 4 and Eq. 8, and
     normalises to unit length in place of two of the LayerNorms. Its LayerNorms have the epsilon taken here, 1e-12. At
-    the start the interests' variances on Beauty are 4e-6, which torch's 1e-5 would outweigh.
+    the start the interests' variances on Beauty are 4e-6, which torch's 1e-5 would outweigh. With that epsilon training
+    starts faster: validation NDCG@10 among all items after four epochs is .0247, and .0189 with this.
 
     The authors' code departs from the paper. It normalises to unit length in place of all LayerNorms, divides the
     similarities of Eq. 4 by a temperature, and multiplies the scores of Eq. 5 by P_{k|t} before their softmax. It adds
