@@ -24,7 +24,7 @@ def main() -> None:
     """Parse the command line and choose the number of threads of both sides."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--models", nargs="+", default=["adamct"], metavar="MODEL", help="names of conf/model, or all")
-    kinds = ["training", "sampled", "full", "preparation"]
+    kinds = ["training", "sampled", "full", "unseen", "preparation"]
     parser.add_argument("--kinds", nargs="+", default=kinds, help="those, startup, loop, accuracy, jobs")
     parser.add_argument("--rounds", type=int, default=3, help="alternating runs of each side")
     parser.add_argument("--score", type=float, default=0.36, help="the monitored score that accuracy goes to")

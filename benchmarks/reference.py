@@ -79,7 +79,19 @@ def pair_scores(model: NextItemModel, batch: Batch, rows: Tensor, candidates: Te
 
 
 def full_ranks(model: NextItemModel, batch: Batch) -> Tensor:
-    """The rank of each target among all items, by sorting them."""
-    scores = F.linear(model.queries(batch), model.item_table(), model.item_bias())[:, 1:]
-    order = scores.argsort(dim=1, descending=True)
-    return 1 + (order == batch.target[:, None] - 1).nonzero()[:, 1]
+    """Return the rank of each target among all items, by sorting them."""
+    return places(F.linear(model.queries(batch), model.item_table(), model.item_bias()), batch.target)
+
+
+def unseen_ranks(model: NextItemModel, batch: Batch) -> Tensor:
+    """Return the rank of each target among the items that its user has not had, by masking the others and sorting."""
+    assert batch.candidates is not None
+    scores = F.linear(model.queries(batch), model.item_table(), model.item_bias())
+    scores[batch.candidates.seen.row, batch.candidates.seen.item] = -torch.inf
+    return places(scores, batch.target)
+
+
+def places(scores: Tensor, target: Tensor) -> Tensor:
+    """Return the place of each target, from 1, where all items are sorted by their scores."""
+    order = scores[:, 1:].argsort(dim=1, descending=True)
+    return 1 + (order == target[:, None] - 1).nonzero()[:, 1]
