@@ -27,7 +27,7 @@ Measure = Callable[[int], float]
 """Seconds that an operation takes with some threads."""
 
 
-class Choice(NamedTuple):
+class Threads(NamedTuple):
     """A number of threads and the reason for it."""
 
     number: int
@@ -48,7 +48,7 @@ def let_threads_sleep() -> None:
 
 
 @contextmanager
-def threads_of_run(wanted: object, processes: int, folder: Path, resume: str | None) -> Iterator[Choice]:
+def threads_of_run(wanted: object, processes: int, folder: Path, resume: str | None) -> Iterator[Threads]:
     """Let torch, and the processes that the block starts, compute with the run's number of threads.
 
     Args:
@@ -85,7 +85,7 @@ def computing_with(number: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = in_environment
 
 
-def given(wanted: object) -> Choice | None:
+def given(wanted: object) -> Threads | None:
     """Return the number that the key names, None where it is ``auto``.
 
     Raises:
@@ -95,10 +95,10 @@ def given(wanted: object) -> Choice | None:
         return None
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise InputError(f"threads={wanted}: must be auto or a whole number from 1")
-    return Choice(wanted, "(as asked)")
+    return Threads(wanted, "(as asked)")
 
 
-def begun_with(folder: Path, resume: str | None) -> Choice | None:
+def begun_with(folder: Path, resume: str | None) -> Threads | None:
     """Return the number that a run to go on with began with, None where nothing tells it."""
     if resume is None:
         return None
@@ -107,10 +107,10 @@ def begun_with(folder: Path, resume: str | None) -> Choice | None:
         return None
     text = path.read_text().strip()
     require(text.isdecimal() and int(text) >= 1, f"{path}: holds no number of threads; delete it or give threads=N")
-    return Choice(int(text), "(as the run began)")
+    return Threads(int(text), "(as the run began)")
 
 
-def from_environment() -> Choice | None:
+def from_environment() -> Threads | None:
     """Return the number in OMP_NUM_THREADS, which launchers set, None where it is not set.
 
     Raises:
@@ -121,7 +121,7 @@ def from_environment() -> Choice | None:
         return None
     first = text.partition(",")[0].strip()  # the others are of nested regions
     require(first.isdecimal() and int(first) >= 1, f"OMP_NUM_THREADS={text}: must be a whole number from 1")
-    return Choice(int(first), "(OMP_NUM_THREADS)")
+    return Threads(int(first), "(OMP_NUM_THREADS)")
 
 
 def usable_cores() -> int:
@@ -149,7 +149,7 @@ def load() -> float:
     return min(minute, sorted(running)[REPEATS // 2])
 
 
-def measured(cores: int, load: float, processes: int = 1, measure: Measure | None = None) -> Choice:
+def measured(cores: int, load: float, processes: int = 1, measure: Measure | None = None) -> Threads:
     """Choose as many threads as cores are free, or fewer where more bring too little.
 
     Args:
@@ -161,7 +161,7 @@ def measured(cores: int, load: float, processes: int = 1, measure: Measure | Non
     free = max(1, round(cores - load) // processes)
     of_cores = f"of {cores} cores (load {load:.1f})"
     if free == 1:
-        return Choice(1, of_cores)
+        return Threads(1, of_cores)
     measure = measure or Operation()
     number, seconds = 1, measure(1)
     while number < free:
@@ -169,9 +169,9 @@ def measured(cores: int, load: float, processes: int = 1, measure: Measure | Non
         faster = seconds / (with_more := measure(more))
         # A step to fewer than twice as many threads need not bring as much.
         if faster < 1 + (ENOUGH - 1) * (more / number - 1):
-            return Choice(number, f"{of_cores[:-1]}; {more} are {faster:.1f} times as fast)")
+            return Threads(number, f"{of_cores[:-1]}; {more} are {faster:.1f} times as fast)")
         number, seconds = more, with_more
-    return Choice(number, of_cores)
+    return Threads(number, of_cores)
 
 
 class Operation:

@@ -16,7 +16,7 @@ from lightning_fabric.utilities.distributed import (
 from adamct import threads
 from adamct.errors import InputError
 from adamct.processes import processes_here
-from adamct.threads import Choice, computing_with, measured, threads_of_run
+from adamct.threads import Threads, computing_with, measured, threads_of_run
 from tests.conftest import CONF, TINY, Ended
 
 
@@ -71,7 +71,7 @@ def test_what_is_asked_comes_before_what_began_and_that_before_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
-    monkeypatch.setattr(threads, "measured", lambda *_: Choice(5, "(measured)"))
+    monkeypatch.setattr(threads, "measured", lambda *_: Threads(5, "(measured)"))
     cases: list[tuple[int | str, str | None, int]] = [
         ("auto", "auto", 3),
         ("auto", "auto", 3),
