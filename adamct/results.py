@@ -26,7 +26,7 @@ from adamct.metrics import RankingMetrics
 from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
 from adamct.ranking import Ranker
-from adamct.report.table import SHOWN
+from adamct.report.rankings import in_order, shown_metrics
 from adamct.run_folder import RANKS, RESULTS, write_arrays
 from adamct.selection import Chosen
 
@@ -238,8 +238,8 @@ def print_table(scores: dict[str, dict[str, float]]) -> None:
     table = Table("test", box=box.SIMPLE_HEAD)
     shown = [
         f"test/{protocol}/{metric}"
-        for protocol in dict.fromkeys(key.split("/")[1] for key in some)
-        for metric in SHOWN["full" if protocol.startswith("full") else "sampled"]
+        for protocol in in_order(key.split("/")[1] for key in some)
+        for metric in shown_metrics(protocol)
         if f"test/{protocol}/{metric}" in some
     ]
     for key in shown:

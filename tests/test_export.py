@@ -49,9 +49,9 @@ def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., An
     item_seq = np.array([[3, 8, 8, 30], [5, 0, 0, 0], [1, 2, 0, 0]])
     item_seq = np.pad(item_seq, ((0, 0), (0, width - 4)))
     seq_len, user = np.array([4, 1, 2]), np.array([7, 0, 3])
-    tensors = (torch.from_numpy(array) for array in (user, item_seq, seq_len, seq_len))
+    users, items, lengths = map(torch.from_numpy, (user, item_seq, seq_len))
     with torch.no_grad():
-        expected = ours.model.queries(Batch(*tensors)) @ ours.model.item_table().T
+        expected = ours.model.queries(Batch(users, items, lengths, lengths)) @ ours.model.item_table().T
         if (bias := ours.model.item_bias()) is not None:
             expected = expected + bias
     np.testing.assert_allclose(scores_of(tmp_path, item_seq, seq_len, user), expected.numpy(), atol=1e-5)

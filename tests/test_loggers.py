@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import wandb
 import yaml
 
 from tests.conftest import CONF, TINY, Ended, Reported
@@ -28,6 +29,7 @@ def test_wandb_offline_holds_the_whole_run(tmp_path: Path, run: Run, wandb_runs:
     assert sum(histogram.histogram) == 80
     assert first.summaries["val/*"] == "max"
     assert first.exit_codes == [0]
+    wandb.teardown()  # W&B writes the last of a file only when its service ends
     (file,) = tmp_path.glob(f"wandb/offline-run-*-{first.run.id}/*.wandb")
     assert file.stat().st_size > 10_000
 

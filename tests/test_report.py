@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 import yaml
 from rich.console import Console
 
@@ -23,23 +22,27 @@ from adamct.report.blocks import Block, make_blocks
 from adamct.report.comparison import comparison_table
 from adamct.report.planned import not_started
 from adamct.report.render import latex, markdown, show
+from adamct.report.resampling import resample
 from adamct.report.runs import find_runs, find_sweeps
-from adamct.report.statistics import compare, holm, interval, wilcoxon
+from adamct.report.statistics import compare, holm
 from adamct.report.summaries import significance_table
-from adamct.report.table import Cell, Table
+from adamct.report.table import RHO, Cell, Table
 from adamct.report.whole import Report, report
 from tests.conftest import Reported
 
 SHA = "0" * 64
 CUTOFFS = (1, 5, 10)
 Ranks = dict[str, np.ndarray]
+EPOCHS = {"uni100": 4, "full": 2, "full_unseen": 3}
+"""That chose the weights of each ranking."""
 
 
 def scores(ranks: Ranks, split: str) -> dict[str, float]:
     """Metrics of ranks, one user after the other."""
     found = {}
-    for protocol, of_users in ranks.items():
-        found[f"{split}/{protocol}/mrr"] = mean(1 / int(rank) for rank in of_users)
+    for protocol, of_all in ranks.items():
+        of_users = [int(rank) for rank in of_all if rank > 0]
+        found[f"{split}/{protocol}/mrr"] = mean(1 / rank for rank in of_users)
         for k in CUTOFFS:
             found[f"{split}/{protocol}/recall@{k}"] = mean(float(rank <= k) for rank in of_users)
             gains = [1 / np.log2(1 + rank) if rank <= k else 0.0 for rank in of_users]
@@ -51,7 +54,8 @@ def draw(seed: int, strength: float, users: int = 200, items: int = 500) -> Rank
     """Random ranks, lower for a stronger model."""
     rng = np.random.default_rng(seed)
     place = rng.beta(1, strength, users)
-    return {"uni100": 1 + (101 * place).astype(np.int32), "full": 1 + (items * place).astype(np.int32)}
+    among = {"uni100": 101, "full": items, "full_unseen": 0.9 * items}
+    return {ranking: 1 + (count * place).astype(np.uint16) for ranking, count in among.items()}
 
 
 @cache
@@ -71,7 +75,8 @@ def record_of(seed: int, sha256: str, ranks: Ranks | None) -> dict[str, Any]:
     val = validation(seed)
     return {
         "metrics": val | (scores(ranks, "test") if ranks else {}),
-        "best_epoch": 2,
+        "chosen": {name: {"monitor": f"val/{name}/ndcg@10", "epoch": epoch} for name, epoch in EPOCHS.items()},
+        "ended_by": "patience",
         "dataset": {"sha256": sha256, "num_items": 500, "num_users": 200, "statistics": {"interactions": 1234}},
         "cost": {"parameters": 1000 * seed, "flops_per_query": 2e6, "train_seconds_per_epoch": 1.5, "epochs": 3},
         "seed": seed,
@@ -93,6 +98,7 @@ def write_run(
     sha256: str = SHA,
     error: str | None = None,
     keys: dict[str, Any] | None = None,
+    facts: Ranks | None = None,
     **results: Any,
 ) -> Path:
     """A run's folder; with ranks or results it has finished, with an error it has failed."""
@@ -102,6 +108,7 @@ def write_run(
     config = {
         "seed": seed,
         "monitor": "val/uni100/ndcg@10",
+        "select_per_ranking": True,
         "output_dir": str(folder),
         "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
         "dataset": {"path": str(folder), "seed": seed, "negatives": {"count": 100, "exclude": "seen", "seed": seed}},
@@ -120,7 +127,7 @@ def write_run(
     record = record_of(seed, sha256, ranks) | about
     (folder / "results.json").write_text(json.dumps(record | results))
     if ranks:
-        np.savez_compressed(folder / "ranks.npz", **ranks)  # pyright: ignore[reportArgumentType]
+        np.savez_compressed(folder / "ranks.npz", **ranks, **(facts or {}))  # pyright: ignore[reportArgumentType]
     return folder
 
 
@@ -150,11 +157,21 @@ def rows_of(found: Report) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def kinds_of_users(users: int = 200) -> Ranks:
+    """How often training has the target of each user, and how many items the user had before."""
+    rng = np.random.default_rng(0)
+    return {
+        "target_count": rng.geometric(0.05, users).astype(np.uint16) - 1,
+        "history_len": 3 + rng.geometric(0.15, users).astype(np.uint8),
+    }
+
+
 def write_sweep(folder: Path) -> Path:
     """Three models with two seeds each."""
     for model, strength in (("sasrec", 4.0), ("core", 5.0), ("adamct", 8.0)):
         for seed in (1, 2):
-            write_run(folder / f"{model}-{seed}", model, seed, draw(seed + int(strength) * 10, strength))
+            ranks = draw(seed + int(strength) * 10, strength)
+            write_run(folder / f"{model}-{seed}", model, seed, ranks, facts=kinds_of_users())
     return folder
 
 
@@ -174,7 +191,8 @@ def test_numbers_are_those_of_the_ranks(found: Report) -> None:
     anew = {}
     for row in rows_of(found):
         with np.load(Path(row["folder"]) / "ranks.npz") as ranks:
-            expected = scores(dict(ranks), "test")
+            expected = scores({name: ranks[name] for name in EPOCHS}, "test")
+        assert {name: int(row[f"chosen_epoch/{name}"]) for name in EPOCHS} == EPOCHS
         assert {key: float(row[key]) for key in expected} == pytest.approx(expected)
         anew.setdefault(row["model"], []).append(expected)
     assert set(anew) == {"sasrec", "core", "adamct"}
@@ -188,7 +206,7 @@ def test_numbers_are_those_of_the_ranks(found: Report) -> None:
 
 
 def test_every_file_is_written_and_no_partial_one_is_left(found: Report) -> None:
-    figures = {f"beauty_{kind}.{end}" for kind in ("curves", "bars") for end in ("svg", "png")}
+    figures = {f"beauty_{kind}.{end}" for kind in ("curves", "bars", "served") for end in ("svg", "png")}
     names = {path.name for path in found.out.iterdir() if path.name != "wandb"}
     assert (
         names
@@ -297,25 +315,17 @@ def test_holm_against_numbers_worked_by_hand() -> None:
     assert holm([]) == []
 
 
-def test_the_interval_covers_a_shift_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    covered = [low < 0.3 < high for low, high in (interval(rng.normal(0.3, 1.0, 60)) for _ in range(100))]
-    assert 85 <= sum(covered) <= 99
-    assert interval(np.full(5, 0.25)) == (0.25, 0.25)
-
-
 def test_tests_are_those_of_the_raw_vectors(sweep: Path) -> None:
     found = {(test.metric, test.other): test for test in compare(block_of(sweep))}
-    assert len(found) == 4
+    assert len(found) == 6
 
     def gains(model: str, seed: int) -> np.ndarray:
         with np.load(sweep / f"{model}-{seed}" / "ranks.npz") as ranks:
             return np.where(ranks["full"] <= 10, 1 / np.log2(ranks["full"] + 1.0), 0.0)
 
-    differences = np.mean([gains("adamct", seed) - gains("sasrec", seed) for seed in (1, 2)], axis=0)
+    differences = np.array([gains("adamct", seed) - gains("sasrec", seed) for seed in (1, 2)])
     test = found["full/ndcg@10", "sasrec"]
-    expected: Any = scipy.stats.wilcoxon(differences, zero_method="zsplit")
-    assert test.p == expected.pvalue == wilcoxon(differences)
+    assert (test.low, test.high, test.p) == pytest.approx(resample([differences])[0])
     assert test.difference == pytest.approx(differences.mean())
     assert test.low < test.difference < test.high
     assert (test.seeds, test.users) == (2, 200)
@@ -324,20 +334,44 @@ def test_tests_are_those_of_the_raw_vectors(sweep: Path) -> None:
     assert [test.p_holm for test in pair] == pytest.approx(holm([test.p for test in pair]))
 
 
-def test_stars_are_where_the_tests_say(found: Report) -> None:
-    tests = compare(found.blocks[0])
-    cells = [(label, column, cell) for label, row in cells_of(found.tables[0]).items() for column, cell in row.items()]
+def test_stars_are_where_the_tests_say(tmp_path: Path) -> None:
+    for seed, (model, strength) in enumerate((("sasrec", 4.0), ("core", 40.0), ("adamct", 40.0))):
+        write_run(tmp_path / model, model, 1, draw(seed, strength))
+    block = block_of(tmp_path)
+    tests = compare(block)
+    cells = [(label, column, cell) for label, row in cells_of(table_of(block)).items() for column, cell in row.items()]
     starred = {(label.replace(" ", "/"), column) for label, column, cell in cells if cell.star}
     assert starred == {(test.metric, test.other) for test in tests if test.p_holm < 0.05}
-    assert starred
-    assert not any(cell.star for _, row in comparison_table(found.blocks[0], ()).rows for cell in row)
+    assert {column for _, column in starred} == {"sasrec"}
+    assert not any(cell.star for _, row in comparison_table(block, ()).rows for cell in row)
+
+
+def test_agreement_is_that_of_each_pair_of_rankings(found: Report) -> None:
+    notes = next(table for table in found.tables if table.name == "beauty_rankings").notes
+    pairs = [note.partition(":")[0] for note in notes[1:]]
+    assert pairs == ["uni100 and full", "uni100 and full_unseen", "full and full_unseen"]
+    assert notes[1].endswith(f"Kendall's τ = 1.00, Spearman's {RHO} = 1.00.")
 
 
 def test_another_metric_is_tested_beside_ndcg(sweep: Path) -> None:
     tested = {test.metric for test in compare(block_of(sweep, metric="test/full/recall@5"))}
-    assert tested == {"uni100/ndcg@10", "uni100/recall@5", "full/ndcg@10", "full/recall@5"}
+    assert tested == {f"{ranking}/{name}" for ranking in EPOCHS for name in ("ndcg@10", "recall@5")}
     with pytest.raises(InputError, match="--metric full/recall@7"):
         block_of(sweep, metric="test/full/recall@7")
+
+
+def test_what_is_no_mean_over_users_is_not_tested(tmp_path: Path) -> None:
+    metrics = {"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": 0.4, "test/full/gini@10": 0.9}
+    write_run(tmp_path / "a", "core", 1, metrics=metrics)
+    with pytest.raises(InputError, match=r"--metric full/gini@10: the runs on beauty have uni100/ndcg@10$"):
+        block_of(tmp_path, metric="full/gini@10")
+
+
+def test_users_without_a_test_item_are_left_out(tmp_path: Path) -> None:
+    for model, strength in (("core", 3.0), ("adamct", 6.0)):
+        ranks = {name: np.where(np.arange(200) < 50, 0, values) for name, values in draw(1, strength).items()}
+        write_run(tmp_path / model, model, 1, ranks, metrics=scores(draw(1, strength), "test"))
+    assert {test.users for test in compare(block_of(tmp_path))} == {150}
 
 
 def test_without_a_common_seed_nothing_is_tested(tmp_path: Path) -> None:
@@ -436,7 +470,7 @@ def test_nothing_finished_yet(tmp_path: Path) -> None:
 
 
 def test_runs_that_were_not_tested_show_validation(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", "core", 1, best_epoch=1)
+    write_run(tmp_path / "a", "core", 1, ended_by="limit")
     table = table_of(block_of(tmp_path))
     assert cells_of(table)["uni100 ndcg@10"]["core"].text == f"{validation(1)['val/uni100/ndcg@10']:.4f}"
     assert "paper" not in cells_of(table)
@@ -473,10 +507,16 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
     assert not any("//" in value for value in page.values)
     assert not re.search(r"url\(\s*['\"]?(?!#)|@import", text)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("svg") == 2
-    assert page.tags.count("table") == 5
+    assert page.tags.count("svg") == 3
+    assert page.tags.count("table") == 6
     assert "prefers-color-scheme: dark" in page.style
-    for shown in ("c0ffee", SHA, "torch 2.13.0", "among 100 sampled items", "1,234 interactions"):
+    for shown in ("c0ffee", SHA, "torch 2.13.0", "1,234 interactions"):
+        assert shown in text
+    for shown in (
+        "among 100 sampled items the user has not had (uni100), among all 500 items (full), "
+        "among all items the user has not had (full_unseen)",
+        "its own validation (val/uni100/ndcg@10, val/full/ndcg@10, val/full_unseen/ndcg@10)",
+    ):
         assert shown in text
 
 

@@ -69,18 +69,39 @@ def test_claims_hold_are_contradicted_or_not_decided(ablations: Path) -> None:
     table = claims_table(block, compare(block))
     assert table is not None
     found = texts(table)
-    verdicts = {label: (cells[0], cells[2], cells[4]) for label, cells in found.items()}
+    verdicts = {label: (cells[0], *cells[2::2]) for label, cells in found.items()}
     assert verdicts == {
-        "adamct without mixture": ("above 0", "holds", "holds"),
-        "adamct without local SEAtt": ("above 0", "contradicted", "contradicted"),
-        "adamct without global SEAtt": ("above 0", "not decided", "not decided"),
+        "adamct without mixture": ("above 0", "holds", "holds", "holds"),
+        "adamct without local SEAtt": ("above 0", "contradicted", "contradicted", "contradicted"),
+        "adamct without global SEAtt": ("above 0", "not decided", "not decided", "not decided"),
     }
     for test in compare(block):
-        column = 1 if test.metric == "uni100/ndcg@10" else 3
+        column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.partition("/")[0]]
         assert found[test.other][column] == f"{test.difference:+.4f}"
     assert "1 holds" in table.title
-    assert "With 1 seed the tests" in table.notes[-1]
+    assert "It knows nothing of how much trainings differ" in table.notes[-1]
+    assert "cut short" not in " ".join(table.notes)
     assert "paper" not in cells_of(comparison_table(block, ()))["uni100 ndcg@10"]
+
+
+def test_a_run_that_a_limit_ended_is_not_judged(tmp_path: Path) -> None:
+    for model, strength, ended_by in (
+        ("sasrec", 2.0, "limit"),
+        ("core", 2.0, "patience"),
+        ("hgn", 2.0, "nothing to train"),
+        ("adamct", 40.0, "patience"),
+    ):
+        write_run(tmp_path / model, model, 1, draw(1, strength, users=1000), ended_by=ended_by)
+    block = block_of(tmp_path)
+    table = claims_table(block, compare(block))
+    assert table is not None
+    assert {label: set(cells[2::2]) for label, cells in texts(table).items()} == {
+        "sasrec": {"cut short"},
+        "core": {"holds"},
+        "hgn": {"holds"},
+    }
+    assert "Cut short: a limit of epochs, steps or time ended a run of this comparison" in " ".join(table.notes)
+    assert "before it stopped by itself: sasrec." in comparison_table(block, ()).notes[-1]
 
 
 def test_labelled_variants_are_held_against_their_row_of_the_paper(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adamct.errors import require
+from adamct.report.gains import is_mean_over_users
+from adamct.report.rankings import in_order
 from adamct.report.runs import Run
 from adamct.report.variants import Variant, group
 
@@ -29,7 +31,7 @@ class Block:
         dataset: its name.
         variants: in the order of columns; the compared one is the last.
         metric: what is tested and plotted, such as ``uni100/ndcg@10``.
-        monitor: the validation metric that chose the checkpoints, such as ``val/uni100/ndcg@10``.
+        monitor: the validation metric that the runs monitored, such as ``val/uni100/ndcg@10``.
         split: of the metrics shown; val where no run was tested.
     """
 
@@ -66,11 +68,13 @@ class Block:
         return [key.partition("/")[2] for key in keys if key.startswith(f"{self.split}/")]
 
     @property
-    def protocols(self) -> list[str]:
-        """The rankings there are; that among all items is the last."""
-        return sorted(
-            dict.fromkeys(metric.partition("/")[0] for metric in self.metrics), key=lambda name: name == "full"
-        )
+    def rankings(self) -> list[str]:
+        """The rankings that any run has metrics of, in the order of the report."""
+        return in_order(metric.partition("/")[0] for metric in self.metrics)
+
+    def in_each_ranking(self, name: str) -> list[str]:
+        """Return the metrics of this name, such as ``uni100/ndcg@10``, of the rankings that have it."""
+        return [metric for ranking in self.rankings if (metric := f"{ranking}/{name}") in self.metrics]
 
     def mean(self, variant: Variant, metric: str) -> float | None:
         """A variant's mean of a metric in the block's split."""
@@ -94,7 +98,7 @@ def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None, labe
 
     Raises:
         InputError: runs of one dataset differ in data or protocol, a seed is there twice, no run is of the model, or
-            a block lacks the metric.
+            a block lacks the metric, or it is not a mean over users.
     """
     finished = [run for run in runs if run.status == "finished"]
     blocks = [
@@ -118,7 +122,8 @@ def make_block(
     tested = (metric or monitor).removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
     block = Block(dataset, ordered, tested, monitor, split)
-    require(tested in block.metrics, f"--metric {tested}: the runs on {dataset} have {', '.join(block.metrics)}")
+    of_users = [name for name in block.metrics if is_mean_over_users(name)]
+    require(tested in of_users, f"--metric {tested}: the runs on {dataset} have {', '.join(of_users)}")
     return block
 
 

@@ -1,40 +1,45 @@
-"""Whether what the paper says of the compared model and the others holds, in both rankings."""
+"""Whether what the paper says of the compared model and the others holds, in every ranking."""
 
 from collections.abc import Sequence
 
 from adamct.report.blocks import Block
 from adamct.report.comparison import in_paper
-from adamct.report.paper import METRIC, PROTOCOL
-from adamct.report.statistics import Comparison
+from adamct.report.paper import METRIC, RANKING
+from adamct.report.statistics import Comparison, seeds_note
 from adamct.report.table import NONE, Table, plain
 from adamct.report.variants import Variant
+
+CUT_SHORT = "cut short"
+"""In place of a verdict on a run that a limit ended."""
 
 
 def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | None:
     """The paper's differences beside those found, and whether they agree; None where the paper has none."""
     claimed = {variant.name: paper_difference(block, variant) for variant in block.others}
     tests = {(test.metric, test.other): test for test in comparisons}
-    protocols = [protocol for protocol in block.protocols if f"{protocol}/{METRIC}" in block.metrics]
+    metrics = block.in_each_ranking(METRIC)
     rows = []
     for name, claim in claimed.items():
-        found = [tests.get((f"{protocol}/{METRIC}", name)) for protocol in protocols]
+        found = [tests.get((metric, name)) for metric in metrics]
         if claim is not None and any(found):
             texts = [text for test in found for text in judged(claim[0], test)]
             rows.append((name, plain([claim[1], *texts])))
     if not rows:
         return None
-    seeds = min(test.seeds for test in comparisons)
-    heads = [text for protocol in protocols for text in (f"here, {protocol}", f"the claim, {protocol}")]
+    rankings = [metric.partition("/")[0] for metric in metrics]
+    heads = [text for ranking in rankings for text in (f"here, {ranking}", f"the claim, {ranking}")]
     chosen = block.chosen.name
     said = [
         f"{METRIC} of {chosen} minus the other's. A claim holds where the difference has the paper's sign at 5 % "
-        "(Wilcoxon over users, Holm), is contradicted where it has the other one, and is not decided in between.",
-        "The paper ranks among 100 sampled items; its claim is put to the ranking among all items as well.",
+        "(Holm), is contradicted where it has the other one, and is not decided in between.",
+        "The paper ranks among 100 sampled items; its claim is put to the rankings among all items as well.",
     ]
-    if seeds < 3:
+    if any(CUT_SHORT in (cell.text for cell in cells) for _, cells in rows):
         said.append(
-            f"With {seeds} seed{'s' * (seeds > 1)} the tests know nothing of how much trainings differ by chance."
+            f"A claim is judged from runs that stopped by themselves. {CUT_SHORT.capitalize()}: a limit of epochs, "
+            "steps or time ended a run of this comparison, which may not have been at its best."
         )
+    said += seeds_note(comparisons)
     verdicts = [cells[2].text for _, cells in rows]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
     return Table(
@@ -49,7 +54,7 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
 
 def paper_difference(block: Block, other: Variant) -> tuple[bool, str] | None:
     """Whether the paper has the compared variant above another, and by how much; None where it has nothing on it."""
-    metric = f"{PROTOCOL}/{METRIC}"
+    metric = f"{RANKING}/{METRIC}"
     ours, theirs = in_paper(block, block.chosen, metric), in_paper(block, other, metric)
     if ours is None or ours.value is None or theirs is None:
         return None
@@ -59,8 +64,13 @@ def paper_difference(block: Block, other: Variant) -> tuple[bool, str] | None:
 
 
 def judged(above: bool, test: Comparison | None) -> tuple[str, str]:
-    """A difference and what it says of the paper's."""
+    """Return a difference and what it says of the paper's."""
     if test is None:
         return NONE, NONE
-    verdict = "holds" if (test.difference > 0) == above else "contradicted"
-    return f"{test.difference:+.4f}", verdict if test.significant else "not decided"
+    if test.cut_short:
+        verdict = CUT_SHORT
+    elif not test.significant:
+        verdict = "not decided"
+    else:
+        verdict = "holds" if (test.difference > 0) == above else "contradicted"
+    return f"{test.difference:+.4f}", verdict

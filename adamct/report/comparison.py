@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from statistics import stdev
 
 from adamct.report.blocks import Block
+from adamct.report.gains import KINDS
 from adamct.report.paper import Reported, reported
+from adamct.report.rankings import shown_metrics
 from adamct.report.statistics import Comparison
-from adamct.report.table import NONE, SHOWN, Cell, Table, plain
+from adamct.report.table import NONE, Cell, Table, plain
 from adamct.report.variants import Variant
 
 MANY = 12
 """With more variants than this they are rows, not columns."""
-NAMES = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR"}
 
 
 def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
@@ -26,7 +27,7 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
     title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
     with_paper = len(rows) > 1 + len(shown(block))
     name = block.metric.partition("/")[2]
-    essential = tuple(f"{protocol} {name}" for protocol in block.protocols if f"{protocol}/{name}" in block.metrics)
+    essential = tuple(metric.replace("/", " ") for metric in block.in_each_ranking(name))
     said = notes(block, with_paper, bool(starred))
     table = Table(block.slug, title, "", tuple(columns), tuple(rows), said, essential)
     return table.transposed() if len(block.variants) > MANY else table
@@ -35,9 +36,9 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
 def shown(block: Block) -> list[str]:
     """The metrics to show, the tested one after the others of its ranking."""
     metrics = []
-    for protocol in block.protocols:
-        metrics += [f"{protocol}/{name}" for name in SHOWN["full" if protocol == "full" else "sampled"]]
-        metrics += [block.metric] * (block.metric.partition("/")[0] == protocol)
+    for ranking in block.rankings:
+        metrics += [f"{ranking}/{name}" for name in shown_metrics(ranking)]
+        metrics += [block.metric] * (block.metric.partition("/")[0] == ranking)
     return [metric for metric in dict.fromkeys(metrics) if metric in block.metrics]
 
 
@@ -108,13 +109,18 @@ def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
         "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
     ]
     if block.split == "val":
-        said.insert(0, "No run was tested: these are validation metrics, by which the checkpoints were chosen.")
+        said.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
     if block.others:
         said.append(f"Improvement: {block.chosen.name} over the best other.")
     if with_paper:
         said.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
     if starred:
-        said.append(f"*: differs from {block.chosen.name} at 5 % (Wilcoxon signed-rank over users, Holm).")
+        said.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
+    limited = [variant.name for variant in block.variants if any(run.cut_short for run in variant.runs)]
+    if limited:
+        said.append(
+            f"A limit of epochs, steps or time ended training before it stopped by itself: {', '.join(limited)}."
+        )
     return tuple(said)
 
 
@@ -125,6 +131,6 @@ def measured(block: Block) -> str:
 
 def written(metric: str) -> str:
     """A metric's name for readers: ``NDCG@10 (uni100)``."""
-    protocol, _, name = metric.partition("/")
+    ranking, _, name = metric.partition("/")
     kind, at, k = name.partition("@")
-    return f"{NAMES.get(kind, kind)}{at}{k} ({protocol})"
+    return f"{KINDS.get(kind, kind)}{at}{k} ({ranking})"

@@ -41,7 +41,7 @@ def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
         {"status": run.status, "dataset": run.dataset, "model": run.model, "variant": variant, "seed": run.seed}
         | {name: choice for name, choice in groups.items() if name not in ("dataset", "model")}
         | {key: defined.get(key) for key in keys}
-        | {"best_epoch": run.results.get("best_epoch")}
+        | {f"chosen_epoch/{ranking}": chosen["epoch"] for ranking, chosen in run.results.get("chosen", {}).items()}
         | run.metrics
         | {f"cost/{key}": value for key, value in run.results.get("cost", {}).items()}
         | {"error": run.error, "folder": str(run.folder)}

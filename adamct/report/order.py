@@ -18,7 +18,7 @@ def order(block: Block) -> list[Table | Drawing]:
     if not pairs:
         return []
     pairs.sort(key=lambda pair: block.mean(pair[0], block.metric) or 0.0, reverse=True)
-    metrics = [f"{protocol}/{block.metric.partition('/')[2]}" for protocol in block.protocols]
+    metrics = block.in_each_ranking(block.metric.partition("/")[2])
     rows = [
         (label(plain_one), plain([text for metric in metrics for text in lost(block, metric, plain_one, other)]))
         for plain_one, other in pairs

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from adamct.report.blocks import Block
 from adamct.report.figures import Drawing, inline
+from adamct.report.rankings import candidates
 from adamct.report.runs import Run
 from adamct.report.table import Table
 
@@ -69,17 +70,26 @@ def provenance(block: Block) -> list[tuple[str, str]]:
     """How a block's numbers were made, as names and values."""
     run = block.runs[0]
     count, excluded = (run.config.get(f"dataset.negatives.{key}") for key in ("count", "exclude"))
-    sampled = f"among {count} sampled items" + (" the user has not had" if excluded == "seen" else f" ({excluded})")
-    every = f"among all {run.results['dataset']['num_items']:,} items"
-    rankings = [f"{every if name == 'full' else sampled} ({name})" for name in block.protocols]
+    items = run.results["dataset"]["num_items"]
+    rankings = [f"{candidates(name, items, count, excluded)} ({name})" for name in block.rankings]
     return [
         *source(run),
         ("Split", parts(run)),
-        ("Rankings", "the target " + ", and ".join(rankings)),
-        ("Checkpoint", f"the best by {block.monitor}"),
+        ("Rankings", "the target " + ", ".join(rankings)),
+        ("Checkpoint", distinct(choice(run, block.rankings) for run in block.runs)),
         ("Tested metric", f"{block.split}/{block.metric}"),
         *machine(block.runs),
     ]
+
+
+def choice(run: Run, rankings: Sequence[str]) -> str:
+    """Say which validation chose the weights that each ranking was tested with."""
+    monitor = run.config.get("monitor")
+    if not run.config.get("select_per_ranking"):
+        return f"the best by {monitor}"
+    metric = str(monitor).rpartition("/")[2]
+    own = ", ".join(f"val/{ranking}/{metric}" for ranking in rankings)
+    return f"for each ranking the best by its own validation ({own})"
 
 
 def parts(run: Run) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-PROTOCOL, MODEL, METRIC = "uni100", "adamct", "ndcg@10"
+RANKING, MODEL, METRIC = "uni100", "adamct", "ndcg@10"
 """The paper's ranking, its model, and the metric of all its tables but the second."""
 
 
@@ -56,8 +56,8 @@ def costs() -> dict[tuple[str, str, str], float]:
 
 def reported(dataset: str, model: str, label: str | None, metric: str) -> Reported | None:
     """What the paper has for a model, or for a labelled variant of it, under a metric such as ``uni100/ndcg@10``."""
-    protocol, _, name = metric.partition("/")
-    if protocol != PROTOCOL:
+    ranking, _, name = metric.partition("/")
+    if ranking != RANKING:
         return None
     if label is None:
         return models().get((dataset, model, name))

@@ -11,13 +11,16 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import yaml
-from jaxtyping import Int
+from jaxtyping import Integer
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, require
 from adamct.keys import flat
 from adamct.run_folder import RANKS
+
+FACTS = ("target_count", "history_len")
+"""Of each user's test item, beside its ranks: how often training has it, and how many items the user had before."""
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
 
@@ -65,17 +68,36 @@ class Run:
         return self.config.get("label")
 
     @property
+    def cut_short(self) -> bool:
+        """Whether a limit of epochs, steps or time ended its training before it stopped by itself."""
+        return self.results.get("ended_by") == "limit"
+
+    @property
     def metrics(self) -> dict[str, float]:
-        """Of validation at the best epoch, and of the test if it was tested."""
+        """Of validation with the chosen weights, and of the test if it was tested."""
         return self.results.get("metrics", {})
 
-    @cached_property
-    def ranks(self) -> dict[str, Int[np.ndarray, " U"]]:
-        """By protocol the rank of each user's test item, from 1; empty where the run was not tested.
+    @property
+    def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """By ranking the rank of each user's test item, from 1, or 0 for a user without; empty if it was not tested.
 
         Raises:
             InputError: the file cannot be read.
         """
+        return {name: values for name, values in self.tested.items() if name not in FACTS}
+
+    @property
+    def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """By name what is known of each user's test item; empty where the run did not record it.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        return {name: values for name, values in self.tested.items() if name in FACTS}
+
+    @cached_property
+    def tested(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """What the run's test recorded of each user; empty where the run was not tested."""
         return self.arrays(RANKS) if self.status == "finished" else {}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:

@@ -1,28 +1,27 @@
-"""Whether the compared model and another differ by more than chance: tests over users, paired and corrected."""
+"""Whether the compared model and another differ by more than chance: paired by user and seed, and corrected."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool
 from scipy import stats
 
 from adamct.errors import require
-from adamct.randomness import Stream, numpy_generator
 from adamct.report.blocks import Block
+from adamct.report.gains import gains
+from adamct.report.resampling import LEVEL, resample
 from adamct.report.runs import Run
 from adamct.report.variants import Variant
 
-LEVEL = 0.05
-RESAMPLES = 1999
-BATCH = 50
-"""Resamples drawn at a time: 10 MB of indices for 25,000 users."""
+Pairs = list[tuple[Run, Run]]
+"""The compared variant's run and another one's, of each seed that both have."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The compared model minus another, per user, averaged over the seeds that both have.
+    """The compared model minus another, paired by user and by the seeds that both have.
 
     Attributes:
         other: the other variant's name.
@@ -30,11 +29,12 @@ class Comparison:
         users: how many were paired.
         seeds: how many both have.
         wins: in how many of them the compared model has the higher mean.
-        difference: mean over users.
-        low: where its 95 % bootstrap interval begins.
+        difference: mean over users and seeds.
+        low: where its 95 % interval begins.
         high: where it ends.
-        p: of the Wilcoxon signed-rank test, two-sided.
+        p: that the difference is 0, two-sided, of the same resamples as the interval; see `adamct.report.resampling`.
         p_holm: the same, corrected for the family of tests of one ranking.
+        cut_short: whether a limit ended one of the runs before it stopped by itself.
     """
 
     other: str
@@ -47,6 +47,7 @@ class Comparison:
     high: float
     p: float
     p_holm: float
+    cut_short: bool
 
     @property
     def significant(self) -> bool:
@@ -65,85 +66,88 @@ def compare(block: Block) -> list[Comparison]:
     """
     if block.split != "test":
         return []
-    tested = dict.fromkeys(("ndcg@10", block.metric.partition("/")[2]))
+    names = tuple(dict.fromkeys(("ndcg@10", block.metric.partition("/")[2])))
     compared = []
-    for protocol in block.protocols:
-        pairs = [
-            (f"{protocol}/{name}", other, common(block.chosen, other, protocol))
-            for name in tested
-            for other in block.others
-        ]
-        compared += family([compare_one(metric, other, seeds) for metric, other, seeds in pairs if seeds])
+    for ranking in block.rankings:
+        pairs = {other.name: common(block.chosen, other, ranking) for other in block.others}
+        compared += family(ranking, names, {name: seeds for name, seeds in pairs.items() if seeds})
     return compared
 
 
-def family(tests: Sequence[Comparison]) -> list[Comparison]:
-    """The same tests, corrected for being several."""
-    corrected = holm([test.p for test in tests])
-    return [replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True)]
+def common(one: Variant, other: Variant, ranking: str) -> Pairs:
+    """Pair the two variants' runs of each seed under which both were tested."""
+    of_seed = {run.seed: run for run in other.runs if ranking in run.ranks}
+    return [(run, of_seed[run.seed]) for run in one.runs if ranking in run.ranks and run.seed in of_seed]
 
 
-def common(one: Variant, other: Variant, protocol: str) -> list[tuple[Run, Run]]:
-    """The two variants' runs of each seed under which both were tested."""
-    of_seed = {run.seed: run for run in other.runs if protocol in run.ranks}
-    return [(run, of_seed[run.seed]) for run in one.runs if protocol in run.ranks and run.seed in of_seed]
-
-
-def compare_one(metric: str, other: Variant, seeds: Sequence[tuple[Run, Run]]) -> Comparison:
-    """Compare two variants by the runs of their common seeds, not yet corrected."""
-    protocol, _, name = metric.partition("/")
-    for one, rival in seeds:
-        users = [len(run.ranks[protocol]) for run in (one, rival)]
-        require(
-            len({*users, len(seeds[0][0].ranks[protocol])}) == 1,
-            f"{one.folder} and {rival.folder} ranked {users[0]} and {users[1]} users under {protocol}: test them again",
+def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> list[Comparison]:
+    """Test some metrics of one ranking against each other variant, corrected for being several."""
+    if not others:
+        return []
+    users = ranked(ranking, [run for pairs in others.values() for pair in pairs for run in pair])
+    cases = [(name, other, pairs) for name in names for other, pairs in others.items()]
+    differences = [
+        np.array([np.subtract(*(gains(run.ranks[ranking][users], name) for run in pair)) for pair in pairs])
+        for name, _, pairs in cases
+    ]
+    outcomes = resample(differences)
+    return [
+        Comparison(
+            other=other,
+            metric=f"{ranking}/{name}",
+            users=int(users.sum()),
+            seeds=len(pairs),
+            wins=int((found.mean(1) > 0).sum()),
+            difference=float(found.mean()),
+            low=low,
+            high=high,
+            p=p,
+            p_holm=corrected,
+            cut_short=any(run.cut_short for pair in pairs for run in pair),
         )
-    ranks = np.array([[run.ranks[protocol] for run in pair] for pair in seeds])  # (seeds, 2, U)
-    ranked = ranks[:, :, (ranks > 0).all((0, 1))]  # a rank of 0: the user was left out of the test
-    differences = np.array([gains(ours, name) - gains(theirs, name) for ours, theirs in ranked])
-    of_user = differences.mean(0)
-    wins = int((differences.mean(1) > 0).sum())
-    p = wilcoxon(of_user)
-    low, high = interval(of_user)
-    return Comparison(other.name, metric, len(of_user), len(seeds), wins, float(of_user.mean()), low, high, p, p)
+        for (name, other, pairs), found, (low, high, p), corrected in zip(
+            cases, differences, outcomes, holm([p for *_, p in outcomes]), strict=True
+        )
+    ]
 
 
-def gains(ranks: Int[np.ndarray, " U"], name: str) -> Float[np.ndarray, " U"]:
-    """Each user's share in a metric: recall@k, ndcg@k or mrr of the rank of its one relevant item."""
-    if name == "mrr":
-        return 1 / ranks
-    kind, _, k = name.partition("@")
-    gain = np.ones(len(ranks)) if kind == "recall" else 1 / np.log2(ranks + 1.0)
-    return gain * (ranks <= int(k))
+def ranked(ranking: str, runs: Sequence[Run]) -> Bool[np.ndarray, " U"]:
+    """Say which users have a test item, as all runs of one dataset must agree.
 
-
-def wilcoxon(differences: Float[np.ndarray, " U"]) -> float:
-    """P-value of the Wilcoxon signed-rank test, two-sided.
-
-    Most users rank both models' items below the cutoff: their zeros are evidence of no difference, and "zsplit"
-    keeps them, half on either side, where the default would leave them out.
+    Raises:
+        InputError: two runs ranked different numbers of users.
     """
-    found: Any = stats.wilcoxon(differences, zero_method="zsplit")
-    return float(found.pvalue)
+    first = runs[0]
+    for run in runs:
+        users, others = len(first.ranks[ranking]), len(run.ranks[ranking])
+        require(
+            users == others,
+            f"{first.folder} and {run.folder} ranked {users} and {others} users under {ranking}: test them again",
+        )
+    return np.all([run.ranks[ranking] > 0 for run in runs], axis=0)
 
 
-def interval(differences: Float[np.ndarray, " U"]) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean over users; the same at every call."""
-    if np.ptp(differences) == 0:
-        return float(differences[0]), float(differences[0])
-    found = stats.bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=BATCH,
-        method="percentile",
-        rng=numpy_generator(0, Stream.BOOTSTRAP),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+def seeds_note(comparisons: Sequence[Comparison]) -> list[str]:
+    """Say what the tests of one seed and of several know of."""
+    seeds = {test.seeds for test in comparisons}
+    said = []
+    if 1 in seeds:
+        said.append(
+            "Of one seed: a paired randomisation test that flips the signs of users' differences (Smucker, Allan & "
+            "Carterette, CIKM '07), and the interval of all means that it does not reject. It knows nothing of how "
+            "much trainings differ by chance."
+        )
+    if seeds - {1}:
+        said.append(
+            "Of several seeds: random halves of the users and, for how much trainings differ by chance, Student's t of "
+            "the mean over seeds, with one degree of freedom less than there are seeds. So with two or three seeds "
+            "only large differences are significant."
+        )
+    return said
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p-values that may each be held against the level of the whole family."""
+    """Correct p-values by Holm's step-down method: each may then be held against the level of the whole family."""
     corrected, highest = [0.0] * len(p), 0.0
     for step, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
         highest = max(highest, min(1.0, (len(p) - step) * p[index]))
@@ -152,7 +156,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def agreement(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Kendall's tau and Spearman's rho between two scores of the same variants."""
+    """Return Kendall's tau and Spearman's rho between two scores of the same variants."""
     tau: Any = stats.kendalltau(one, other)
     rho: Any = stats.spearmanr(one, other)
     return float(tau.statistic), float(rho.statistic)

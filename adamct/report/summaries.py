@@ -1,13 +1,15 @@
-"""The smaller tables: tests, both rankings side by side, cost."""
+"""The smaller tables: tests, the rankings side by side, cost."""
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from statistics import median
 
 from adamct.report.blocks import Block
 from adamct.report.comparison import in_paper, written
 from adamct.report.paper import costs
-from adamct.report.statistics import RESAMPLES, Comparison, agreement
+from adamct.report.resampling import RESAMPLES
+from adamct.report.statistics import Comparison, agreement, seeds_note
 from adamct.report.table import NONE, RHO, Cell, Table, plain
 from adamct.report.variants import Variant
 
@@ -43,10 +45,11 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         for test in comparisons
     ]
     said = [
-        f"Per user, the metric of {block.chosen.name} minus the other's, averaged over the seeds both have; mean over "
-        f"users with its 95 % paired bootstrap interval ({RESAMPLES:,} resamples of the users), Wilcoxon signed-rank "
-        "test (two-sided; users without a difference count half for either side), Holm's correction within each "
-        "ranking. * at 5 %. The intervals are over users: how much seeds vary is in the first table.",
+        f"The metric of {block.chosen.name} minus the other's, paired by user and by the seeds both have. The "
+        f"interval (95 %) and p (two-sided) come from the same {RESAMPLES:,} resamples: p is below .05 exactly where "
+        f"the interval excludes 0, and never below {1 / (RESAMPLES + 1):.4f}. Holm corrects p within each "
+        "ranking. * at 5 %.",
+        *seeds_note(comparisons),
     ]
     missing = [variant.name for variant in block.others if variant.name not in {test.other for test in comparisons}]
     if missing:
@@ -68,9 +71,9 @@ def p_value(p: float) -> str:
 
 
 def rankings_table(block: Block) -> Table | None:
-    """A variant's metric and place among sampled items and among all; None without two rankings or variants."""
+    """A variant's metric and place in each ranking; None without two rankings or variants."""
     name = block.metric.partition("/")[2]
-    metrics = [f"{protocol}/{name}" for protocol in block.protocols if f"{protocol}/{name}" in block.metrics]
+    metrics = block.in_each_ranking(name)
     if len(metrics) < 2 or not block.others:
         return None
     scores = {variant.name: [block.mean(variant, metric) for metric in metrics] for variant in block.variants}
@@ -83,16 +86,20 @@ def rankings_table(block: Block) -> Table | None:
         rows.append((variant, plain(texts)))
     heads = [(metric.replace("/", " "), f"place in {metric.partition('/')[0]}") for metric in metrics]
     columns = tuple(text for head in heads for text in head)
-    title = f"{block.dataset}: both rankings"
-    return Table(f"{block.slug}_rankings", title, "model", columns, tuple(rows), orders(of_metric))
+    title = f"{block.dataset}: the rankings side by side"
+    rankings = [metric.partition("/")[0] for metric in metrics]
+    return Table(f"{block.slug}_rankings", title, "model", columns, tuple(rows), orders(rankings, of_metric))
 
 
-def orders(scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
-    """How far the first and the last ranking agree on the order of at least three variants."""
+def orders(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
+    """Say how far each pair of rankings agrees on the order of at least three variants."""
     if not scores or len(scores[0]) < 3:
         return ()
-    tau, rho = agreement(scores[0], scores[-1])
-    return (f"Agreement of the two orders of {len(scores[0])}: Kendall's τ = {tau:.2f}, Spearman's {RHO} = {rho:.2f}.",)
+    said = []
+    for (one, ours), (other, theirs) in combinations(zip(rankings, scores, strict=True), 2):
+        tau, rho = agreement(ours, theirs)
+        said.append(f"{one} and {other}: Kendall's τ = {tau:.2f}, Spearman's {RHO} = {rho:.2f}.")
+    return (f"Agreement on the order of {len(scores[0])} models.", *said)
 
 
 def cost_tables(block: Block) -> list[Table]:

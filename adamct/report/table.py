@@ -4,11 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-SHOWN = {
-    "sampled": ("recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"),
-    "full": ("recall@10", "ndcg@10"),
-}
-"""The metrics that a run's and a report's table show of each ranking, where there are such."""
 NONE = "\N{EN DASH}"
 """In place of a value that is not there."""
 RHO = "\N{GREEK SMALL LETTER RHO}"

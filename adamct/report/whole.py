@@ -20,6 +20,7 @@ from adamct.report.planned import not_started, planned_labels
 from adamct.report.render import latex, markdown, show
 from adamct.report.runs import Run, find_runs, find_sweeps, is_search
 from adamct.report.sensitivity import sensitivity
+from adamct.report.served import recommended_table, served
 from adamct.report.statistics import compare
 from adamct.report.summaries import cost_tables, rankings_table, significance_table
 from adamct.report.table import Table
@@ -119,6 +120,8 @@ def parts(block: Block) -> list[Table | Drawing]:
         *drawings(block),
         significance_table(block, comparisons),
         rankings_table(block),
+        *served(block),
+        recommended_table(block),
         *cost_tables(block),
     ]
     return [part for part in found if part is not None]

@@ -1,0 +1,39 @@
+"""The rankings of a run: their order, what each is among, and which of its metrics tables show."""
+
+from collections.abc import Iterable
+
+AMONG_ALL = ("full", "full_unseen")
+"""The names of the rankings among all items, in the order of the report; any other is among sampled items."""
+
+
+def among_all(ranking: str) -> bool:
+    """Whether a ranking is among all items, and not among sampled ones."""
+    return ranking in AMONG_ALL
+
+
+def in_order(rankings: Iterable[str]) -> list[str]:
+    """Return each ranking once: those among sampled items, then those among all."""
+    return sorted(dict.fromkeys(rankings), key=lambda name: AMONG_ALL.index(name) if among_all(name) else -1)
+
+
+def shown_metrics(ranking: str) -> tuple[str, ...]:
+    """Return the metrics that the table of a run and of a report show of a ranking."""
+    if among_all(ranking):
+        return "recall@10", "ndcg@10"
+    return "recall@1", "recall@5", "recall@10", "ndcg@5", "ndcg@10"
+
+
+def candidates(ranking: str, num_items: int, count: int | None, excluded: str | None) -> str:
+    """Describe what a ranking ranks the target among.
+
+    Args:
+        ranking: its name.
+        num_items: how many items there are.
+        count: the number of sampled items of a ranking among samples.
+        excluded: what is never sampled; ``seen`` for all items of the user.
+    """
+    if ranking == "full":
+        return f"among all {num_items:,} items"
+    if ranking == "full_unseen":
+        return "among all items the user has not had"
+    return f"among {count} sampled items" + (" the user has not had" if excluded == "seen" else f" ({excluded})")
