@@ -134,8 +134,9 @@ def test_runs_beside_each_other_share_devices_evenly(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("search", [False, True], ids=["grid", "search"])
 def test_jobs_of_two_processes_equal_those_of_one(search: bool, tmp_path: Path) -> None:
-    # Dropout is drawn by each process for its own share of a batch, so it is left out.
-    common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0")
+    # Dropout is drawn by each process for its own share of a batch, so it is left out. Sums of gradients are rounded
+    # differently: in double precision by too little to change any rank.
+    common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0", "trainer.precision=64-true")
     seeds = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=choice(1,2,3,4,5)"] if search else ["seed=1,2"]
     two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     folders = tmp_path / "alone", tmp_path / "together"
