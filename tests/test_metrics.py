@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
@@ -80,6 +82,25 @@ def test_ranks_equal_counting_whatever_the_padding_scores(levels: int | None, pa
     scores[:, 0] = padding
     found = ranks(scores, target, candidates)
     assert [rank.tolist() for rank in found] == counted(scores, target, candidates)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 70), st.integers(1, 9), st.booleans(), st.data())
+def test_ranks_of_any_histories_equal_counting(
+    num_items: int, num_users: int, blocks: bool, data: st.DataObject
+) -> None:
+    items = st.integers(1, num_items)
+    table = torch.tensor(data.draw(st.lists(st.integers(-2, 2), min_size=num_items + 1, max_size=num_items + 1)))
+    target = [data.draw(items) for _ in range(num_users)]
+    had = [sorted(data.draw(st.sets(items)) - {own}) for own in target]
+    negatives = [[data.draw(items.filter(lambda item, own=own: item != own)) for _ in range(2)] for own in target]
+    candidates = Candidates(torch.tensor(negatives), seen(had))
+    queries = torch.tensor(data.draw(st.lists(st.integers(-1, 1), min_size=num_users, max_size=num_users))).float()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BYTES_AT_ONCE, "cpu", 4 * (64 if blocks else 2**20))  # 2 users and at most 32 items
+        found = rank_targets(queries[:, None], table[:, None].float(), None, torch.tensor(target), candidates)
+    scores = torch.outer(queries, table.float())
+    assert [rank.tolist() for rank in found] == counted(scores, torch.tensor(target), candidates)
 
 
 @pytest.mark.parametrize("constant", [0.0, -3.5, float("-inf")])
