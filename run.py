@@ -202,7 +202,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
             "model": config["model"],
             "dataset": {**data.identity, **sizes, "split": config["dataset"].get("split")},
             **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed", "monitor", "select_per_ranking")},
-            **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories")},
+            **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories", "negatives")},
         },
         item_ids=data.interactions.item_ids.to_list(),
     )

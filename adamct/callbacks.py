@@ -22,19 +22,20 @@ LAST = "last.ckpt"
 class BestCheckpoint(ModelCheckpoint):
     """The weights with the best score in one validation metric, saved when they are validated.
 
+    The state of training is not saved with them: only ``last.ckpt`` has it.
+
     Args:
-        folder: of the run's checkpoints.
+        folder: the folder of the run's checkpoints.
         choice: the metric and the file's name.
-        weights_only: whether to leave out the state of training, which only ``best.ckpt`` has.
     """
 
-    def __init__(self, folder: Path, choice: Choice, weights_only: bool):
+    def __init__(self, folder: Path, choice: Choice):
         super().__init__(
             folder,
             Path(choice.file).stem,
             choice.monitor,
             mode="max",
-            save_weights_only=weights_only,
+            save_weights_only=True,
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )

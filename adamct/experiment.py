@@ -109,13 +109,14 @@ def fit_callbacks(
     folder: Path, num_users: int, choices: Sequence[Choice], patience: int, save_every_n_steps: int | None
 ) -> list[pl.Callback]:
     """Return what training does beside its steps; see `build_trainer`."""
-    return [
+    callbacks: list[pl.Callback] = [
         MixtureMonitor(num_users),
         History(),
-        Patience([choice.monitor for choice in choices], patience),
-        *(BestCheckpoint(folder, choice, weights_only=place > 0) for place, choice in enumerate(choices)),
+        Patience([choice.monitor for choice in choices if choice.monitor is not None], patience),
+        *(BestCheckpoint(folder, choice) for choice in choices),
         LastCheckpoint(folder, save_every_n_steps),
     ]
+    return callbacks
 
 
 def hush() -> None:
@@ -133,7 +134,7 @@ def hush() -> None:
 
 
 class Outcome(NamedTuple):
-    """What the stages of a run came to."""
+    """The result of a run's stages."""
 
     chosen: tuple[Chosen, ...]
     """The weights of each choice, the monitor's first."""
@@ -159,7 +160,7 @@ def run_stages(
         data: its data.
         folder: the run's folder of checkpoints.
         choices: the weights to test each ranking with.
-        stages: some of fit, test and predict, which is left to whoever has the module with the monitor's weights then.
+        stages: some of fit, test and predict. The caller predicts; the module then has the monitor's weights.
         ckpt: where nothing was trained before, the weights of all rankings, or a folder of checkpoints with those of
             each.
         resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one; None trains
@@ -175,14 +176,22 @@ def run_stages(
         ended_by, source = fit(trainer, module, data, folder, choices, resume), folder
     if source is None:
         raise InputError(f"stages={list(stages)} needs the weights to use: ckpt=PATH")
+    telling = ["model", "dataset"]
     if not source.is_dir():  # one file for all rankings
-        source, choices = source.parent, [Choice(choices[0].monitor, source.name, module.rankings)]
+        source, choices = source.parent, [Choice(None, source.name, module.rankings)]
+    elif module.learns:  # a folder's files are named by what chose them
+        telling += ["monitor", "select_per_ranking"]
     if "fit" not in stages and "test" not in stages:
         choices = choices[:1]
-    identity = {key: module.identity[key] for key in ("model", "dataset")}
+    identity = {key: module.identity[key] for key in telling}
     chosen = []
     for choice in reversed(choices):  # the module keeps the monitor's weights
         checkpoint = read_checkpoint(source / choice.file, identity)
+        monitor = module.identity["monitor"]
+        require(
+            monitor in checkpoint["val_scores"],
+            f"{source / choice.file}: was not validated by monitor={monitor}; give the overrides it was trained with",
+        )
         chosen.insert(0, Chosen(choice, checkpoint["epoch"], checkpoint["val_scores"]))
         if stages != ["fit"]:
             module.load_state_dict(checkpoint["state_dict"])
@@ -229,9 +238,12 @@ def fit(
             f"{start}: has trained {checkpoint['epoch'] + 1} epochs, more than trainer.max_epochs={longest}: raise it, "
             "or start again with resume=null",
         )
+        require("callbacks" in checkpoint, f"{start}: holds weights only; give resume={start.with_name(LAST)}")
         if start.parent != folder and trainer.is_global_zero:
             copy_best(start.parent, folder, choices)
-        patience.load_state_dict(checkpoint["callbacks"][patience.state_key])
+        for callback in callbacks:
+            if isinstance(callback, Patience | History | Timing):
+                callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
         if patience.exhausted:  # had stopped before
             return "patience"
         trainer.fit(module, data, ckpt_path=start, weights_only=True)

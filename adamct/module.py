@@ -1,4 +1,4 @@
-"""The LightningModule around every model: the step, both rankings, the optimizer."""
+"""The LightningModule around every model: the step, the rankings, the optimizer."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast

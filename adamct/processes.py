@@ -14,7 +14,7 @@ def is_first() -> bool:
 def processes_here(devices: object) -> int:
     """Return how many processes train on this machine, where ``trainer.devices`` is a number or a list of them.
 
-    It is 1 where that names no number: then the devices are GPUs, whose processes need few threads.
+    It is 1 where that is text, such as ``auto``, which mostly means GPUs, whose processes need few threads.
     """
     if isinstance(devices, str) or not isinstance(devices, int | Sequence):
         return 1

@@ -28,7 +28,7 @@ class Stream(IntEnum):
     VALIDATION_NEGATIVES = 7  # none
     TEST_NEGATIVES = 8  # none
     CONTINUED_SEARCH = 9  # the number of trials before
-    BOOTSTRAP = 10  # none
+    SEED_DEVIATES = 10  # none
     SIGN_FLIPS = 11  # none
     EXPORT_CHECK = 12  # none
     BENCHMARK = 13  # none

@@ -115,8 +115,8 @@ def ranks_by_blocks(
 ) -> Ranks:
     """Rank the targets of some users by blocks of ``width`` items, which are at least as many as the users.
 
-    The scores that targets are compared by come from a product of the same shape as a block, so that they are rounded
-    alike. A target's own place in its block is not looked at.
+    The scores that targets are compared by come from a product of the same shape as a block, so that both are rounded
+    in the same way. A target's own place in its block is not looked at.
     """
     padded = target.repeat(-(-width // len(target)))[:width]
     bias = None if item_bias is None else item_bias[padded]
@@ -151,7 +151,7 @@ def look_up(
 
 
 def comparable(ranks: Ranks, total: Float[Tensor, " B"]) -> Ranks:
-    """Return the ranks, replaced by `NOT_A_NUMBER` where the sum of a user's scores is no number."""
+    """Return the ranks, replaced by `NOT_A_NUMBER` where the sum of a user's scores is NaN."""
     is_number = ~total.isnan()
     return Ranks(*(rank.where(is_number, NOT_A_NUMBER) for rank in ranks))
 
@@ -173,7 +173,7 @@ def top_items(
         left_out: items that are not listed; None lists any.
 
     Returns:
-        Items and scores. Items are 0 where no more are left. A score that is no number comes first.
+        Items and scores. Items are 0 where no more are left. A score of NaN comes first.
     """
     queries, item_table, item_bias = in_single_precision(queries, item_table, item_bias)
     rows, width = chunk_sizes(queries, len(item_table))
@@ -201,8 +201,10 @@ def top_items_by_blocks(
         end = min(begin + width, len(item_table))
         scores = F.linear(queries, item_table[begin:end], None if item_bias is None else item_bias[begin:end])
         if left_out is not None:
-            here = (begin <= left_out.item) & (left_out.item < end)
-            scores[left_out.row[here], left_out.item[here] - begin] = -torch.inf
+            scores = F.pad(scores, (0, 1))  # a column for what is not of this block: to select it, a GPU would wait
+            inside = (begin <= left_out.item) & (left_out.item < end)
+            scores[left_out.row, torch.where(inside, left_out.item - begin, end - begin)] = -torch.inf
+            scores = scores[:, :-1]
         of_block, column = scores.topk(min(k, end - begin))
         highest, place = torch.cat([highest, of_block], 1).topk(min(k, highest.shape[1] + of_block.shape[1]))
         items = torch.cat([items, column + begin], 1).gather(1, place)

@@ -156,7 +156,7 @@ def record(
     }
     if tested:
         save_ranks(folder, module, data.test_facts())
-        print_table({type(module.model).__name__: tested, **references}, weights(outcome.chosen))
+        print_table({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
     save_results(folder, results)
     print(f"results: {folder / RESULTS}")
 
@@ -230,18 +230,20 @@ def announce(statistics: Statistics, held_out: HeldOutStatistics) -> None:
         print(f"held-out items with the same time as the user's previous item: {shares}")
 
 
-def print_table(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str, Any]]) -> None:
+def print_table(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str, Any]], learns: bool) -> None:
     """Print a row for each metric, a section for each ranking, and a column for each model or reference.
 
     Args:
         scores: by model or reference, the test metrics.
         chosen: by ranking, the epoch of the model's weights.
+        learns: whether the model was trained, so that the epoch means something.
     """
     some = next(iter(scores.values()))
     table = Table("test", "", *(Column(name, justify="right") for name in scores), box=box.SIMPLE_HEAD)
     for ranking in in_order(key.split("/")[1] for key in some):
         metrics = [metric for metric in shown_metrics(ranking) if f"test/{ranking}/{metric}" in some]
-        labels = [ranking, f"(epoch {chosen[ranking]['epoch'] + 1})"] + [""] * len(metrics)
+        epoch = f"(epoch {chosen[ranking]['epoch'] + 1})" if learns else ""
+        labels = [ranking, epoch] + [""] * len(metrics)
         for label, metric in zip(labels, metrics, strict=False):
             values = [f"{of[f'test/{ranking}/{metric}']:.4f}" for of in scores.values()]
             table.add_row(label, metric, *values, end_section=metric == metrics[-1])

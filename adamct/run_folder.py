@@ -26,10 +26,12 @@ def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | No
 
 
 def write_first(path: Path, text: str) -> None:
-    """Write a file of the run's folder from the first of its processes."""
+    """Write a file of the run's folder from the first of its processes, whole or not at all."""
     if is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        partial = path.with_name(f".{path.name}")
+        partial.write_text(text)
+        os.replace(partial, path)
 
 
 def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:

@@ -19,8 +19,8 @@ BEST = "best.ckpt"
 class Choice(NamedTuple):
     """Weights that one validation metric chooses for some rankings."""
 
-    monitor: str
-    """The metric, such as ``val/uni100/ndcg@10``."""
+    monitor: str | None
+    """The metric, such as ``val/uni100/ndcg@10``; None for weights that ``ckpt`` names, whatever chose them."""
     file: str
     """The checkpoint's name."""
     rankings: tuple[str, ...]
@@ -28,7 +28,7 @@ class Choice(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What a `Choice` came to."""
+    """The weights that a `Choice` has led to."""
 
     choice: Choice
     epoch: int

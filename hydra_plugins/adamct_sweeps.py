@@ -172,5 +172,5 @@ def report_best(study: "optuna.Study", folder: Path) -> None:
         drawn = " ".join(f"{name.partition(' of ')[0]}={value}" for name, value in best.params.items())
         print(f"best of {len(study.trials)} trials: {best.number}, {best.value:.4f}: {drawn}")
         for found in folder.resolve().glob(f"{best.number:04},*"):
-            test = f"'stages=[test]' \"ckpt='{found}/checkpoints/best.ckpt'\""
+            test = f"'stages=[test]' \"ckpt='{found}/checkpoints'\""
             print(f"to test it: python run.py '--config-path={found}' --config-name=config {test}")

@@ -27,7 +27,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from adamct.batch import Batch, Candidates, DataSpec, Seen
 from adamct.models.base import NextItemModel
-from adamct.ranking import rank_targets
+from adamct.ranking import rank_targets, top_items
 from adamct.step import training_loss
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -207,7 +207,8 @@ def rank(model: NextItemModel, batch: Batch) -> None:
     assert batch.candidates is not None
     with torch.autocast(queries.device.type, enabled=False):
         ranks = rank_targets(queries, model.item_table(), model.item_bias(), batch.target, batch.candidates)
-    assert all(rank.dtype == torch.long and rank.device == queries.device for rank in ranks)
+        lists, _ = top_items(queries, model.item_table(), model.item_bias(), 10, batch.candidates.seen)
+    assert all(found.dtype == torch.long and found.device == queries.device for found in (*ranks, lists))
 
 
 def main(model: str, precisions: str = ",".join(PRECISIONS), losses: str = ",".join(LOSSES)) -> None:

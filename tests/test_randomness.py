@@ -56,7 +56,7 @@ def test_processes_epochs_and_steps_draw_other_numbers() -> None:
 
 
 def test_equal_uses_give_equal_numbers() -> None:
-    assert seed_of(5, Stream.BOOTSTRAP) == seed_of(5, Stream.BOOTSTRAP)
+    assert seed_of(5, Stream.SEED_DEVIATES) == seed_of(5, Stream.SEED_DEVIATES)
     assert short_seed_of(5, Stream.INITIAL_WEIGHTS) < 2**32
     assert (numpy_generator(5, Stream.SIGN_FLIPS).random(9) == numpy_generator(5, Stream.SIGN_FLIPS).random(9)).all()
     torch.manual_seed(1)
@@ -67,10 +67,10 @@ def test_equal_uses_give_equal_numbers() -> None:
 
 def test_a_negative_seed_and_a_place_of_more_than_32_bits_are_refused() -> None:
     with pytest.raises(ValueError, match="non-negative"):
-        sequence(-1, Stream.BOOTSTRAP)
+        sequence(-1, Stream.SEED_DEVIATES)
     for place in (-1, 2**32):
         with pytest.raises(ValueError, match=f"place=.{place}"):
-            sequence(0, Stream.BOOTSTRAP, place)
+            sequence(0, Stream.SEED_DEVIATES, place)
 
 
 def test_nothing_else_makes_a_generator() -> None:

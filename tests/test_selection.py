@@ -55,7 +55,8 @@ def test_the_test_of_each_ranking_is_that_of_its_checkpoint(finished: Path, tmp_
         assert ended.code == 0
         found, expected = results(folder), results(finished)
         assert of_ranking(found["metrics"], ranking) == of_ranking(expected["metrics"], ranking)
-        assert {of["epoch"] for of in found["chosen"].values()} == {expected["chosen"][ranking]["epoch"]}
+        chosen = {"monitor": None, "epoch": expected["chosen"][ranking]["epoch"]}  # what chose a file is not known
+        assert found["chosen"] == dict.fromkeys(RANKINGS, chosen)
         with np.load(folder / "ranks.npz") as ranks, np.load(finished / "ranks.npz") as expected_ranks:
             assert (ranks[ranking] == expected_ranks[ranking]).all()
 
@@ -75,6 +76,27 @@ def test_a_folder_without_the_weights_of_a_ranking_is_refused(finished: Path, tm
     ended = run(*LONGER, "stages=[test]", f"ckpt={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 1
     assert "best_full" in ended.line
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        (["stages=[test]", "ckpt={}", "monitor=val/uni20/mrr"], "monitor=val/uni20/ndcg@10"),
+        (["stages=[test]", "ckpt={}", "select_per_ranking=false"], "select_per_ranking=True"),
+        (["stages=[test]", "ckpt={}/best.ckpt", "dataset.negatives.count=10"], "monitor=val/uni10/ndcg@10"),
+        (["resume={}/best_full.ckpt"], "resume={}/last.ckpt"),
+        (["resume={}/last.ckpt", "trainer.max_epochs=9", "dataset.negatives.exclude=target"], "negatives.exclude=seen"),
+    ],
+    ids=["monitor", "one choice", "other negatives", "weights only", "resumed with other negatives"],
+)
+def test_weights_that_were_chosen_in_another_way_are_refused(
+    keys: list[str], named: str, finished: Path, tmp_path: Path, run: Run
+) -> None:
+    checkpoints = f"{finished}/checkpoints"
+    ended = run(*LONGER, *(key.format(checkpoints) for key in keys), f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert named.format(checkpoints) in ended.line
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_facts_of_the_test_items_are_stored_in_few_bytes(finished: Path) -> None:

@@ -76,20 +76,20 @@ def provenance(block: Block) -> list[tuple[str, str]]:
         *source(run),
         ("Split", parts(run)),
         ("Rankings", "the target " + ", ".join(rankings)),
-        ("Checkpoint", distinct(choice(run, block.rankings) for run in block.runs)),
+        ("Checkpoint", distinct(choice(run) for run in block.runs)),
         ("Tested metric", f"{block.split}/{block.metric}"),
         *machine(block.runs),
     ]
 
 
-def choice(run: Run, rankings: Sequence[str]) -> str:
+def choice(run: Run) -> str:
     """Say which validation chose the weights that each ranking was tested with."""
-    monitor = run.config.get("monitor")
-    if not run.config.get("select_per_ranking"):
-        return f"the best by {monitor}"
-    metric = str(monitor).rpartition("/")[2]
-    own = ", ".join(f"val/{ranking}/{metric}" for ranking in rankings)
-    return f"for each ranking the best by its own validation ({own})"
+    monitors = dict.fromkeys(of["monitor"] for of in run.results.get("chosen", {}).values())
+    if None in monitors:
+        return "one for all rankings, which ckpt named"
+    if len(monitors) < 2:
+        return f"the best by {next(iter(monitors), run.config.get('monitor'))}"
+    return f"for each ranking the best by its own validation ({', '.join(monitors)})"
 
 
 def parts(run: Run) -> str:

@@ -32,8 +32,8 @@ from adamct.randomness import Stream, numpy_generator
 LEVEL = 0.05
 RESAMPLES = 9_999
 """The smallest p is 1 / 10,000."""
-AT_ONCE = 250
-"""Resamples in memory together: 44 MB of signs for 22,000 users."""
+SIGNS_AT_ONCE = 2**22
+"""Signs of resamples in memory together: 32 MB."""
 DECIMALS = 12
 """Means of halves are rounded to so many places, where those that are equal differ by the order of addition."""
 
@@ -83,8 +83,9 @@ def random_halves(of_user: Float[np.ndarray, "C U"]) -> tuple[Float[np.ndarray, 
     users = of_user.shape[1]
     table = np.vstack([of_user, np.ones(users)]).T  # (U, C + 1)
     sums = []
-    for first in range(0, RESAMPLES, AT_ONCE):
-        kept = rng.integers(0, 2, (min(AT_ONCE, RESAMPLES - first), users), dtype=bool)
+    rows = max(1, SIGNS_AT_ONCE // users)
+    for first in range(0, RESAMPLES, rows):
+        kept = rng.integers(0, 2, (min(rows, RESAMPLES - first), users), dtype=bool)
         sums.append(kept.astype(float) @ table)
     means = (2 * np.concatenate(sums) - table.sum(0)) / users
     return means[:, :-1], means[:, -1]
@@ -92,7 +93,7 @@ def random_halves(of_user: Float[np.ndarray, "C U"]) -> tuple[Float[np.ndarray, 
 
 def student_t(seeds: int) -> Float[np.ndarray, " R"] | float:
     """Draw a deviate of the mean over seeds for each resample, in units of its standard error."""
-    return numpy_generator(0, Stream.BOOTSTRAP).standard_t(seeds - 1, RESAMPLES) if seeds > 1 else 0.0
+    return numpy_generator(0, Stream.SEED_DEVIATES).standard_t(seeds - 1, RESAMPLES) if seeds > 1 else 0.0
 
 
 def outcome(mean: float, g: Float[np.ndarray, " R"], e: Float[np.ndarray, " R"]) -> Outcome:

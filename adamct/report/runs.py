@@ -69,8 +69,8 @@ class Run:
 
     @property
     def cut_short(self) -> bool:
-        """Whether a limit of epochs, steps or time ended its training before it stopped by itself."""
-        return self.results.get("ended_by") == "limit"
+        """Whether its training is not known to have stopped by itself, before a limit of epochs, steps or time."""
+        return self.results.get("ended_by") not in ("patience", "nothing to train")
 
     @property
     def metrics(self) -> dict[str, float]:
