@@ -46,20 +46,20 @@ class HeldOutStatistics(NamedTuple):
     validation_tied: float | None
     """The share of validation items whose time is that of the user's previous item; None if the log has no times."""
     test_tied: float | None
-    """Likewise of test items."""
+    """The same share of test items."""
     validation_from: int | float | None
     """The time from which on items are held out, in the log's unit; None if the split is not by time."""
     test_from: int | float | None
-    """Likewise to test."""
+    """The time from which on items are held out to test."""
 
 
 class TestFacts(NamedTuple):
-    """What is known of the test item of each user beside its rank."""
+    """Facts about the test item of each user, beside its rank."""
 
     target_count: Int[np.ndarray, " U"]
-    """How often it occurs in the training part."""
+    """The number of its occurrences in the training part."""
     history_len: Int[np.ndarray, " U"]
-    """How many items the user had before it."""
+    """The number of items that the user had before it."""
 
 
 class Seen(NamedTuple):

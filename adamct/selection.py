@@ -1,4 +1,4 @@
-"""Which validation chooses the weights that each ranking is tested with, and when there is nothing better to wait for.
+"""The choice of the weights that each ranking is tested with, and the end of training.
 
 All come from one training. A metric among all items that was chosen by a ranking among samples cannot stand beside
 published ones, whose weights were chosen by the metric itself.
@@ -64,7 +64,7 @@ class Patience(pl.Callback):
     """Stops training when none of some metrics has improved for a number of validations.
 
     Args:
-        monitors: names of validation metrics, of which higher is better.
+        monitors: names of validation metrics; higher is better.
         patience: how many validations without an improvement.
     """
 

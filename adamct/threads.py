@@ -1,7 +1,9 @@
-"""The number of threads a run computes with: its key, or what the machine's load and a short measurement make of it.
+"""The number of threads that a run computes with: the key's, or one that fits the machine's load.
 
-Sums depend on the number of threads in their last bit, so a run that goes on keeps the number it began with. That is in
-its folder, in `THREADS`.
+Sums depend on the number of threads in their last bit. So a run that goes on keeps the number it began with, which its
+folder holds in `THREADS`.
+
+The load is the whole machine's. It may leave too few threads to a container; there give ``threads=N``.
 
 torch is imported where it is needed: OpenMP reads how threads are to wait when torch is imported.
 """
@@ -21,7 +23,7 @@ THREADS = "threads.txt"
 ENOUGH = 1.3
 """Twice the threads must make an operation this many times as fast."""
 REPEATS = 5
-"""Measurements of each number of threads, of which the fastest counts."""
+"""Measurements of each number of threads; the fastest counts."""
 
 Measure = Callable[[int], float]
 """Seconds that an operation takes with some threads."""
@@ -135,7 +137,7 @@ def load() -> float:
     """Return how many other threads compute now, 0 where the system does not tell.
 
     The mean over the last minute counts work that has just ended, such as an earlier run; Linux also tells how many
-    threads can run at this moment, of which one is this.
+    threads can run at this moment, this one among them.
     """
     if not hasattr(os, "getloadavg"):
         return 0.0

@@ -41,9 +41,9 @@ class Split(NamedTuple):
     validation: HeldOut
     test: HeldOut
     validation_from: Time | None = None
-    """The time from which on items are held out to validate, ..."""
+    """The time from which on items are held out to validate; None where the split is not by time."""
     test_from: Time | None = None
-    """... and to test; None where the split is not by time."""
+    """The time from which on items are held out to test; None where the split is not by time."""
 
 
 SHARE = re.compile(r"\d+(\.\d+)?%")

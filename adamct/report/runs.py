@@ -20,7 +20,7 @@ from adamct.keys import flat
 from adamct.run_folder import RANKS
 
 FACTS = ("target_count", "history_len")
-"""Of each user's test item, beside its ranks: how often training has it, and how many items the user had before."""
+"""The arrays of a test that are no ranks; see `adamct.batch.TestFacts`."""
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
 
@@ -74,12 +74,12 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Of validation with the chosen weights, and of the test if it was tested."""
+        """The metrics of validation with the chosen weights, and of the test if the run was tested."""
         return self.results.get("metrics", {})
 
     @property
     def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """By ranking the rank of each user's test item, from 1, or 0 for a user without; empty if it was not tested.
+        """The rank of each user's test item, by ranking: from 1, or 0 for users without one. Empty if it was not tested.
 
         Raises:
             InputError: the file cannot be read.
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """By name what is known of each user's test item; empty where the run did not record it.
+        """The facts of each user's test item, by their names; empty where the run did not record them.
 
         Raises:
             InputError: the file cannot be read.
@@ -97,7 +97,7 @@ class Run:
 
     @cached_property
     def tested(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """What the run's test recorded of each user; empty where the run was not tested."""
+        """The arrays that the run's test recorded of each user; empty where the run was not tested."""
         return self.arrays(RANKS) if self.status == "finished" else {}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:

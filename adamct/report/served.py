@@ -1,4 +1,4 @@
-"""Who is served, and with what: a metric by kind of user, and how much of the catalogue is recommended."""
+"""A metric by kind of user, and the part of the catalogue that is recommended."""
 
 from collections.abc import Sequence
 from statistics import mean, stdev
@@ -71,7 +71,7 @@ def served(block: Block) -> list[Table | Drawing]:
 
 
 Found = dict[tuple[Kind, str], dict[Variant, Bins]]
-"""By kind of user and ranking what each variant has."""
+"""The values of each variant, by kind of user and ranking."""
 
 
 def binned(variant: Variant, ranking: str, kind: Kind, name: str) -> Bins:
