@@ -79,7 +79,7 @@ class Run:
 
     @property
     def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The rank of each user's test item, by ranking: from 1, or 0 for users without one. Empty if it was not tested.
+        """The rank of each user's test item, by ranking: from 1, or 0 without one. Empty if the run was not tested.
 
         Raises:
             InputError: the file cannot be read.
