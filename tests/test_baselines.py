@@ -386,17 +386,17 @@ def interests_joined(model: Any, x: Array, count: int) -> Array:
     z = weighted(pooling(x, model.concept_pooling, 0), x)  # Eq. 2
     best = sorted(((float(c @ z), i) for i, c in enumerate(array(model.prototypes))), reverse=True)[:count]
     c_u = [array(model.prototypes)[i] / (1 + math.exp(-affinity)) for affinity, i in best]  # Eq. 3
-    keys, p_kt = [layer_norm(c, model.prototype_norm) for c in c_u], []
+    keys, p_kt = [layer_norm(c, model.prototype_norm, eps=1e-5) for c in c_u], []
     for x_t in x:
-        assigned = layer_norm(linear(x_t, model.assignment), model.assignment_norm)
+        assigned = layer_norm(linear(x_t, model.assignment), model.assignment_norm, eps=1e-5)
         p_kt.append(softmax([assigned @ key for key in keys]))  # Eq. 4
     placed, interests = x + array(model.position_embedding.weight)[: len(x)], []
     for k in range(count):
         p_tk = pooling(placed, model.interest_pooling, k)  # Eq. 5
         share = [p_t[k] * p for p_t, p in zip(p_kt, p_tk, strict=True)]
-        interests.append(layer_norm(weighted(share, x), model.interest_norm))  # Eq. 6
+        interests.append(layer_norm(weighted(share, x), model.interest_norm, eps=1e-5))  # Eq. 6
     x_hat = np.array([weighted(p_t, c_u) for p_t in p_kt])  # Eq. 7
-    apt = layer_norm(weighted(pooling(x_hat, model.intent_pooling, 0), x_hat), model.intent_norm)  # Eq. 8
+    apt = layer_norm(weighted(pooling(x_hat, model.intent_pooling, 0), x_hat), model.intent_norm, eps=1e-5)  # Eq. 8
     e = softmax([apt @ interest / model.temperature for interest in interests])  # Eq. 9
     return weighted(e, interests)  # Eq. 10
 
