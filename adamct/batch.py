@@ -69,7 +69,7 @@ class Seen(NamedTuple):
     row: Int[Tensor, " P"]
     """Ascending, from 0 to B - 1."""
     bounds: Int[Tensor, " bounds"]
-    """Where the items of each row begin and end; always on the CPU, where looking makes no device wait."""
+    """The places at which the items of each row begin and end; always on the CPU, so that a GPU need not wait."""
 
     def rows(self, first: int, last: int) -> "Seen":
         """Return the items of the rows from ``first`` to before ``last``, renumbered from 0."""
@@ -79,12 +79,12 @@ class Seen(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What the targets of an evaluation batch are ranked against, beside all items."""
+    """The items that the targets of an evaluation batch are ranked against, beside all items."""
 
     negatives: Int[Tensor, "B C"]
     """Sampled items, for the ranking among samples."""
     seen: Seen
-    """What the ranking among unseen items leaves out; never the target."""
+    """The items that the ranking among unseen items leaves out; never the target."""
 
     def rows(self, first: int, last: int) -> "Candidates":
         """Return those of the rows from ``first`` to before ``last``."""

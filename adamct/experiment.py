@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -176,22 +176,13 @@ def run_stages(
         ended_by, source = fit(trainer, module, data, folder, choices, resume), folder
     if source is None:
         raise InputError(f"stages={list(stages)} needs the weights to use: ckpt=PATH")
-    telling = ["model", "dataset"]
     if not source.is_dir():  # one file for all rankings
         source, choices = source.parent, [Choice(None, source.name, module.rankings)]
-    elif module.learns:  # a folder's files are named by what chose them
-        telling += ["monitor", "select_per_ranking"]
     if "fit" not in stages and "test" not in stages:
         choices = choices[:1]
-    identity = {key: module.identity[key] for key in telling}
     chosen = []
     for choice in reversed(choices):  # the module keeps the monitor's weights
-        checkpoint = read_checkpoint(source / choice.file, identity)
-        monitor = module.identity["monitor"]
-        require(
-            monitor in checkpoint["val_scores"],
-            f"{source / choice.file}: was not validated by monitor={monitor}; give the overrides it was trained with",
-        )
+        checkpoint = read_chosen(source, choice, module)
         chosen.insert(0, Chosen(choice, checkpoint["epoch"], checkpoint["val_scores"]))
         if stages != ["fit"]:
             module.load_state_dict(checkpoint["state_dict"])
@@ -199,6 +190,24 @@ def run_stages(
             module.tested = choice.rankings
             trainer.test(module, data, verbose=False)
     return Outcome(tuple(chosen), ended_by)
+
+
+def read_chosen(folder: Path, choice: Choice, module: NextItemModule) -> dict[str, Any]:
+    """Read the checkpoint of a choice.
+
+    Raises:
+        InputError: it is missing, or was trained, chosen or validated in another way than this run.
+    """
+    agreed = ["model", "dataset"]
+    if choice.monitor is not None and module.learns:  # the names of a run's files tell what chose them
+        agreed += ["monitor", "select_per_ranking"]
+    path, monitor = folder / choice.file, module.identity["monitor"]
+    checkpoint = read_checkpoint(path, {key: module.identity[key] for key in agreed})
+    require(
+        monitor in checkpoint["val_scores"],
+        f"{path}: was not validated by monitor={monitor}; give the overrides it was trained with",
+    )
+    return checkpoint
 
 
 def pruned(trainer: pl.Trainer) -> bool:

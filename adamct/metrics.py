@@ -62,7 +62,7 @@ class RankingMetrics(Metric):
 
 
 class ListMetrics(Metric):
-    """Which items are recommended, from the list of every user; the state is how often each item is listed.
+    """Coverage, popularity and Gini coefficient of what is recommended; the state is how often each item is listed.
 
     - ``coverage@k``: the share of the catalogue that is in any list (Ge, Delgado-Battenfeld & Jannach, RecSys '10).
     - ``popularity@k``: how often a listed item occurs in training, the mean over all places of all lists (Yin et al.,

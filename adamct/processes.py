@@ -22,7 +22,7 @@ def processes_here(devices: object) -> int:
 
 
 def slurm_tasks() -> int | None:
-    """How many processes Slurm runs of this command, where it is Slurm that says so; as Lightning finds it out."""
+    """Return how many processes Slurm runs of this command, None where Slurm does not say; as Lightning does."""
     shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
     if "SLURM_NTASKS" not in os.environ or shell or "TORCHELASTIC_RUN_ID" in os.environ:
         return None
