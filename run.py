@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
-from adamct.processes import is_first, processes_here, require_one_folder
+from adamct.processes import PARENT, end_with, is_first, processes_here, require_one_folder
 from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
 from adamct.sweep import STOPPING
 from adamct.threads import let_threads_sleep, threads_of_run
@@ -71,7 +71,8 @@ def run_by_itself(folder: Path, monitor: str) -> float:
     conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
     alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-    process = subprocess.Popen([sys.executable, str(RUN), *flags, *given, *alone])
+    command = [sys.executable, str(RUN), *flags, *given, *alone]
+    process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:
         code = process.wait()
     except KeyboardInterrupt:
@@ -242,6 +243,8 @@ def exit_with(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sweep := os.environ.pop(PARENT, None):
+        end_with(int(sweep))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own complaints instead of printing them
     try:
         main()  # pyright: ignore[reportCallIssue]  # Hydra passes the config
