@@ -143,6 +143,7 @@ def record(
         "references": references,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
+        "identity": module.identity,
         "dataset": {
             **module.identity["dataset"],
             "statistics": data.statistics._asdict(),
