@@ -81,7 +81,7 @@ def test_the_most_telling_difference_comes_first(configure: Configure) -> None:
 @pytest.mark.parametrize("names", [EXECUTION, SOURCE, EXTENT, SEEDS, WEIGHTS, PROTOCOL])
 def test_every_name_is_that_of_a_key(names: tuple[str, ...], configure: Configure) -> None:
     split = ("dataset/split=global_time", "dataset.split.validation_from=80%", "dataset.split.test_from=90%")
-    keys = flat(as_json(plain(configure, *split))) | flat({"dataset": FACTS})
+    keys = flat(as_json(plain(configure, *split))) | flat({"dataset": FACTS | {"download": None}})
     for name in names:
         assert any(key == name or key.startswith(f"{name}.") for key in keys), name
 

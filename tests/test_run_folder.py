@@ -41,7 +41,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["seed=4"], "seed=3"),
         (["seed=4", "resume=null"], "seed=3"),
         (["dataset.process.seed=1"], "dataset.sha256"),
-        (["dataset.negatives.count=10"], "dataset.negatives.count=20"),
+        (["dataset.negatives.count=10"], "monitor=val/uni20/ndcg@10"),
         (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=None"),
         (["stages=[test]", "ckpt=FINISHED/checkpoints"], "ckpt=None"),
         (["model.dropout=2"], "dropout"),
@@ -94,7 +94,7 @@ def test_weights_of_another_run_are_not_recorded(finished: Path, tmp_path: Path,
     (finished / "results.json").unlink()
     ended = run(*TINY, SEED, "trainer.max_epochs=1", f"hydra.run.dir={finished}")
     assert ended.code == 1
-    assert "best.ckpt: was trained with seed=4, but this run has dataset.negatives.seed=3" in ended.line
+    assert "best.ckpt: was trained with seed=4, but this run has seed=3" in ended.line
     assert not (finished / "results.json").exists()
 
 
