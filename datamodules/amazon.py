@@ -9,14 +9,14 @@ from adamct.errors import InputError, require
 from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
 from datamodules.download import Download
-from datamodules.fingerprint import Prepared, contents, digests
+from datamodules.fingerprint import Prepared
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, build_sequences, statistics, without_repeats
 from datamodules.sources import Columns, files_of, is_sequence_file, read_log, sha256
 from datamodules.splits import Splitter
 from datamodules.ties import shuffle_ties
 
-PREPARATION = 2
+PREPARATION = 3
 """Raised whenever the same file would be prepared differently, so that nobody reads an older cache."""
 
 
@@ -94,7 +94,7 @@ class AmazonDataModule(SequenceDataModule):
             without = f"{self.sequence_file}: a .txt file is a sequence file, without times;"
             require(not self.splitter.needs_times, f"{without} dataset/split=leave_one_out needs none")
             require(self.ties == "file", f"{without} dataset.ties=file needs none")
-        interactions = load_or_build(
+        prepared = load_or_build(
             self.cache_dir,
             {
                 "sha256": source_sha256,
@@ -108,13 +108,13 @@ class AmazonDataModule(SequenceDataModule):
             },
             self.prepare,
         )
-        found = Counts(*statistics(interactions)[:3])
+        found = Counts(*statistics(prepared.interactions)[:3])
         if self.expect is not None and found != self.expect:
             raise InputError(
                 f"{self.path}: has {describe(found)} after preparation, but {describe(self.expect)} were expected; "
                 "is it the right file? dataset.expect=null accepts it"
             )
-        return Prepared(interactions, digests(contents(interactions)))
+        return prepared
 
     @cached_property
     def interactions(self) -> Interactions:

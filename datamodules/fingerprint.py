@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from datamodules.preprocessing import Interactions
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 class Prepared(NamedTuple):
@@ -19,7 +21,7 @@ class Prepared(NamedTuple):
     digests: Mapping[str, str]
 
 
-def contents(interactions: Interactions) -> dict[str, memoryview]:
+def contents(interactions: Interactions) -> dict[str, Bytes]:
     """Return the bytes of each part, by a name that ends in the kind of its bytes.
 
     Numbers are little-endian. Times that are all whole are integers, whatever kind of number the log had. Ids are a
@@ -36,9 +38,26 @@ def contents(interactions: Interactions) -> dict[str, memoryview]:
     }
 
 
-def digests(parts: Mapping[str, memoryview]) -> dict[str, str]:
+def from_contents(parts: Mapping[str, Bytes]) -> Interactions:
+    """Return the sequences that consist of some bytes, without a copy of the numbers.
+
+    Raises:
+        ValueError: the bytes of a part are not of the kind that its name tells.
+        TypeError: a part is missing or unknown.
+    """
+    decoded: dict[str, Any] = {}
+    for name, part in parts.items():
+        field, _, kind = name.partition(".")
+        if kind == "json":
+            decoded[field] = pl.Series("id", json.loads(part.tobytes()), pl.String)
+        else:
+            decoded[field] = part.view(np.dtype(kind).newbyteorder("<"))
+    return Interactions(**decoded)
+
+
+def digests(parts: Mapping[str, Bytes]) -> dict[str, str]:
     """Return the SHA-256 of each part, as 64 hexadecimal digits."""
-    return {name: sha256(part).hexdigest() for name, part in parts.items()}
+    return {name: sha256(part.data).hexdigest() for name, part in parts.items()}
 
 
 def fingerprint(of_parts: Mapping[str, str], has_times: bool) -> str:
@@ -59,11 +78,11 @@ def as_integers(times: npt.NDArray[np.number]) -> npt.NDArray[np.int64] | None:
     return whole if np.array_equal(whole, times) else None
 
 
-def little_endian(array: npt.NDArray[np.number], dtype: npt.DTypeLike) -> memoryview:
+def little_endian(array: npt.NDArray[np.number], dtype: npt.DTypeLike) -> Bytes:
     """Return the bytes of an array's numbers, without a copy where they are stored like that already."""
-    return np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).data.cast("B")
+    return np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).view(np.uint8)
 
 
-def as_json(ids: pl.Series) -> memoryview:
+def as_json(ids: pl.Series) -> Bytes:
     """Return ids as the bytes of a JSON array."""
-    return memoryview(json.dumps(ids.to_list()).encode())
+    return np.frombuffer(json.dumps(ids.to_list()).encode(), np.uint8)
