@@ -7,33 +7,8 @@ from collections.abc import Iterable, Sequence
 from hydra.core.override_parser.types import Override
 from omegaconf import ListConfig, OmegaConf
 
-EXECUTION = (
-    "output_dir",
-    "data_dir",
-    "resume",
-    "save_every_n_steps",
-    "threads",
-    "logger",
-    "dataset.cache_dir",
-    "dataset.download",
-    "dataset.eval_batch_size",
-    "dataset.expect",
-    "dataset.folder",
-    "dataset.mirrors",
-    "trainer.accelerator",
-    "trainer.detect_anomaly",
-    "trainer.devices",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.num_nodes",
-    "trainer.num_sanity_val_steps",
-    "trainer.plugins",
-    "trainer.profiler",
-    "trainer.strategy",
-    "trainer.sync_batchnorm",
-)
-"""Keys, with those below them, on which no number of a run depends."""
+from adamct.identity import EXECUTION, named
+
 OF_KIND = ("sweep", "trainer")
 """Config groups that a sweep's name leaves out: its kind tells the first, and the second chooses hardware."""
 LONGEST = 120
@@ -91,8 +66,3 @@ def readable(text: str, longest: int = LONGEST) -> str:
     """Return what a folder's name can hold of a text, in so many bytes; a dot in front would hide the folder."""
     name = NOT_IN_NAMES.sub("", text.translate(IN_NAMES)).lstrip(".")
     return name.encode()[:longest].decode(errors="ignore")
-
-
-def named(key: str, names: Iterable[str]) -> bool:
-    """Whether one of some names is a dotted key or one above it."""
-    return any(key == name or key.startswith(f"{name}.") for name in names)

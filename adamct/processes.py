@@ -75,6 +75,13 @@ def require_tasks(num_devices: int, num_nodes: int) -> None:
     require("SLURM_STEP_ID" in os.environ, f"one process of {tasks} tasks: start the command with srun")
 
 
+def how_it_ended(exit_code: int) -> str:
+    """Explain the end of a job's process that could not do so itself."""
+    how = f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
+    memory = ", as the system does when memory runs out" if exit_code == -signal.SIGKILL else ""
+    return f"the job's process was ended {how}{memory}; give the command again"
+
+
 def end_with(parent: int) -> None:
     """End this process soon after its parent is gone: what a killed sweep has started must not run on beside the next.
 

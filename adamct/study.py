@@ -59,9 +59,11 @@ def open_journal(path: Path) -> JournalFileBackend:
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with lock:
-        text = path.read_bytes() if path.exists() else b""
-        if not text.endswith(b"\n") and text:
-            os.truncate(path, text.rfind(b"\n") + 1)
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if lines and not lines[-1].endswith(b"\n"):
+            os.truncate(path, sum(map(len, lines[:-1])))
+        elif lines:
+            json.loads(lines[-1])  # which Optuna would pass over, and write on behind it
     return JournalFileBackend(str(path), lock)  # pyright: ignore[reportArgumentType]  # it has what Optuna asks of a lock
 
 

@@ -63,7 +63,8 @@ class SweepFrame(Callback):
         folder = Path(config.hydra.sweep.dir)
         if config.hydra.mode != RunMode.MULTIRUN or (folder / STOPPING).exists():
             return
-        if job_return.status != JobStatus.COMPLETED or math.isnan(job_return.return_value):  # as `main` returns it
+        score = job_return.return_value if job_return.status == JobStatus.COMPLETED else None
+        if score is None or math.isnan(score):
             job_failed(folder, Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -21,8 +21,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from adamct.errors import explain, require
-from adamct.processes import end_with
-from adamct.run_folder import ERROR, RESULTS, write_first
+from adamct.processes import end_with, how_it_ended
+from adamct.run_folder import record_kill
 from adamct.sweep import STOPPING, job_failed
 from adamct.threads import usable_cores
 
@@ -135,7 +135,7 @@ class Worker:
             return ended
         if ended is None:
             self.process.join()
-            ended = killed(self.process.exitcode or 0)
+            ended = how_it_ended(self.process.exitcode or 0)
         self.record_failure(ended)
         return JobReturn(overrides=self.config.hydra.overrides.task, status=JobStatus.COMPLETED)
 
@@ -150,9 +150,7 @@ class Worker:
         if (sweep / STOPPING).exists():
             return
         job_failed(sweep, folder)
-        print(f"failed: {folder}: {reason}", file=sys.stderr)
-        if not (folder / RESULTS).exists():
-            write_first(folder / ERROR, f"{reason}\n")
+        record_kill(folder, reason)
 
 
 def done(workers: Sequence[Worker]) -> list[Worker]:
@@ -163,14 +161,6 @@ def done(workers: Sequence[Worker]) -> list[Worker]:
         ended = [worker for worker in workers if worker.pipe in ready or not worker.process.is_alive()]
         if ended:
             return ended
-
-
-def killed(exit_code: int) -> str:
-    """Explain the end of a job's process, which could not do so itself."""
-    if exit_code == -signal.SIGKILL:
-        return "the job's process was ended by SIGKILL, as the system does when memory runs out; give the command again"
-    how = f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
-    return f"the job's process was ended {how}; give the command again"
 
 
 def work(pipe: Connection, hydra_context: HydraContext, task: str, threads: int) -> None:

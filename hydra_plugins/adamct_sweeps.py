@@ -15,7 +15,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
-from adamct.folder_names import EXECUTION, job_name, named, readable
+from adamct.folder_names import job_name, readable
+from adamct.identity import EXECUTION, named
 from adamct.keys import flat
 from adamct.processes import run_name
 from adamct.sweep import exit_if_stopping

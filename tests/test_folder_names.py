@@ -25,7 +25,7 @@ VALUES = st.one_of(
 KEYS = st.sampled_from(["a", "b", "a.b", "a/b", "a_b", "a@b.c", "a@b.d"])
 
 
-def named(kind: list[str | None], varied: list[str], *overrides: str) -> str:
+def named(kind: list[str], varied: list[str], *overrides: str) -> str:
     return sweep_name(kind, PARSER.parse_overrides(list(overrides)), varied)
 
 
