@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,8 @@ def record_kill(folder: Path, reason: str) -> None:
     """Leave the reason in the folder of a run that was killed and could not do so itself, unless it had finished."""
     print(f"failed: {folder}: {reason}", file=sys.stderr)
     if not (folder / RESULTS).exists():
-        write_first(folder / ERROR, f"{reason}\n")
+        with suppress(OSError):  # where the folder itself is what the run could not write to
+            write_first(folder / ERROR, f"{reason}\n")
 
 
 def read_json(path: Path) -> Any:
