@@ -70,7 +70,7 @@ def inline(file: bytes) -> str:
 def drawings(block: Block) -> list[Drawing]:
     """The figures of a block."""
     with styled():
-        return [*curves(block), bars(block)]
+        return [*curves(block), *bars(block)]
 
 
 def curves(block: Block) -> list[Drawing]:
@@ -101,9 +101,11 @@ def curves(block: Block) -> list[Drawing]:
     return [Drawing(f"{block.slug}_curves", f"{block.dataset}: learning curves", caption, figure)]
 
 
-def bars(block: Block) -> Drawing:
-    """The tested metric of each variant, and what the paper reports of it."""
+def bars(block: Block) -> list[Drawing]:
+    """The tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
     variants = [variant for variant in block.best_by_validation(MOST) if block.mean(variant, block.metric) is not None]
+    if not variants:
+        return []
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(variants)))
     axes = figure.add_subplot()
     for place, variant in enumerate(variants):
@@ -123,7 +125,7 @@ def bars(block: Block) -> Drawing:
     axes.set_xlabel(measured(block))
     paper = f" Diamond: {sources(block)} of the paper." if known else ""
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
-    return Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)
+    return [Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)]
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:

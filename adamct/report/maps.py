@@ -4,13 +4,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from adamct.report.arrays import PARTS
 from adamct.report.blocks import Block
 from adamct.report.figures import Drawing
 from adamct.report.style import WIDTH, styled
 from adamct.run_folder import CORRELATIONS
 
-PARTS = ("local", "global", "mixture")
-"""Whose outputs were compared; see `adamct.item_correlations`."""
 NEAR = 3
 """Positions to either side that count as near."""
 
@@ -18,7 +17,7 @@ NEAR = 3
 def correlation_maps(block: Block) -> list[Drawing]:
     """A row of maps for each recorded user of the compared variant's first run; nothing where none was recorded."""
     run = block.chosen.runs[0]
-    arrays = run.arrays(CORRELATIONS)
+    arrays = run.arrays.get(CORRELATIONS)
     if not arrays:
         return []
     users, lengths = arrays["user"], arrays["seq_len"]

@@ -49,7 +49,9 @@ def alone(block: Block) -> dict[str, dict[str, Variant]]:
     """By key and value the variants that differ from the compared one in this key only, and that one itself."""
     base = without_label(block.chosen)
     found: dict[str, dict[str, Variant]] = {}
-    for variant in block.others:
+    if block.mean(block.chosen, block.metric) is None:
+        return found
+    for variant in (other for other in block.others if block.mean(other, block.metric) is not None):
         keys = without_label(variant)
         differ = [key for key in keys.keys() | base.keys() if keys.get(key) != base.get(key)]
         if len(differ) == 1 and differ[0] in keys and differ[0] in base:
