@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adamct.errors import InputError, require
-from adamct.run_folder import write_first
 
 THREADS = "threads.txt"
 """The file of a run's folder with the number."""
@@ -64,7 +63,6 @@ def threads_of_run(wanted: object, processes: int, folder: Path, resume: str | N
     """
     choice = given(wanted) or begun_with(folder, resume) or from_environment()
     choice = choice or measured(usable_cores(), load(), processes)
-    write_first(folder / THREADS, f"{choice.number}\n")
     with computing_with(choice.number):
         yield choice
 

@@ -186,17 +186,19 @@ def test_checkpoints_execute_nothing(finished: Path, tmp_path: Path, run: Run) -
 
 
 class Poison(pl.Callback):
-    """Makes the weights NaN at the first step."""
+    """Makes the weights NaN from the second epoch on."""
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
+        if trainer.current_epoch == 0:
+            return
         for parameter in pl_module.parameters():
             parameter.data.fill_(torch.nan)
 
 
 def test_nan_keeps_the_last_good_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
-    assert run(*TINY, "seed=3", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
-    good = (tmp_path / "checkpoints" / "best.ckpt").read_bytes()
     poison = "trainer.callbacks=[{_target_: tests.test_run.Poison}]"
+    assert run(*TINY, "seed=3", "trainer.max_epochs=1", poison, f"hydra.run.dir={tmp_path}").code == 0
+    good = (tmp_path / "checkpoints" / "best.ckpt").read_bytes()
     ended = run(*TINY, "seed=3", "resume=auto", poison, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert "not finite at step" in ended.line

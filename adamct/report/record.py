@@ -50,6 +50,7 @@ class Dataset(TypedDict):
     sha256: str
     num_users: Annotated[int, Field(ge=1)]
     num_items: Annotated[int, Field(ge=1)]
+    source_sha256: NotRequired[str | None]
     statistics: NotRequired[dict[str, Score]]
     held_out: NotRequired[HeldOut]
 
@@ -62,6 +63,7 @@ class Record(TypedDict):
     cost: dict[str, Score | None]
     dataset: Dataset
     seed: int
+    identity: dict[str, Any]
     choices: dict[str, str | None]
     overrides: list[str]
     chosen: NotRequired[dict[str, Chosen]]
