@@ -43,7 +43,6 @@ def write_folder(folder: Path) -> Path:
         path = write_run(folder / model, model, 1, ranks, facts=kinds_of_users(USERS), history=history)
         results = json.loads((path / "results.json").read_text())
         results["dataset"]["held_out"] = held_out
-        results["config"]["dataset"]["ties"] = "file"
         (path / "results.json").write_text(json.dumps(results))
     alpha = np.linspace(0, 1, USERS, dtype=np.float32)
     write_arrays(folder / "adamct" / "coefficients.npz", {"layer1": alpha, "taste-driven": alpha > 0.4})

@@ -133,7 +133,9 @@ def write_run(
         return folder
     about = {"config": config, "overrides": overrides, "choices": choices}
     record = record_of(seed, sha256, ranks) | about
-    record["identity"] = identity_of(config, {key: record["dataset"][key] for key in ("sha256", "num_items")})
+    record["identity"] = identity_of(
+        config, {key: record["dataset"][key] for key in ("sha256", "num_items", "num_users")}
+    )
     (folder / "results.json").write_text(json.dumps(record | results))
     if ranks:
         np.savez_compressed(folder / "ranks.npz", **ranks, **(facts or {}))  # pyright: ignore[reportArgumentType]

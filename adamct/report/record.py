@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, Vali
 from typing_extensions import TypedDict  # which pydantic wants before Python 3.12
 
 from adamct.errors import InputError, on_one_line
+from adamct.identity import PROTOCOL, differences
 
 REMEDY = "give the command again, or remove the folder"
 
@@ -77,17 +78,21 @@ class Record(TypedDict):
     history: NotRequired[Annotated[dict[str, list[float | None]], AfterValidator(of_one_length)]]
 
 
-def with_monitor(record: Record) -> Record:
-    """Check that the monitored metric was measured."""
+def consistent(record: Record) -> Record:
+    """Check that the monitored metric was measured, and that the data and the protocol are those of the identity."""
     monitor = record["config"]["monitor"]
     if monitor not in record["metrics"]:
         raise ValueError(f"metrics lacks {monitor}, which config.monitor names")
+    measured = {"dataset": {**record["config"]["dataset"], **record["dataset"]}}
+    for key, value, other in differences(record["identity"], measured, PROTOCOL):
+        raise ValueError(f"{key} is {other}, but {value} in identity")
     return record
 
 
 class Sweeper(TypedDict):
     """The config of Hydra's sweeper."""
 
+    _target_: NotRequired[str]
     params: NotRequired[dict[str, Any] | None]
     jobs: NotRequired[list[list[str]] | None]
     study_name: NotRequired[str]
@@ -111,6 +116,7 @@ class Multirun(TypedDict):
     """The config of a sweep, ``multirun.yaml``."""
 
     hydra: SweepHydra
+    monitor: NotRequired[str]
 
 
 class Runtime(TypedDict):
@@ -131,7 +137,7 @@ class Job(TypedDict):
     hydra: JobHydra
 
 
-RECORD = TypeAdapter(Annotated[Record, AfterValidator(with_monitor)])
+RECORD = TypeAdapter(Annotated[Record, AfterValidator(consistent)])
 MULTIRUN, JOB = TypeAdapter(Multirun), TypeAdapter(Job)
 OVERRIDES, CONFIG = TypeAdapter(list[str]), TypeAdapter(dict[str, Any])
 
