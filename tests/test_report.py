@@ -119,7 +119,12 @@ def write_run(
         "output_dir": str(folder),
         "stages": ["fit", "test"],
         "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
-        "dataset": {"path": str(folder), "seed": seed, "negatives": {"count": 100, "exclude": "seen", "seed": seed}},
+        "dataset": {
+            "ties": "file",
+            "path": str(folder),
+            "seed": seed,
+            "negatives": {"count": 100, "exclude": "seen", "seed": seed},
+        },
     }
     for key, value in keys.items():
         overridden(config, key, value)

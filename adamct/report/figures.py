@@ -19,6 +19,8 @@ from adamct.report.variants import Variant
 
 MOST = 15
 """Variants in a figure."""
+IN_TAG = "(?=[^<>]*>)"
+"""What follows a part of a tag, but no part of a text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +64,10 @@ def inline(file: bytes) -> str:
     """An SVG file's figure as an element of a page: no address in it, its ink the page's text colour."""
     svg = file.decode()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # only matplotlib's names of parts; those referred to are hashes
+    # Within a tag, since a label may hold what looks like an attribute. Names that are referred to are hashes.
+    svg = re.sub(rf' id="[\w.]+_\d+"{IN_TAG}', "", svg)
     svg = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
-    return svg.replace(INK, "currentColor")
+    return re.sub(f"{INK}{IN_TAG}", "currentColor", svg)
 
 
 def drawings(block: Block) -> list[Drawing]:

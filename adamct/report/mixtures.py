@@ -111,11 +111,13 @@ def histograms(
     return Drawing(f"{block.slug}_kinds", f"{block.dataset}: coefficients by kind of user", caption, figure)
 
 
-def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " U"]], dict[str, Bool[np.ndarray, " U"]]]:
-    """By layer the α of each test user, and by kind who is of it."""
+def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:
+    """By layer the α of each of the T users that have a test item, and by kind who is of it."""
     arrays = run.arrays.get(COEFFICIENTS, {})
     layers = {key.removeprefix("layer"): values for key, values in arrays.items() if key.startswith("layer")}
-    kinds = {key: values for key, values in arrays.items() if not key.startswith("layer")}
+    tested = ~np.isnan(next(iter(layers.values()), np.array([])))
+    layers = {layer: alpha[tested] for layer, alpha in layers.items()}
+    kinds = {key: values[tested] for key, values in arrays.items() if layers and not key.startswith("layer")}
     return layers, {kind: is_kind for kind, is_kind in kinds.items() if 0 < is_kind.sum() < len(is_kind)}
 
 

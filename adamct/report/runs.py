@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adamct.errors import InputError, require
 from adamct.keys import flat
 from adamct.report.arrays import FACTS, Arrays, read_arrays
-from adamct.report.names import label_of, printable
+from adamct.report.names import label_of, printable, shortened
 from adamct.report.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
 from adamct.run_folder import ERROR, RANKS, RESULTS
 
@@ -97,7 +97,8 @@ class Run:
 
     def name_of(self, group: str) -> str:
         """The chosen name of a config group, else the class the config names there."""
-        return printable(self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2])
+        name = self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
+        return shortened(printable(name))
 
 
 @dataclass(frozen=True, eq=False)

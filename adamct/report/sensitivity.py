@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from adamct.report.blocks import Block
 from adamct.report.comparison import measured
 from adamct.report.figures import Drawing, seeds
+from adamct.report.names import printable, shortened
 from adamct.report.paper import MODEL, reported
 from adamct.report.style import COLOURS, INK, WIDTH, styled
 from adamct.report.variants import Variant, defining, last_part, number
@@ -85,7 +86,7 @@ def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> boo
     known = [(spot, value) for spot, value in zip(at, theirs, strict=True) if value is not None]
     if known:
         axes.plot(*zip(*known, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
-    axes.set_xticks(at, list(values), fontsize=8)
+    axes.set_xticks(at, [shortened(printable(value)) for value in values], fontsize=8)
     axes.margins(x=0.12)
     axes.set_xlabel(last_part(key).replace("_", " "))
     return bool(known)

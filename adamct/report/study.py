@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from adamct.errors import InputError, on_one_line
 from adamct.report.figures import Drawing
-from adamct.report.names import printable
+from adamct.report.names import printable, shortened
 from adamct.report.page import Section, machine, source
 from adamct.report.record import damage
 from adamct.report.runs import Run, Sweep
@@ -189,7 +189,11 @@ def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) ->
     else:
         places = [choices.index(value if numeric else str(value)) for value in values]
         axes.plot(places, scores, "o", color=COLOURS[0], markersize=3)
-        axes.set_xticks(range(len(choices)), [str(choice) for choice in choices], rotation=30 if not numeric else 0)
+        axes.set_xticks(
+            range(len(choices)),
+            [shortened(printable(str(choice))) for choice in choices],
+            rotation=30 if not numeric else 0,
+        )
     axes.set_xlabel(key.rpartition(".")[2])
 
 
