@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from adamct.errors import blame, explain, require
 from adamct.processes import is_first, processes_here, require_one_folder
 from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
+from adamct.schema import check, may_be_null
 from adamct.sweep import STOPPING
 from adamct.threads import let_threads_sleep, threads_of_run
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from adamct.trial import TrialReport
 
 RUN = Path(__file__).resolve()
+CONF = RUN.parent / "conf"
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -85,10 +87,11 @@ def run_by_itself(folder: Path, monitor: str) -> float:
 
 def experiment(cfg: DictConfig, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    check(config)
     given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
     require_one_folder(cfg.trainer.num_nodes, "hydra.run.dir" in given)
     folder = Path(cfg.output_dir)
-    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     if cfg.resume == "auto" and (results := finished_before(folder, config)):
         print(f"finished before: {folder / RESULTS}")
         return results["metrics"][cfg.monitor]
@@ -185,7 +188,6 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
     with blame("loss"):
         loss = partial(training_loss, objective=instantiate(cfg.loss, _partial_=True)(data.spec))
     if cfg.compile is not None:
-        require(cfg.compile_widths >= 1, f"compile_widths={cfg.compile_widths}: must be at least 1")
         data.width_multiple = cfg.compile_widths
         loss = compiled(loss, cfg.compile, model, -(-data.max_len // cfg.compile_widths))
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
@@ -226,6 +228,13 @@ def self_contained(cfg: DictConfig) -> str:
     return text
 
 
+def without_null(arguments: list[str]) -> list[str]:
+    """Turn GROUP=null, which Hydra refuses, into ~GROUP, none of its choices, where that leaves null."""
+    groups = [argument.removesuffix("=null") for argument in arguments if argument.endswith("=null")]
+    none = {f"{group}=null": f"~{group}" for group in groups if may_be_null(group) and (CONF / group).is_dir()}
+    return [none.get(argument, argument) for argument in arguments]
+
+
 def finish_wandb(failed: bool) -> None:
     """Close this run's W&B run, if it has one: the next job of a sweep would go on with it."""
     wandb = sys.modules.get("wandb")
@@ -243,6 +252,7 @@ def exit_with(error: Exception) -> NoReturn:
 
 if __name__ == "__main__":
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own complaints instead of printing them
+    sys.argv[1:] = without_null(sys.argv[1:])
     try:
         main()  # pyright: ignore[reportCallIssue]  # Hydra passes the config
     except Exception as error:
