@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
 from typing import Any, cast
@@ -33,6 +34,23 @@ def blame(key: str) -> Iterator[None]:
         raise
     except Exception as error:  # libraries refuse arguments with all kinds
         raise InputError(f"{key}: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where") from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Re-raise what the operating system refuses, such as for a full disk, as an InputError that names the folder."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # NumPy and polars raise errors without a file and a number; polars' own tell the system's by their text alone.
+        if not isinstance(error, OSError) and "(os error " not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or on_one_line(error)
+        raise InputError(
+            f"{folder}: {reason}; data_dir and hydra.run.dir must be on a disk with space, where you may write"
+        ) from error
 
 
 def explain(error: BaseException) -> str | None:

@@ -20,6 +20,7 @@ from adamct.callbacks import LAST, BestCheckpoint, History, LastCheckpoint, Prog
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.coefficients import MixtureMonitor
 from adamct.errors import InputError, blame, require
+from adamct.identity import WEIGHTS
 from adamct.memory import keep_freed_memory
 from adamct.module import NextItemModule
 from adamct.precision import require_kept, require_trains
@@ -176,7 +177,7 @@ def run_stages(
         choices = choices[:1]
     chosen = []
     for choice in reversed(choices):  # the module keeps the monitor's weights
-        checkpoint = read_chosen(source, choice, module)
+        checkpoint = read_chosen(source, choice, module, "fit" in stages)
         chosen.insert(0, Chosen(choice, checkpoint["epoch"], checkpoint["val_scores"]))
         if stages != ["fit"]:
             module.load_state_dict(checkpoint["state_dict"])
@@ -186,17 +187,23 @@ def run_stages(
     return Outcome(tuple(chosen), ended_by)
 
 
-def read_chosen(folder: Path, choice: Choice, module: NextItemModule) -> dict[str, Any]:
+def read_chosen(folder: Path, choice: Choice, module: NextItemModule, own: bool) -> dict[str, Any]:
     """Read the checkpoint of a choice.
+
+    Args:
+        folder: of checkpoints.
+        choice: what chose the weights.
+        module: the module that is to have them.
+        own: whether this run trained them, so that its whole identity must agree.
 
     Raises:
         InputError: it is missing, or was trained, chosen or validated in another way than this run.
     """
-    agreed = ["model", "dataset"]
+    names = WEIGHTS
     if choice.monitor is not None and module.learns:  # the names of a run's files tell what chose them
-        agreed += ["monitor", "select_per_ranking"]
+        names = (*WEIGHTS, "monitor", "select_per_ranking")
     path, monitor = folder / choice.file, module.identity["monitor"]
-    checkpoint = read_checkpoint(path, {key: module.identity[key] for key in agreed})
+    checkpoint = read_checkpoint(path, module.identity, None if own else names)
     require(
         monitor in checkpoint["val_scores"],
         f"{path}: was not validated by monitor={monitor}; give the overrides it was trained with",

@@ -100,6 +100,11 @@ class RankedData(Protocol):
         """What it holds out to validate and to test."""
         ...
 
+    @property
+    def source_sha256(self) -> str | None:
+        """The SHA-256 of the files that it was prepared from."""
+        ...
+
     def references(self) -> dict[str, Ranker]:
         """What to read a model's ranks against."""
         ...
@@ -143,8 +148,10 @@ def record(
         "references": references,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
+        "identity": module.identity,
         "dataset": {
             **module.identity["dataset"],
+            "source_sha256": data.source_sha256,
             "statistics": data.statistics._asdict(),
             "held_out": data.held_out._asdict(),
         },

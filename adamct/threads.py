@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from adamct.errors import require
-from adamct.run_folder import write_first
 from adamct.values import PositiveInt
 
 THREADS = "threads.txt"
@@ -66,7 +65,6 @@ def threads_of_run(wanted: Wanted, processes: int, folder: Path, resume: str | N
     """
     choice = given(wanted) or begun_with(folder, resume) or from_environment()
     choice = choice or measured(usable_cores(), load(), processes)
-    write_first(folder / THREADS, f"{choice.number}\n")
     with computing_with(choice.number):
         yield choice
 

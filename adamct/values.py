@@ -48,8 +48,9 @@ MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 TableFormat: TypeAlias = Literal["parquet", "csv", "jsonl"]
 
 
-IMPLIED = {"a whole number": ("a number", "a finite number")}
-"""What need not be said beside something else."""
+WEAK = {"int_type", "is_instance_of", "too_short"}
+"""Kinds of errors that are told only where there is no other: a whole number is a number, and a list of too few may have
+too few that are right."""
 
 
 class Node:
@@ -90,9 +91,9 @@ def refusal(value: Any, annotation: Any) -> str | None:
     try:
         validate(annotation)(plain(value))
     except ValidationError as error:
-        musts = dict.fromkeys(map(words, error.errors(include_url=False)))
-        least = [must for must in musts if not musts.keys() & IMPLIED.get(must, ())]
-        return " or ".join([must for must in least if must != WORDS["is_instance_of"]] or least)
+        details = error.errors(include_url=False)
+        told = [detail for detail in details if detail["type"] not in WEAK] or details
+        return " or ".join(dict.fromkeys(words(detail) for detail in told))
     return None
 
 

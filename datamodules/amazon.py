@@ -10,13 +10,14 @@ from adamct.values import NonNegativeInt, PositiveInt, Seed, Text
 from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
 from datamodules.download import Download
+from datamodules.fingerprint import Prepared
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, Repeats, build_sequences, statistics, without_repeats
 from datamodules.sources import Columns, files_of, is_sequence_file, read_log, sha256
 from datamodules.splits import Splitter
 from datamodules.ties import shuffle_ties
 
-PREPARATION = 2
+PREPARATION = 3
 """Raised whenever the same file would be prepared differently, so that nobody reads an older cache."""
 
 
@@ -82,21 +83,21 @@ class AmazonDataModule(SequenceDataModule):
         self.expect = expect
         self.cache_dir = Path(cache_dir)
 
-    def load(self) -> Interactions:
-        """The prepared sequences, from the cache where it has them.
+    def load(self) -> Prepared:
+        """Prepare the sequences, or take them from the cache where it has them.
 
         Raises:
             InputError: a missing, unreadable or unexpected file.
         """
-        fingerprint = self.fingerprint  # downloads the file
+        source_sha256 = self.source_sha256  # downloads the file
         if self.sequence_file is not None:
             without = f"{self.sequence_file}: a .txt file is a sequence file, without times;"
             require(not self.splitter.needs_times, f"{without} dataset/split=leave_one_out needs none")
             require(self.ties == "file", f"{without} dataset.ties=file needs none")
-        interactions = load_or_build(
+        prepared = load_or_build(
             self.cache_dir,
             {
-                "sha256": fingerprint,
+                "sha256": source_sha256,
                 "name": self.path.name,  # the format is read off the name
                 "columns": list(self.columns),
                 "min_rating": self.min_rating,
@@ -107,12 +108,18 @@ class AmazonDataModule(SequenceDataModule):
             },
             self.prepare,
         )
-        found = Counts(*statistics(interactions)[:3])
+        found = Counts(*statistics(prepared.interactions)[:3])
         if self.expect is not None and found != self.expect:
             raise InputError(
                 f"{self.path}: has {describe(found)} after preparation, but {describe(self.expect)} were expected; "
                 "is it the right file? dataset.expect=null accepts it"
             )
+        return prepared
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """The prepared sequences, those of equal times in the order that ``ties`` names."""
+        interactions = self.prepared.interactions
         return interactions if self.ties == "file" else shuffle_ties(interactions, self.seed)
 
     def prepare(self) -> Interactions:
@@ -121,13 +128,13 @@ class AmazonDataModule(SequenceDataModule):
         return build_sequences(log, self.min_user, self.min_item)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """The file's SHA-256; where it is to be downloaded it has been."""
+    def source_sha256(self) -> str:
+        """The SHA-256 of the file, which is downloaded first where no path is given."""
         return sha256(self.path if self.download is None else self.download.fetch())
 
     @property
     def identity(self) -> dict[str, object]:
-        """The file, the order of its ties, and the seed if that order depends on it."""
+        """The data, the order of its ties, and the seed if that order depends on it."""
         return {**super().identity, "ties": self.ties, **({} if self.ties == "file" else {"seed": self.seed})}
 
     @cached_property

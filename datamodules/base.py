@@ -14,6 +14,7 @@ from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
 from adamct.ranking import Ranker, Ranks, rank_targets
 from adamct.values import Checked, PositiveInt, Seed
+from datamodules.fingerprint import Prepared, fingerprint
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
 from datamodules.sequences import EvaluationBatches, Sequences, TrainingBatches
@@ -63,18 +64,28 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         self.shuffle_histories = shuffle_histories
 
     @cached_property
-    def interactions(self) -> Interactions:
-        """The users' sequences, read or made on first use."""
+    def prepared(self) -> Prepared:
+        """The prepared sequences, read or made on first use."""
         return self.load()
 
     @abstractmethod
-    def load(self) -> Interactions:
-        """Read or make the users' sequences."""
+    def load(self) -> Prepared:
+        """Read or make the users' sequences, those of equal times in the order of the data."""
 
     @cached_property
-    @abstractmethod
+    def interactions(self) -> Interactions:
+        """The users' sequences, as they are trained on."""
+        return self.prepared.interactions
+
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of the data: results of equal fingerprints are comparable."""
+        """The SHA-256 of the prepared sequences: results of equal fingerprints are comparable."""
+        return fingerprint(self.prepared.digests, self.has_times)
+
+    @cached_property
+    def source_sha256(self) -> str | None:
+        """The SHA-256 of the files that the data was prepared from; None if there are none."""
+        return None
 
     @property
     def identity(self) -> dict[str, object]:

@@ -1,8 +1,5 @@
 """The embedded dataset: no file, no download, and the best possible score is known."""
 
-from functools import cached_property
-from hashlib import sha256
-
 import numpy as np
 import polars as pl
 import torch
@@ -12,6 +9,7 @@ from adamct.batch import Batch
 from adamct.ranking import Ranker, Ranks, ranks
 from adamct.values import PositiveInt, Seed
 from datamodules.base import SequenceDataModule
+from datamodules.fingerprint import Prepared, contents, digests
 from datamodules.negatives import UniformNegatives
 from datamodules.planted import PlantedLog, PlantedProcess
 from datamodules.preprocessing import Interactions
@@ -42,21 +40,17 @@ class SyntheticDataModule(SequenceDataModule):
         self.process = process
         self.log: PlantedLog = process.sample(num_users)
 
-    def load(self) -> Interactions:
-        """The log as it was drawn: every user and item has five interactions, so no k-core is needed."""
+    def load(self) -> Prepared:
+        """Return the log as it was drawn: every user and item has five interactions, so no k-core is needed."""
         num_users, num_items = len(self.log.offsets) - 1, self.process.tastes.shape[1] - 1
-        return Interactions(
+        interactions = Interactions(
             items=self.log.items,
             offsets=self.log.offsets,
             times=np.arange(len(self.log.items)) - np.repeat(self.log.offsets[:-1], np.diff(self.log.offsets)),
             user_ids=pl.Series("id", np.arange(num_users)).cast(pl.String),
             item_ids=pl.Series("id", np.arange(1, num_items + 1)).cast(pl.String),
         )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the drawn log."""
-        return sha256(self.log.items.tobytes() + self.log.offsets.tobytes()).hexdigest()
+        return Prepared(interactions, digests(contents(interactions)))
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
         """Who was drawn as taste-driven; the others are recency-driven."""

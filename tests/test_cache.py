@@ -12,6 +12,7 @@ import pytest
 
 from adamct.errors import InputError
 from datamodules.cache import load_or_build
+from datamodules.fingerprint import Prepared, contents, digests
 from datamodules.preprocessing import Interactions
 
 # The eight processes import this file: datamodules.amazon, which takes seconds, is imported where it is used.
@@ -29,7 +30,9 @@ def never() -> NoReturn:
     raise AssertionError("built again")
 
 
-def assert_equal(found: Interactions, expected: Interactions) -> None:
+def assert_equal(prepared: Prepared, expected: Interactions) -> None:
+    found = prepared.interactions
+    assert prepared.digests == digests(contents(expected))
     for mine, theirs in zip(found[:3], expected[:3], strict=True):
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
@@ -47,11 +50,15 @@ def ask_at_once(number: int, barrier: Barrier, folder: Path) -> None:
         return three_users()
 
     barrier.wait(timeout=60)
-    found = load_or_build(folder / "cache", FACTS, build)
+    found = load_or_build(folder / "cache", FACTS, build).interactions
     np.savez(folder / f"found_by_{number}.npz", items=found.items, offsets=found.offsets)
 
 
-def test_eight_processes_at_once_build_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["nothing", "damaged"])
+def test_eight_processes_at_once_build_once(tmp_path: Path, before: str) -> None:
+    if before == "damaged":
+        load_or_build(tmp_path / "cache", FACTS, three_users)
+        next(tmp_path.glob("cache/*/items.*")).write_bytes(b"")
     context = get_context("forkserver")  # as cold as spawn, but the libraries are imported once
     context.set_forkserver_preload(["pytest", "adamct.metrics", "datamodules.cache"])
     barrier = context.Barrier(8)
@@ -90,8 +97,8 @@ def test_a_failure_leaves_nothing_and_the_next_call_builds(
 
     with monkeypatch.context() as patch:
         if failing == "write":
-            patch.setattr(pl.DataFrame, "write_parquet", fail)  # after the arrays
-        with pytest.raises(OSError, match="the disk is full"):
+            patch.setattr(Path, "write_text", fail)  # after the arrays
+        with pytest.raises((OSError, InputError), match="the disk is full"):
             load_or_build(tmp_path, FACTS, fail if failing == "build" else three_users)
     assert all(name.endswith(".lock") for name in names(tmp_path))
     assert_equal(load_or_build(tmp_path, FACTS, three_users), three_users())
@@ -101,7 +108,7 @@ def test_arrays_are_mapped_and_writing_to_them_does_not_reach_the_file(tmp_path:
     load_or_build(tmp_path, FACTS, three_users)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     before = [path.read_bytes() for path in files]
-    found = load_or_build(tmp_path, FACTS, never)
+    found = load_or_build(tmp_path, FACTS, never).interactions
     for array in found[:3]:
         assert isinstance(array, np.memmap)
         array[:] = 99
@@ -120,7 +127,7 @@ def test_training_works_on_the_mapped_file_itself(tmp_path: Path, log: Path) -> 
     assert batches.sequences.items.data_ptr() == mapped.ctypes.data
     maps = Path("/proc/self/smaps")
     if maps.exists():
-        (entry,) = (tmp_path / "cache").glob("*/items.npy")
+        (entry,) = (tmp_path / "cache").glob("*/items.*")
         _, _, facts = maps.read_text().partition(str(entry))
         # Pages that were written to, and so copied.
         assert facts.partition("Anonymous:")[2].split()[0] == "0"

@@ -17,6 +17,7 @@ import yaml
 from rich.console import Console
 
 from adamct.errors import InputError
+from adamct.identity import identity_of
 from adamct.report.__main__ import main
 from adamct.report.blocks import Block, make_blocks
 from adamct.report.comparison import comparison_table
@@ -110,6 +111,7 @@ def write_run(
         "monitor": "val/uni100/ndcg@10",
         "select_per_ranking": True,
         "output_dir": str(folder),
+        "stages": ["fit", "test"],
         "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
         "dataset": {"path": str(folder), "seed": seed, "negatives": {"count": 100, "exclude": "seen", "seed": seed}},
     }
@@ -125,6 +127,7 @@ def write_run(
         return folder
     about = {"config": config, "overrides": overrides, "choices": choices}
     record = record_of(seed, sha256, ranks) | about
+    record["identity"] = identity_of(config, {key: record["dataset"][key] for key in ("sha256", "num_items")})
     (folder / "results.json").write_text(json.dumps(record | results))
     if ranks:
         np.savez_compressed(folder / "ranks.npz", **ranks, **(facts or {}))  # pyright: ignore[reportArgumentType]

@@ -5,22 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adamct.errors import require
+from adamct.errors import InputError, require
+from adamct.identity import PROTOCOL, differences
 from adamct.report.gains import is_mean_over_users
 from adamct.report.rankings import in_order
 from adamct.report.runs import Run
 from adamct.report.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
-PROTOCOL = (
-    "negatives.count",
-    "negatives.exclude",
-    "split._target_",
-    "split.validation_from",
-    "split.test_from",
-    "ties",
-)
-"""The keys of a dataset on which, beside the data, it depends whether two runs may be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,20 +121,12 @@ def make_block(
 
 def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
     """Refuse to put together what was not measured on the same data under the same protocol."""
-
-    def measure(run: Run) -> dict[str, object]:
-        data: dict[str, object] = {
-            f"dataset.{key}": run.results["dataset"][key] for key in ("sha256", "num_users", "num_items")
-        }
-        return data | {f"dataset.{key}": run.config.get(f"dataset.{key}") for key in PROTOCOL}
-
     first, *rest = runs
     for run in rest:
-        for key, value in measure(first).items():
-            require(
-                measure(run)[key] == value,
-                f"{first.folder} and {run.folder} differ in {key} ({value} and {measure(run)[key]}): "
-                f"runs on {dataset} cannot be compared",
+        for key, one, other in differences(first.results["identity"], run.results["identity"], PROTOCOL):
+            raise InputError(
+                f"{first.folder} and {run.folder} differ in {key} ({one} and {other}): "
+                f"runs on {dataset} cannot be compared"
             )
 
 

@@ -123,6 +123,7 @@ def source(run: Run) -> list[tuple[str, str]]:
     return [
         ("Data", f"{data['num_users']:,} users, {data['num_items']:,} items{interactions}"),
         ("SHA-256 of the data", str(data["sha256"])),
+        *([("SHA-256 of its source", data["source_sha256"])] if data.get("source_sha256") else []),
     ]
 
 

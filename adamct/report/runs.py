@@ -183,6 +183,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_text())
         _ = results["metrics"].items(), results["config"].items(), results["cost"].items(), results["seed"]
+        _ = results["identity"].items()
         _ = [results["dataset"][key] for key in ("sha256", "num_users", "num_items")]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else error

@@ -8,40 +8,12 @@ from statistics import mean
 from typing import Any
 
 from adamct.errors import require
+from adamct.identity import EXECUTION, SEEDS, SOURCE, named
 from adamct.report.paper import position
 from adamct.report.runs import Run
 
-WITHOUT_EFFECT = frozenset(
-    [
-        "seed",
-        "output_dir",
-        "data_dir",
-        "resume",
-        "ckpt",
-        "stages",
-        "save_every_n_steps",
-        "threads",
-        "dataset.path",
-        "dataset.download.urls",
-        "dataset.download.folder",
-        "dataset.download.sha256",
-        "dataset.cache_dir",
-        "dataset.seed",
-        "dataset.negatives.seed",
-        "dataset.eval_batch_size",
-        "trainer.accelerator",
-        "trainer.devices",
-        "trainer.strategy",
-        "trainer.num_nodes",
-        "trainer.sync_batchnorm",
-        "trainer.plugins",
-        "trainer.profiler",
-        "trainer.enable_progress_bar",
-        "trainer.enable_model_summary",
-        "trainer.log_every_n_steps",
-    ]
-)
-"""Keys that say where, by what means or how visibly a run is made, or that follow its seed."""
+WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
+"""Keys that make no other experiment."""
 UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "sweep"))
 """Config groups that do not tell the variants of a model apart."""
 
@@ -88,7 +60,7 @@ def defining(run: Run) -> dict[str, str]:
     return {
         key: as_text(value).replace(str(run.config.get("output_dir")), "${output_dir}")
         for key, value in run.config.items()
-        if key not in WITHOUT_EFFECT and key.partition(".")[0] not in ("logger", "predict")
+        if not named(key, WITHOUT_EFFECT)
     }
 
 
