@@ -48,9 +48,10 @@ MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 TableFormat: TypeAlias = Literal["parquet", "csv", "jsonl"]
 
 
-WEAK = {"int_type", "is_instance_of", "too_short"}
-"""Kinds of errors that are told only where there is no other: a whole number is a number, and a list of too few may have
-too few that are right."""
+WEAK = {"is_instance_of", "too_short"}
+"""Kinds of errors that are told only where there is no other."""
+IMPLIED = {"int_type": {"float_type", "finite_number"}}
+"""Kinds that are not told beside others."""
 
 
 class Node:
@@ -92,7 +93,9 @@ def refusal(value: Any, annotation: Any) -> str | None:
         validate(annotation)(plain(value))
     except ValidationError as error:
         details = error.errors(include_url=False)
-        told = [detail for detail in details if detail["type"] not in WEAK] or details
+        kinds = {detail["type"] for detail in details}
+        weak = WEAK | {kind for kind, better in IMPLIED.items() if kinds & better}
+        told = [detail for detail in details if detail["type"] not in weak] or details
         return " or ".join(dict.fromkeys(words(detail) for detail in told))
     return None
 
