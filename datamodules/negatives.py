@@ -7,13 +7,14 @@ from jaxtyping import Bool, Int
 
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
+from adamct.values import Checked, PositiveInt, Seed
 from datamodules.splits import HeldOut
 
 ROWS = 2**16
 """Users looked at together, so that little memory is needed beside the negatives themselves."""
 
 
-class UniformNegatives:
+class UniformNegatives(Checked):
     """Distinct items drawn uniformly for each user, the same for every epoch and model of one seed.
 
     Args:
@@ -23,9 +24,7 @@ class UniformNegatives:
         seed: what the draw depends on, together with the dataset.
     """
 
-    def __init__(self, count: int, exclude: Literal["seen", "target"], seed: int):
-        require(count >= 1, f"dataset.negatives.count={count}: must be at least 1")
-        require(exclude in ("seen", "target"), f"dataset.negatives.exclude={exclude}: must be seen or target")
+    def __init__(self, count: PositiveInt, exclude: Literal["seen", "target"], seed: Seed):
         self.count = count
         self.exclude = exclude
         self.seed = seed
