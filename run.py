@@ -90,6 +90,8 @@ def run_by_itself(folder: Path, monitor: str) -> float | None:
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
+    for name, text in described(cfg).items():
+        folder.describe(name, text)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     check(config)
     given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
@@ -97,8 +99,6 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     if cfg.resume == "auto" and (results := finished_before(folder.path, config)):
         print(f"finished before: {folder.path / RESULTS}")
         return results["metrics"][cfg.monitor]
-    for name, text in described(cfg).items():
-        folder.describe(name, text)
     with folder:
         let_threads_sleep()
         processes = processes_here(cfg.trainer.devices)
