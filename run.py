@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
 from adamct.identity import identity_of
-from adamct.processes import is_first, processes_here, require_one_folder
-from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before
+from adamct.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
+from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before, record_kill
 from adamct.schema import check, may_be_null
 from adamct.sweep import STOPPING
 from adamct.threads import THREADS, let_threads_sleep, threads_of_run
@@ -34,7 +34,7 @@ FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """One run; its best validation score is what a sweep optimises."""
+    """One run; its best validation score is what a sweep optimises, NaN where it failed, None where it was killed."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     others_beside = in_sweep and HydraConfig.get().runtime.choices["hydra/launcher"] != "basic"
     stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, RunFolder(Path(str(cfg.output_dir)))
@@ -61,7 +61,7 @@ def main(cfg: DictConfig) -> float | None:
     return score
 
 
-def run_by_itself(folder: Path, monitor: str) -> float:
+def run_by_itself(folder: Path, monitor: str) -> float | None:
     """A job of a sweep that trains in several processes, as a run of its own.
 
     Lightning starts them by giving the command of the run again, which in a sweep would be the sweep's.
@@ -72,12 +72,16 @@ def run_by_itself(folder: Path, monitor: str) -> float:
     conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
     alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-    process = subprocess.Popen([sys.executable, str(RUN), *flags, *given, *alone])
+    command = [sys.executable, str(RUN), *flags, *given, *alone]
+    process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:
         code = process.wait()
     except KeyboardInterrupt:
         process.wait()  # Ctrl-C reached it too
         raise
+    if code < 0:
+        record_kill(folder, how_it_ended(code))
+        return None
     if (folder / ERROR).exists():
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
@@ -86,6 +90,8 @@ def run_by_itself(folder: Path, monitor: str) -> float:
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
+    for name, text in described(cfg).items():
+        folder.describe(name, text)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     check(config)
     given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
@@ -93,8 +99,6 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     if cfg.resume == "auto" and (results := finished_before(folder.path, config)):
         print(f"finished before: {folder.path / RESULTS}")
         return results["metrics"][cfg.monitor]
-    for name, text in described(cfg).items():
-        folder.describe(name, text)
     with folder:
         let_threads_sleep()
         processes = processes_here(cfg.trainer.devices)
@@ -257,6 +261,8 @@ def exit_with(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sweep := os.environ.pop(PARENT, None):
+        end_with(int(sweep))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own complaints instead of printing them
     sys.argv[1:] = without_null(sys.argv[1:])
     try:

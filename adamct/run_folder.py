@@ -5,6 +5,7 @@ Imports nothing that takes long.
 
 import json
 import os
+import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -129,6 +130,13 @@ def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | No
     except (TypeError, KeyError, AttributeError):  # not the record of such a run
         return None
     return results if before == now and set(wanted) <= set(ran) else None
+
+
+def record_kill(folder: Path, reason: str) -> None:
+    """Leave the reason in the folder of a run that was killed and could not do so itself, unless it had finished."""
+    print(f"failed: {folder}: {reason}", file=sys.stderr)
+    if not (folder / RESULTS).exists():
+        write_first(folder / ERROR, f"{reason}\n")
 
 
 def read_json(path: Path) -> Any:
