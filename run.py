@@ -16,39 +16,40 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
-from adamct.processes import is_first, processes_here, require_one_folder
-from adamct.run_folder import ERROR, RESULTS, finished_before, record_failure, write_first
+from adamct.identity import identity_of
+from adamct.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
+from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before, record_kill
+from adamct.schema import check, may_be_null
 from adamct.sweep import STOPPING
-from adamct.threads import let_threads_sleep, threads_of_run
+from adamct.threads import THREADS, let_threads_sleep, threads_of_run
 
 if TYPE_CHECKING:
     from adamct.module import NextItemModule
     from adamct.trial import TrialReport
 
 RUN = Path(__file__).resolve()
+CONF = RUN.parent / "conf"
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """One run; its best validation score is what a sweep optimises."""
+    """One run; its best validation score is what a sweep optimises, NaN where it failed, None where it was killed."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     others_beside = in_sweep and HydraConfig.get().runtime.choices["hydra/launcher"] != "basic"
-    stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, Path(cfg.output_dir)
+    stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, RunFolder(Path(str(cfg.output_dir)))
     if in_sweep and stopping.exists():
         return math.nan
     try:
-        if is_first():
-            (folder / ERROR).unlink(missing_ok=True)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
-            return run_by_itself(folder, cfg.monitor)
-        score = experiment(cfg, quiet=others_beside)
+            return run_by_itself(folder.path, cfg.monitor)
+        score = experiment(cfg, folder, quiet=others_beside)
         finish_wandb(failed=False)
     except Exception as error:
-        record_failure(folder, error)
+        folder.record_failure(error)
         if not in_sweep:
             exit_with(error)
-        print(f"failed: {folder}: {explain(error) or repr(error)}", file=sys.stderr)
+        print(f"failed: {folder.path}: {explain(error) or repr(error)}", file=sys.stderr)
         return math.nan  # the sweep goes on, and tells at its end
     except (KeyboardInterrupt, SystemExit):
         if not others_beside:
@@ -60,7 +61,7 @@ def main(cfg: DictConfig) -> float | None:
     return score
 
 
-def run_by_itself(folder: Path, monitor: str) -> float:
+def run_by_itself(folder: Path, monitor: str) -> float | None:
     """A job of a sweep that trains in several processes, as a run of its own.
 
     Lightning starts them by giving the command of the run again, which in a sweep would be the sweep's.
@@ -71,37 +72,53 @@ def run_by_itself(folder: Path, monitor: str) -> float:
     conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
     alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-    process = subprocess.Popen([sys.executable, str(RUN), *flags, *given, *alone])
+    command = [sys.executable, str(RUN), *flags, *given, *alone]
+    process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:
         code = process.wait()
     except KeyboardInterrupt:
         process.wait()  # Ctrl-C reached it too
         raise
+    if code < 0:
+        record_kill(folder, how_it_ended(code))
+        return None
     if (folder / ERROR).exists():
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
     return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
 
 
-def experiment(cfg: DictConfig, quiet: bool) -> float:
+def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
+    for name, text in described(cfg).items():
+        folder.describe(name, text)
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    check(config)
     given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
     require_one_folder(cfg.trainer.num_nodes, "hydra.run.dir" in given)
-    folder = Path(cfg.output_dir)
-    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    if cfg.resume == "auto" and (results := finished_before(folder, config)):
-        print(f"finished before: {folder / RESULTS}")
+    if cfg.resume == "auto" and (results := finished_before(folder.path, config)):
+        print(f"finished before: {folder.path / RESULTS}")
         return results["metrics"][cfg.monitor]
-    write_first(folder / "config.yaml", self_contained(cfg))
-    let_threads_sleep()
-    processes = processes_here(cfg.trainer.devices)
-    with threads_of_run(cfg.threads, processes, folder, cfg.resume) as threads:
-        if is_first():
-            print(threads)
-        return compute(cfg, config, folder, quiet)
+    with folder:
+        let_threads_sleep()
+        processes = processes_here(cfg.trainer.devices)
+        with threads_of_run(cfg.threads, processes, folder.path, cfg.resume) as threads:
+            folder.describe(THREADS, f"{threads.number}\n")
+            if is_first():
+                print(threads)
+            return compute(cfg, config, folder, quiet)
 
 
-def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) -> float:
+def described(cfg: DictConfig) -> dict[str, str]:
+    """Return the files that describe a run: its config, and Hydra's own, which Hydra would write too early."""
+    job = HydraConfig.get()
+    hydra_files = {"config": cfg, "hydra": OmegaConf.create({"hydra": job}), "overrides": job.overrides.task}
+    return {"config.yaml": self_contained(cfg)} | {
+        f".hydra/{name}.yaml": OmegaConf.to_yaml(node) for name, node in hydra_files.items()
+    }
+
+
+def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool) -> float:
     """Build what the config names, run the stages and record them; return the best validation score."""
     # torch takes seconds to import, and --help, --cfg and what has finished do without it.
     from adamct.experiment import build_trainer, pruned, run_stages, set_up_torch
@@ -113,8 +130,9 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) 
     data = instantiate(cfg.dataset)
     announce(data.statistics, data.held_out)
     module = build_module(cfg, config, data)
+    folder.claim(module.identity)
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
-    checkpoints = folder / "checkpoints"
+    checkpoints = folder.path / CHECKPOINTS
     with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
         selected = choices(
             module.rankings, module.metric_names("val"), cfg.monitor, cfg.select_per_ranking and module.learns
@@ -138,7 +156,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) 
         outcome = run_stages(trainer, module, data, checkpoints, selected, config["stages"], cfg.ckpt, cfg.resume)
         score = outcome.chosen[0].val_scores[cfg.monitor]
         if "predict" in config["stages"] and trainer.is_global_zero:
-            print(f"recommendations: {recommend(cfg, module, data, folder)}")
+            print(f"recommendations: {recommend(cfg, module, data, folder.path)}")
         if config["stages"] == ["predict"]:
             return score
         job = HydraConfig.get()
@@ -148,7 +166,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: Path, quiet: bool) 
             "choices": dict(job.runtime.choices),
             "pruned": pruned(trainer),
         }
-        record(folder, trainer, module, data, outcome, about)
+        record(folder.path, trainer, module, data, outcome, about)
     return score
 
 
@@ -185,7 +203,6 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
     with blame("loss"):
         loss = partial(training_loss, objective=instantiate(cfg.loss, _partial_=True)(data.spec))
     if cfg.compile is not None:
-        require(cfg.compile_widths >= 1, f"compile_widths={cfg.compile_widths}: must be at least 1")
         data.width_multiple = cfg.compile_widths
         loss = compiled(loss, cfg.compile, model, -(-data.max_len // cfg.compile_widths))
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
@@ -198,12 +215,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
         data.negatives.count,
         config["cutoffs"],
         cfg.seed,
-        identity={
-            "model": config["model"],
-            "dataset": {**data.identity, **sizes, "split": config["dataset"].get("split")},
-            **{key: config[key] for key in ("loss", "optimizer", "scheduler", "seed", "monitor", "select_per_ranking")},
-            **{f"dataset.{key}": config["dataset"][key] for key in ("batch_size", "shuffle_histories", "negatives")},
-        },
+        identity=identity_of(config, {**data.identity, **sizes}),
         item_ids=data.interactions.item_ids.to_list(),
     )
 
@@ -226,6 +238,13 @@ def self_contained(cfg: DictConfig) -> str:
     return text
 
 
+def without_null(arguments: list[str]) -> list[str]:
+    """Turn GROUP=null, which Hydra refuses, into ~GROUP, none of its choices, where that leaves null."""
+    groups = [argument.removesuffix("=null") for argument in arguments if argument.endswith("=null")]
+    none = {f"{group}=null": f"~{group}" for group in groups if may_be_null(group) and (CONF / group).is_dir()}
+    return [none.get(argument, argument) for argument in arguments]
+
+
 def finish_wandb(failed: bool) -> None:
     """Close this run's W&B run, if it has one: the next job of a sweep would go on with it."""
     wandb = sys.modules.get("wandb")
@@ -242,7 +261,10 @@ def exit_with(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sweep := os.environ.pop(PARENT, None):
+        end_with(int(sweep))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own complaints instead of printing them
+    sys.argv[1:] = without_null(sys.argv[1:])
     try:
         main()  # pyright: ignore[reportCallIssue]  # Hydra passes the config
     except Exception as error:

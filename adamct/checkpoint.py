@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from adamct.errors import InputError
-from adamct.keys import flat
+from adamct.identity import differences
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -33,11 +34,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise OSError(error.errno, error.strerror, str(final)) from error
 
 
-def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Load a checkpoint of this model and dataset onto the CPU; nothing in it is executed.
+def read_checkpoint(path: Path, identity: dict[str, Any], names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU, and compare what it was trained as with what this run is; execute nothing.
+
+    Args:
+        path: the file.
+        identity: the run's.
+        names: the parts of the identity that must agree; None is all that it holds.
 
     Raises:
-        InputError: a missing or corrupt file, or one of another model or dataset.
+        InputError: a missing or corrupt file, or one of a run with another identity.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
@@ -47,23 +53,12 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); is the file complete?"
         ) from error
-    check_identity(checkpoint, identity, str(path))
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("identity"), dict):
+        raise InputError(f"{path}: not a checkpoint of this project")
+    names = tuple(identity) if names is None else names
+    for key, before, now in differences(checkpoint["identity"], identity, names):
+        raise InputError(
+            f"{path}: was trained with {key}={before}, but this run has {key}={now}; "
+            "give the overrides it was trained with, or another hydra.run.dir"
+        )
     return checkpoint
-
-
-def check_identity(checkpoint: dict[str, Any], identity: dict[str, Any], name: str = "checkpoint") -> None:
-    """Compare what a checkpoint was trained as with what this run is, in all that the identity tells.
-
-    Raises:
-        InputError: naming the first key that differs.
-    """
-    if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
-        raise InputError(f"{name}: not a checkpoint of this project")
-    saved, now = flat({key: checkpoint["identity"].get(key) for key in identity}), flat(identity)
-    telling = sorted(saved.keys() | now.keys(), key=lambda key: (key != "model._target_", key == "dataset.sha256", key))
-    for key in telling:
-        if saved.get(key) != now.get(key):
-            raise InputError(
-                f"{name}: was trained with {key}={saved.get(key)}, but this run has {key}={now.get(key)}; "
-                "give the overrides it was trained with, or another hydra.run.dir"
-            )

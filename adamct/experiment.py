@@ -20,6 +20,7 @@ from adamct.callbacks import LAST, BestCheckpoint, History, LastCheckpoint, Prog
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.coefficients import MixtureMonitor
 from adamct.errors import InputError, blame, require
+from adamct.identity import WEIGHTS
 from adamct.memory import keep_freed_memory
 from adamct.module import NextItemModule
 from adamct.precision import require_kept, require_trains
@@ -27,6 +28,7 @@ from adamct.processes import require_tasks, slurm_tasks
 from adamct.randomness import seed_libraries
 from adamct.selection import Choice, Chosen, Patience
 from adamct.trial import TrialReport
+from adamct.values import MatmulPrecision
 
 NOTHING = nullcontext()
 
@@ -39,13 +41,10 @@ class NoProfiler(PassThroughProfiler):
         return NOTHING
 
 
-def set_up_torch(seed: int, matmul_precision: str) -> None:
+def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
     """Seed everything, and say how this process keeps memory and how precisely it multiplies float32 matrices."""
     keep_freed_memory()
-    require(seed >= 0, f"seed={seed}: must be at least 0")
     seed_libraries(seed)
-    known = ("highest", "high", "medium")
-    require(matmul_precision in known, f"matmul_precision={matmul_precision}: must be one of {', '.join(known)}")
     torch.set_float32_matmul_precision(matmul_precision)
 
 
@@ -99,8 +98,6 @@ def build_trainer(
             default_root_dir=folder.parent,
         )
     require_kept(precision, trainer.precision, trainer.strategy.root_device)
-    every = trainer.accumulate_grad_batches
-    require(every >= 1, f"trainer.accumulate_grad_batches={every}: must be at least 1")
     require_tasks(trainer.num_devices, trainer.num_nodes)
     return trainer
 
@@ -169,8 +166,6 @@ def run_stages(
     Raises:
         InputError: stages or checkpoints that do not fit together.
     """
-    unknown = set(stages) - {"fit", "test", "predict"}
-    require(not unknown and bool(stages), f"stages={list(stages)}: give some of fit, test and predict")
     ended_by, source = None, None if ckpt is None else Path(ckpt)
     if "fit" in stages:
         ended_by, source = fit(trainer, module, data, folder, choices, resume), folder
@@ -182,7 +177,7 @@ def run_stages(
         choices = choices[:1]
     chosen = []
     for choice in reversed(choices):  # the module keeps the monitor's weights
-        checkpoint = read_chosen(source, choice, module)
+        checkpoint = read_chosen(source, choice, module, "fit" in stages)
         chosen.insert(0, Chosen(choice, checkpoint["epoch"], checkpoint["val_scores"]))
         if stages != ["fit"]:
             module.load_state_dict(checkpoint["state_dict"])
@@ -192,17 +187,23 @@ def run_stages(
     return Outcome(tuple(chosen), ended_by)
 
 
-def read_chosen(folder: Path, choice: Choice, module: NextItemModule) -> dict[str, Any]:
+def read_chosen(folder: Path, choice: Choice, module: NextItemModule, own: bool) -> dict[str, Any]:
     """Read the checkpoint of a choice.
+
+    Args:
+        folder: of checkpoints.
+        choice: what chose the weights.
+        module: the module that is to have them.
+        own: whether this run trained them, so that its whole identity must agree.
 
     Raises:
         InputError: it is missing, or was trained, chosen or validated in another way than this run.
     """
-    agreed = ["model", "dataset"]
+    names = WEIGHTS
     if choice.monitor is not None and module.learns:  # the names of a run's files tell what chose them
-        agreed += ["monitor", "select_per_ranking"]
+        names = (*WEIGHTS, "monitor", "select_per_ranking")
     path, monitor = folder / choice.file, module.identity["monitor"]
-    checkpoint = read_checkpoint(path, {key: module.identity[key] for key in agreed})
+    checkpoint = read_checkpoint(path, module.identity, None if own else names)
     require(
         monitor in checkpoint["val_scores"],
         f"{path}: was not validated by monitor={monitor}; give the overrides it was trained with",

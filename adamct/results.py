@@ -148,6 +148,7 @@ def record(
         "references": references,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
+        "identity": module.identity,
         "dataset": {
             **module.identity["dataset"],
             "source_sha256": data.source_sha256,

@@ -1,35 +1,157 @@
-"""What the folder of a run says of its end, for whoever gives the command again. Imports nothing that takes long."""
+"""The folder of a run: who may write to it, and what it says to a command that is given again.
+
+Imports nothing that takes long.
+"""
 
 import json
 import os
+import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
+from adamct.errors import InputError
+from adamct.identity import EXECUTION, as_json, differences, omit
 from adamct.processes import is_first
 
 if TYPE_CHECKING:
     import numpy as np
 
 RESULTS, RANKS, ERROR = "results.json", "ranks.npz", "error.txt"
+CHECKPOINTS = "checkpoints"
+IDENTITY = ".identity.json"
+"""The identity of the run whose results or checkpoints a folder holds."""
 COEFFICIENTS, CORRELATIONS = "coefficients.npz", "item_correlations.npz"
 """What `adamct.coefficients` and `adamct.item_correlations` write."""
 
 
+class RunFolder:
+    """A folder that one run at a time uses, and that no other run changes once it holds results or checkpoints.
+
+    Within the ``with`` block other processes are kept out. What describes the run is written at once where the folder
+    holds nothing to lose; otherwise only when `claim` has shown that the run is the one that the folder holds.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.lock = FileLock(path / ".lock")
+        self.owned = False
+        self.waiting: dict[str, str] = {}
+
+    def __enter__(self) -> "RunFolder":
+        if is_first():  # the other processes of the run follow it
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.lock.acquire(blocking=False)
+            except Timeout:
+                raise InputError(
+                    f"{self.path}: another run is going on there; wait for its end, or give another hydra.run.dir"
+                ) from None
+            if not self.holds_run():
+                self._own()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def holds_run(self) -> bool:
+        """Whether there are results or checkpoints, which another run must not replace."""
+        return (self.path / RESULTS).exists() or any((self.path / CHECKPOINTS).glob("*.ckpt"))
+
+    def describe(self, name: str, text: str) -> None:
+        """Write a file about the run, as soon as the folder is known to be the run's."""
+        if self.owned:
+            write_first(self.path / name, text)
+        else:
+            self.waiting[name] = text
+
+    def claim(self, identity: dict[str, Any]) -> None:
+        """Make the folder the run's, which from now on may replace what it holds.
+
+        Raises:
+            InputError: it holds the results or checkpoints of another run.
+        """
+        if self.holds_run():
+            held = self._identity()
+            if held is None:
+                raise InputError(
+                    f"{self.path}: holds {RESULTS} or checkpoints, but not which run they are of; move them away, or "
+                    "give another hydra.run.dir"
+                )
+            if difference := next(differences(held, identity), None):
+                key, before, now = difference
+                raise InputError(
+                    f"{self.path}: holds a run with {key}={before}, but this one has {key}={now}; give the overrides "
+                    "of that run, or another hydra.run.dir"
+                )
+        self._own()
+        write_first(self.path / IDENTITY, json.dumps(identity, indent=2) + "\n")
+
+    def record_failure(self, error: BaseException) -> None:
+        """Leave the traceback of what ended the run, unless the folder is or holds another run."""
+        with suppress(InputError), self:  # where the run has not come to take it
+            if self.owned:
+                write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
+
+    def _own(self) -> None:
+        self.owned = True
+        if is_first():
+            (self.path / ERROR).unlink(missing_ok=True)
+        for name, text in self.waiting.items():
+            write_first(self.path / name, text)
+        self.waiting.clear()
+
+    def _identity(self) -> dict[str, Any] | None:
+        held = read_json(self.path / IDENTITY)
+        if not isinstance(held, dict):
+            results = read_json(self.path / RESULTS)
+            held = results.get("identity") if isinstance(results, dict) else None
+        return held if isinstance(held, dict) else None
+
+
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The results that a run of the same config left in this folder, if one has finished there."""
-    path = folder / RESULTS
-    results = json.loads(path.read_text()) if path.exists() else {}
-    same = {**results.get("config", {}), "output_dir": config["output_dir"]} == config  # the folder may have moved
-    return results if same else None
+    """Return the results that a run of the same config left in a folder, None if none has finished there.
+
+    Keys that say how a run is executed may differ, and it may have run more stages.
+    """
+    results = read_json(folder / RESULTS)
+    try:
+        before = omit(results["config"], EXECUTION)
+        now = omit(as_json(config), EXECUTION)
+        ran, wanted = before.pop("stages"), now.pop("stages")
+        _ = results["metrics"][config["monitor"]]
+    except (TypeError, KeyError, AttributeError):  # not the record of such a run
+        return None
+    return results if before == now and set(wanted) <= set(ran) else None
+
+
+def record_kill(folder: Path, reason: str) -> None:
+    """Leave the reason in the folder of a run that was killed and could not do so itself, unless it had finished."""
+    print(f"failed: {folder}: {reason}", file=sys.stderr)
+    if not (folder / RESULTS).exists():
+        write_first(folder / ERROR, f"{reason}\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a file of JSON holds, None where there is none or it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def write_first(path: Path, text: str) -> None:
     """Write a file of the run's folder from the first of its processes, whole or not at all."""
     if is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}")
+        partial = path.with_name(f".{path.name}.partial")
         partial.write_text(text)
         os.replace(partial, path)
 
@@ -41,8 +163,3 @@ def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
     partial = path.with_name(f".{path.name}")
     np.savez_compressed(partial, allow_pickle=False, **arrays)
     os.replace(partial, path)
-
-
-def record_failure(folder: Path, error: BaseException) -> None:
-    """Leave the traceback of what ended a run in its folder; `finished_before` and the report look for it."""
-    write_first(folder / ERROR, "".join(traceback.format_exception(error)))

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from adamct.errors import require
+from adamct.values import Text
 from datamodules.sources import sha256
 
 TIMEOUT = (10.0, 30.0)
@@ -47,7 +48,7 @@ class Download:
         sha256: its hash, if that is known.
     """
 
-    def __init__(self, urls: Sequence[str], folder: str, sha256: str | None):
+    def __init__(self, urls: Sequence[Text], folder: Text, sha256: Text | None):
         for url in urls:
             require(is_safe(url), f"dataset.download.urls: {url}: must begin with https://")
         require(bool(urls), "dataset.download.urls: must hold at least one address")

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
+from adamct.values import Checked, PositiveInt, Seed
 from datamodules.splits import HeldOut
 
 ROWS = 2**16
@@ -16,7 +17,7 @@ LEAST_ACCEPTED = 1 / 16
 """The share of random items that can be a row's last negative; where it is smaller, none is drawn at random."""
 
 
-class UniformNegatives:
+class UniformNegatives(Checked):
     """Distinct items drawn uniformly for each user, the same for every epoch and model of one seed.
 
     Args:
@@ -26,9 +27,7 @@ class UniformNegatives:
         seed: what the draw depends on, together with the dataset.
     """
 
-    def __init__(self, count: int, exclude: Literal["seen", "target"], seed: int):
-        require(count >= 1, f"dataset.negatives.count={count}: must be at least 1")
-        require(exclude in ("seen", "target"), f"dataset.negatives.exclude={exclude}: must be seen or target")
+    def __init__(self, count: PositiveInt, exclude: Literal["seen", "target"], seed: Seed):
         self.count = count
         self.exclude = exclude
         self.seed = seed

@@ -26,15 +26,18 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 import polars as pl
 
 from adamct.errors import InputError, require
+from adamct.values import PositiveInt, Text
+
+Column: TypeAlias = Text | PositiveInt | None
 
 
 class Columns(NamedTuple):
     """The names of the columns in a file, or in one without a header their positions from 1; None tries the usual."""
 
-    user: str | int | None = None
-    item: str | int | None = None
-    timestamp: str | int | None = None
-    rating: str | int | None = None
+    user: Column = None
+    item: Column = None
+    timestamp: Column = None
+    rating: Column = None
     """Only looked for where ratings matter."""
 
 

@@ -8,6 +8,7 @@ import wandb
 import yaml
 
 from tests.conftest import CONF, TINY, Ended, Reported
+from tests.test_resume import CUT, interrupt_at
 
 Run = Callable[..., Ended]
 
@@ -48,9 +49,9 @@ def test_wandb_run_is_finished_when_the_job_fails(tmp_path: Path, run: Run, wand
 def test_jobs_of_a_sweep_are_runs_grouped_and_named(tmp_path: Path, run: Run, wandb_runs: list[Reported]) -> None:
     sweep = tmp_path / "sweep"
     command = ("-m", *TINY, "logger=wandb", "logger.mode=offline", "trainer.max_epochs=1", f"hydra.sweep.dir={sweep}")
-    interrupted = "trainer.callbacks=[{_target_: tests.test_resume.Interrupter, step: 1, number: 2}]"
     assert run(*command, "optimizer.lr=1e30,0.01").code == 1
-    assert run(*command, "optimizer.lr=0.02", interrupted).code == 1
+    interrupt_at(1)
+    assert run(*command, "optimizer.lr=0.02", CUT).code == 1
     assert {(report.run.group, report.run.job_type) for report in wandb_runs} == {("sweep", "adamct")}
     assert [(report.run.name, report.exit_codes) for report in wandb_runs] == [
         ("optimizer.lr=1e+30", [1]),

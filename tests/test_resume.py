@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
@@ -23,31 +24,30 @@ class Killed(BaseException):
     """Not an Exception, so that nothing tidies up, as after a kill."""
 
 
-class Killer(pl.Callback):
-    """Ends the process' run at the start of a step."""
+class Cut(pl.Callback):
+    """Calls a function at the start of one step; a test says which, and it is in the config of every run it cuts."""
 
-    def __init__(self, step: int):
-        self.step = step
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        if trainer.global_step == self.step:
-            raise Killed
-
-
-class Interrupter(pl.Callback):
-    """Sends the process a signal at the start of a step."""
-
-    def __init__(self, step: int, number: int):
-        self.step = step
-        self.number = number
+    step: int | None = None
+    action: ClassVar[list[Callable[[], object]]] = []
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        if trainer.global_step == self.step:
-            signal.raise_signal(self.number)
+        if trainer.global_step == Cut.step:
+            Cut.step = None
+            Cut.action[-1]()
 
 
-def interrupter(step: int, number: int = signal.SIGINT) -> str:
-    return f"trainer.callbacks=[{{_target_: tests.test_resume.Interrupter, step: {step}, number: {int(number)}}}]"
+CUT = "trainer.callbacks=[{_target_: tests.test_resume.Cut}]"
+
+
+def kill_at(step: int) -> None:
+    def kill() -> None:
+        raise Killed
+
+    Cut.step, Cut.action[:] = step, [kill]
+
+
+def interrupt_at(step: int, number: int = signal.SIGINT) -> None:
+    Cut.step, Cut.action[:] = step, [partial(signal.raise_signal, number)]
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]:
@@ -99,9 +99,10 @@ def test_killed_and_resumed(
 ) -> None:
     length = steps_an_epoch(uninterrupted)
     at = epoch * length + step % length
-    command = (*TINY, f"save_every_n_steps={save_every_n_steps}", "resume=auto", f"hydra.run.dir={tmp_path}")
+    command = (*TINY, CUT, f"save_every_n_steps={save_every_n_steps}", "resume=auto", f"hydra.run.dir={tmp_path}")
+    kill_at(at)
     with pytest.raises(Killed):
-        run(*command, f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {at}}}]")
+        run(*command)
     assert not (tmp_path / "results.json").exists()
     assert run(*command).code == 0
     assert_same(tmp_path, uninterrupted)
@@ -120,10 +121,11 @@ def test_killed_and_resumed(
 def test_killed_where_validations_are_not_those_of_every_epoch(
     at: int, keys: tuple[str, ...], tmp_path: Path, run: Run
 ) -> None:
-    command, whole, cut = (*TINY, *keys, "save_every_n_steps=1"), tmp_path / "whole", tmp_path / "cut"
+    command, whole, cut = (*TINY, CUT, *keys, "save_every_n_steps=1"), tmp_path / "whole", tmp_path / "cut"
     assert run(*command, f"hydra.run.dir={whole}").code == 0
+    kill_at(at)
     with pytest.raises(Killed):
-        run(*command, f"hydra.run.dir={cut}", f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {at}}}]")
+        run(*command, f"hydra.run.dir={cut}")
     assert run(*command, f"hydra.run.dir={cut}").code == 0
     assert_same(cut, whole)
 
@@ -136,8 +138,9 @@ def test_told_to_stop_it_saves_its_state_and_goes_on(
     number: int, uninterrupted: Path, tmp_path: Path, run: Run
 ) -> None:
     at = steps_an_epoch(uninterrupted) + 2
-    command, before = (*TINY, f"hydra.run.dir={tmp_path}"), signal.getsignal(number)
-    assert run(*command, interrupter(at, number)).code == 1
+    command, before = (*TINY, CUT, f"hydra.run.dir={tmp_path}"), signal.getsignal(number)
+    interrupt_at(at, number)
+    assert run(*command).code == 1
     assert signal.getsignal(number) == before
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == at + 1
     assert not (tmp_path / "results.json").exists()
@@ -147,8 +150,9 @@ def test_told_to_stop_it_saves_its_state_and_goes_on(
 
 @pytest.mark.slow
 def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
-    sweep = ("-m", *TINY, "seed=212,1", f"hydra.sweep.dir={tmp_path}")
-    assert run(*sweep, interrupter(2)).code == 1
+    sweep = ("-m", *TINY, CUT, "seed=212,1", f"hydra.sweep.dir={tmp_path}")
+    interrupt_at(2)
+    assert run(*sweep).code == 1
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["seed=212"]
     assert run(*sweep).code == 0
     assert_same(tmp_path / "seed=212", uninterrupted)
@@ -157,13 +161,11 @@ def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
-    killer = (
-        f"trainer.callbacks=[{{_target_: tests.test_resume.Killer, step: {2 * steps_an_epoch(uninterrupted) + 1}}}]"
-    )
+    kill_at(2 * steps_an_epoch(uninterrupted) + 1)
     with pytest.raises(Killed):
-        run(*TINY, killer, f"hydra.run.dir={tmp_path / 'first'}")
+        run(*TINY, CUT, f"hydra.run.dir={tmp_path / 'first'}")
     moved = (tmp_path / "first").rename(tmp_path / "moved")
-    ended = run(*TINY, f"resume={moved}/checkpoints/last.ckpt", f"hydra.run.dir={tmp_path / 'second'}")
+    ended = run(*TINY, CUT, f"resume={moved}/checkpoints/last.ckpt", f"hydra.run.dir={tmp_path / 'second'}")
     assert ended.code == 0
     assert_same(tmp_path / "second", uninterrupted)
 

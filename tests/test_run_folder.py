@@ -1,0 +1,119 @@
+"""A run's folder is one run's: nothing else writes to it, at the same time or later."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.conftest import CONF, TINY, Ended, give
+
+Run = Callable[..., Ended]
+SEED = "seed=3"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        assert give(patch, *TINY, SEED, "trainer.max_epochs=1", f"hydra.run.dir={folder}").code == 0
+    return folder
+
+
+@pytest.fixture
+def finished(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "finished"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["model=sasrec"], "model._target_"),
+        (["seed=4"], "seed=3"),
+        (["seed=4", "resume=null"], "seed=3"),
+        (["dataset.process.seed=1"], "dataset.sha256"),
+        (["dataset.negatives.count=10"], "monitor=val/uni20/ndcg@10"),
+        (["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=None"),
+        (["stages=[test]", "ckpt=FINISHED/checkpoints"], "ckpt=None"),
+        (["model.dropout=2"], "dropout"),
+        (["monitor=val/none"], "monitor=val/none"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_another_as_it_is(
+    overrides: list[str], named: str, finished: Path, run: Run
+) -> None:
+    before = contents(finished)
+    given = [override.replace("FINISHED", str(finished)) for override in overrides]
+    ended = run(*TINY, SEED, "trainer.max_epochs=1", *given, f"hydra.run.dir={finished}")
+    assert ended.code == 1
+    assert named in ended.line
+    assert "\n" not in ended.line
+    assert contents(finished) == before
+
+
+def test_the_record_of_what_does_not_learn_is_not_replaced(tmp_path: Path, run: Run) -> None:
+    command = [key for key in TINY if "hidden_size" not in key]
+    command += ["model=popularity", f"hydra.run.dir={tmp_path}"]
+    assert run(*command, SEED).code == 0
+    before = contents(tmp_path)
+    assert "holds a run with" in run(*command, "seed=4").line
+    assert "dataset.sha256" in run(*command, SEED, "dataset.process.seed=1").line
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["", '{"metrics": ', "[]", '{"foreign": true}'])
+def test_a_damaged_record_is_made_again(text: str, finished: Path, run: Run) -> None:
+    metrics = json.loads((finished / "results.json").read_text())["metrics"]
+    (finished / "results.json").write_text(text)
+    assert run(*TINY, SEED, "trainer.max_epochs=1", f"hydra.run.dir={finished}").code == 0
+    assert json.loads((finished / "results.json").read_text())["metrics"] == metrics
+
+
+def test_results_of_an_unknown_run_are_kept(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "results.json").write_text('{"foreign": true}')
+    ended = run(*TINY, SEED, f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert f"{tmp_path}: holds results.json or checkpoints, but not which run they are of" in ended.line
+    assert {*contents(tmp_path)} - {"run.log"} == {"results.json"}
+    assert (tmp_path / "results.json").read_text() == '{"foreign": true}'
+
+
+def test_weights_of_another_run_are_not_recorded(finished: Path, tmp_path: Path, run: Run) -> None:
+    other = tmp_path / "other"
+    assert run(*TINY, "seed=4", "trainer.max_epochs=1", f"hydra.run.dir={other}").code == 0
+    shutil.copy(other / "checkpoints" / "best.ckpt", finished / "checkpoints" / "best.ckpt")
+    (finished / "results.json").unlink()
+    ended = run(*TINY, SEED, "trainer.max_epochs=1", f"hydra.run.dir={finished}")
+    assert ended.code == 1
+    assert "best.ckpt: was trained with seed=4, but this run has seed=3" in ended.line
+    assert not (finished / "results.json").exists()
+
+
+def test_a_folder_is_one_run_s_at_a_time(tmp_path: Path, run: Run) -> None:
+    with FileLock(tmp_path / ".lock"):
+        ended = run(*TINY, f"hydra.run.dir={tmp_path}")
+    assert ended == Ended(
+        1, f"error: {tmp_path}: another run is going on there; wait for its end, or give another hydra.run.dir"
+    )
+    assert {*contents(tmp_path)} <= {"run.log"}
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, f"hydra.run.dir={tmp_path}"]
+    seeds = (1, 2)
+    processes = [subprocess.Popen([*command, f"seed={seed}"], stderr=subprocess.PIPE, text=True) for seed in seeds]
+    lines = [process.communicate()[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert sorted(codes) == [0, 1]
+    assert str(tmp_path) in lines[codes.index(1)]
+    assert json.loads((tmp_path / "results.json").read_text())["seed"] == seeds[codes.index(0)]
