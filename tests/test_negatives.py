@@ -1,7 +1,6 @@
 """Sampled negatives: allowed, distinct, uniform, and the same for every model of one seed."""
 
 from collections.abc import Sequence
-from inspect import unwrap
 from itertools import combinations
 from typing import Any, Literal, cast
 
