@@ -15,7 +15,7 @@ from datamodules.sources import Columns, files_of, is_sequence_file, read_log, s
 from datamodules.splits import Splitter
 from datamodules.ties import shuffle_ties
 
-PREPARATION = 2
+PREPARATION = 3
 """Raised whenever the same file would be prepared differently, so that nobody reads an older cache."""
 
 
