@@ -116,7 +116,7 @@ class KnownUsers(Protocol):
 class CoefficientRecord(pl.Callback):
     """Writes every test user's coefficients to ``coefficients.npz``, and beside them the kinds of users data tells of.
 
-    ``layerL`` holds the α of each user in layer L, the weight of the local branch.
+    ``layerL`` holds the α of each user in layer L, the weight of the local branch; NaN for users without a test item.
 
     Args:
         folder: the run's folder.
@@ -146,5 +146,6 @@ class CoefficientRecord(pl.Callback):
         data = cast(KnownUsers, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
         layers = self.listener.joined(trainer, data.spec.num_users)
         if layers and trainer.is_global_zero:
-            arrays = {f"layer{layer}": alpha.numpy(force=True) for layer, (alpha, _) in enumerate(layers, 1)}
+            alphas = [alpha.masked_fill(~tested, torch.nan) for alpha, tested in layers]
+            arrays = {f"layer{layer}": alpha.numpy(force=True) for layer, alpha in enumerate(alphas, 1)}
             write_arrays(self.folder / COEFFICIENTS, {**arrays, **data.user_kinds()})

@@ -95,9 +95,10 @@ class RunFolder:
         write_first(self.path / IDENTITY, json.dumps(identity, indent=2) + "\n")
 
     def record_failure(self, error: BaseException) -> None:
-        """Leave the traceback of what ended the run, unless the folder holds another run."""
-        if self.owned:
-            write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
+        """Leave the traceback of what ended the run, unless the folder is or holds another run."""
+        with suppress(InputError), self:  # where the run has not come to take it
+            if self.owned:
+                write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
 
     def _own(self) -> None:
         self.owned = True

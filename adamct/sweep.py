@@ -18,12 +18,14 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from adamct.errors import InputError, explain, require
+from adamct.errors import InputError, explain, on_one_line, require
 from adamct.folder_names import sweep_name
 from adamct.run_folder import ERROR
 
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
+REPORT_ERROR = "report_error.txt"
+"""A file in the folder of a sweep whose report failed."""
 FAILED = ".failed"
 """A file in the folder of a sweep with the folders of the jobs that failed since its command was given, a line each."""
 ENDING = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -159,10 +161,15 @@ def lock(folder: Path) -> FileLock:
 
 
 def report_on(folder: Path, logger: DictConfig | None) -> None:
-    """Write a sweep's report and, where its runs are logged to W&B, log it beside them."""
-    from adamct.report.whole import report  # which takes seconds to import
+    """Write a sweep's report and, where its runs are logged to W&B, log it beside them.
 
+    The sweep has finished, whatever becomes of its report: an error is told in a line, and its traceback is kept.
+    """
+    failure = folder / REPORT_ERROR
+    failure.unlink(missing_ok=True)
     try:
+        from adamct.report.whole import report  # which takes seconds to import
+
         made = report([folder], folder / "report")
         if logger is not None and logger._target_ == WANDB:
             from adamct.report.wandb_report import log_to_wandb
@@ -170,6 +177,11 @@ def report_on(folder: Path, logger: DictConfig | None) -> None:
             log_to_wandb(made, logger.project, logger.entity, logger.mode, logger.group or folder.name)
     except InputError as error:  # such as runs that must not be compared
         print(f"no report: {error}", file=sys.stderr)
+    except Exception as error:
+        failure.write_text(traceback.format_exc())
+        why = explain(error) or f"{type(error).__name__} {on_one_line(error)}"
+        again = f"python -m adamct.report {folder} makes it again"
+        print(f"no report: {why}; {failure} tells where, and {again}", file=sys.stderr)
 
 
 def await_jobs_on_signals(folder: Path) -> None:

@@ -78,7 +78,12 @@ def record_of(seed: int, sha256: str, ranks: Ranks | None) -> dict[str, Any]:
         "metrics": val | (scores(ranks, "test") if ranks else {}),
         "chosen": {name: {"monitor": f"val/{name}/ndcg@10", "epoch": epoch} for name, epoch in EPOCHS.items()},
         "ended_by": "patience",
-        "dataset": {"sha256": sha256, "num_items": 500, "num_users": 200, "statistics": {"interactions": 1234}},
+        "dataset": {
+            "sha256": sha256,
+            "num_items": 500,
+            "num_users": len(next(iter(ranks.values()))) if ranks else 200,
+            "statistics": {"interactions": 1234},
+        },
         "cost": {"parameters": 1000 * seed, "flops_per_query": 2e6, "train_seconds_per_epoch": 1.5, "epochs": 3},
         "seed": seed,
         "git_commit": "c0ffee",
@@ -106,6 +111,7 @@ def write_run(
     keys = keys or {}
     choices = {"dataset": dataset, "model": model, "hydra/launcher": "basic", "sweep": None}
     overrides = [f"dataset={dataset}", f"model={model}", *(f"{key}={value}" for key, value in keys.items())]
+    overrides.append(f"seed={seed}")
     config = {
         "seed": seed,
         "monitor": "val/uni100/ndcg@10",
@@ -113,12 +119,17 @@ def write_run(
         "output_dir": str(folder),
         "stages": ["fit", "test"],
         "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
-        "dataset": {"path": str(folder), "seed": seed, "negatives": {"count": 100, "exclude": "seen", "seed": seed}},
+        "dataset": {
+            "ties": "file",
+            "path": str(folder),
+            "seed": seed,
+            "negatives": {"count": 100, "exclude": "seen", "seed": seed},
+        },
     }
     for key, value in keys.items():
         overridden(config, key, value)
     (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([*overrides, f"seed={seed}"]))
+    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"output_dir": "${hydra:runtime.output_dir}"}))
     if error is not None:
@@ -127,7 +138,9 @@ def write_run(
         return folder
     about = {"config": config, "overrides": overrides, "choices": choices}
     record = record_of(seed, sha256, ranks) | about
-    record["identity"] = identity_of(config, {key: record["dataset"][key] for key in ("sha256", "num_items")})
+    record["identity"] = identity_of(
+        config, {key: record["dataset"][key] for key in ("sha256", "num_items", "num_users")}
+    )
     (folder / "results.json").write_text(json.dumps(record | results))
     if ranks:
         np.savez_compressed(folder / "ranks.npz", **ranks, **(facts or {}))  # pyright: ignore[reportArgumentType]
@@ -373,7 +386,7 @@ def test_what_is_no_mean_over_users_is_not_tested(tmp_path: Path) -> None:
 def test_users_without_a_test_item_are_left_out(tmp_path: Path) -> None:
     for model, strength in (("core", 3.0), ("adamct", 6.0)):
         ranks = {name: np.where(np.arange(200) < 50, 0, values) for name, values in draw(1, strength).items()}
-        write_run(tmp_path / model, model, 1, ranks, metrics=scores(draw(1, strength), "test"))
+        write_run(tmp_path / model, model, 1, ranks)
     assert {test.users for test in compare(block_of(tmp_path))} == {150}
 
 
@@ -413,13 +426,6 @@ def test_a_seed_that_is_there_twice_is_refused(sweep: Path) -> None:
     write_run(sweep / "again", "core", 2, draw(9, 3.0))
     with pytest.raises(InputError, match=r"again and .*core-2 are the same experiment with the same seed=2"):
         block_of(sweep)
-
-
-def test_a_record_that_cannot_be_read_is_named(sweep: Path) -> None:
-    for text in ("{", "[]", '{"metrics": {}}'):
-        (sweep / "core-1" / "results.json").write_text(text)
-        with pytest.raises(InputError, match=r"core-1/results.json: not the record of a run"):
-            find_runs([sweep])
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

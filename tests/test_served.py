@@ -7,7 +7,7 @@ import numpy as np
 from adamct.report.gains import gains
 from adamct.report.served import KINDS, names_of_bins, recommended_table, served
 from adamct.report.table import NONE, Table
-from tests.test_report import block_of, draw, kinds_of_users, write_run
+from tests.test_report import block_of, draw, kinds_of_users, scores, write_run
 from tests.test_study_reports import texts
 
 
@@ -26,9 +26,9 @@ def test_bins_hold_every_user_once_and_average_to_the_whole(tmp_path: Path) -> N
 
 def test_only_the_best_variants_are_in_the_table_and_the_figure(tmp_path: Path) -> None:
     for depth in range(14):
-        metrics = {"val/uni100/ndcg@10": depth / 100, "test/uni100/ndcg@10": 0.1}
-        keys = {"model.depth": depth}
-        write_run(tmp_path / str(depth), "hgn", 1, draw(1, 4.0), facts=kinds_of_users(), keys=keys, metrics=metrics)
+        ranks, keys = draw(1, 4.0), {"model.depth": depth}
+        metrics = {"val/uni100/ndcg@10": depth / 100} | scores(ranks, "test")
+        write_run(tmp_path / str(depth), "hgn", 1, ranks, facts=kinds_of_users(), keys=keys, metrics=metrics)
     table, drawing = served(block_of(tmp_path))
     assert isinstance(table, Table)
     assert not isinstance(drawing, Table)

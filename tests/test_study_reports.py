@@ -191,7 +191,7 @@ def test_the_area_under_the_curve_is_a_count_of_pairs() -> None:
 def test_kinds_of_users_and_their_coefficients(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     assert by_kind(block_of(tmp_path)) == []
-    alpha, kind = np.array([0.1, 0.2, 0.8, 0.9]), np.array([True, True, False, False])
+    alpha, kind = np.repeat([0.1, 0.2, 0.8, 0.9], 50), np.repeat([True, False], 100)
     write_arrays(folder / "coefficients.npz", {"layer1": alpha, "layer2": 1 - alpha, "taste-driven": kind})
     table, _ = by_kind(block_of(tmp_path))
     assert isinstance(table, Table)

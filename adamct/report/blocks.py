@@ -8,6 +8,7 @@ from typing import Literal
 from adamct.errors import InputError, require
 from adamct.identity import PROTOCOL, differences
 from adamct.report.gains import is_mean_over_users
+from adamct.report.names import file_names
 from adamct.report.rankings import in_order
 from adamct.report.runs import Run
 from adamct.report.variants import Variant, group
@@ -21,6 +22,7 @@ class Block:
 
     Attributes:
         dataset: its name.
+        slug: its name in names of files.
         variants: in the order of columns; the compared one is the last.
         metric: what is tested and plotted, such as ``uni100/ndcg@10``.
         monitor: the validation metric that the runs monitored, such as ``val/uni100/ndcg@10``.
@@ -28,6 +30,7 @@ class Block:
     """
 
     dataset: str
+    slug: str
     variants: tuple[Variant, ...]
     metric: str
     monitor: str
@@ -37,11 +40,6 @@ class Block:
     def chosen(self) -> Variant:
         """The variant that the others are compared with."""
         return self.variants[-1]
-
-    @property
-    def slug(self) -> str:
-        """The dataset's name in names of files."""
-        return self.dataset.replace("/", "_")
 
     @property
     def others(self) -> tuple[Variant, ...]:
@@ -78,7 +76,9 @@ class Block:
         return [variant for variant in self.variants if variant in (*best, self.chosen)]
 
 
-def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str] = ()) -> list[Block]:
+def make_blocks(
+    runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None] = ()
+) -> list[Block]:
     """Make a block of each dataset that has finished runs.
 
     Args:
@@ -93,9 +93,10 @@ def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None, labe
             a block lacks the metric, or it is not a mean over users.
     """
     finished = [run for run in runs if run.status == "finished"]
+    datasets = list(dict.fromkeys(run.dataset for run in finished))
     blocks = [
-        make_block(dataset, [run for run in finished if run.dataset == dataset], model, metric, labels)
-        for dataset in dict.fromkeys(run.dataset for run in finished)
+        make_block(dataset, slug, [run for run in finished if run.dataset == dataset], model, metric, labels)
+        for dataset, slug in zip(datasets, file_names(datasets), strict=True)
     ]
     known = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
     require(model is None or model in known, f"--model {model}: the runs are of {', '.join(sorted(known))}")
@@ -103,17 +104,17 @@ def make_blocks(runs: Sequence[Run], model: str | None, metric: str | None, labe
 
 
 def make_block(
-    dataset: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str]
+    dataset: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None]
 ) -> Block:
     """The block of a dataset's finished runs."""
     refuse_mixed(dataset, runs)
-    monitor = Counter(str(run.config.get("monitor")) for run in runs).most_common(1)[0][0]
+    monitor = Counter(run.config["monitor"] for run in runs).most_common(1)[0][0]
     variants = group(runs, labels)
     chosen = compared(variants, model, labels, monitor)
-    split = "test" if any(key.startswith("test/") for run in runs for key in run.metrics) else "val"
+    split = "test" if any(run.tested for run in runs) else "val"
     tested = (metric or monitor).removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
-    block = Block(dataset, ordered, tested, monitor, split)
+    block = Block(dataset, slug, ordered, tested, monitor, split)
     of_users = [name for name in block.metrics if is_mean_over_users(name)]
     require(tested in of_users, f"--metric {tested}: the runs on {dataset} have {', '.join(of_users)}")
     return block
@@ -130,12 +131,12 @@ def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
             )
 
 
-def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str], monitor: str) -> Variant:
+def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: str) -> Variant:
     """The variant to compare the others with: of several candidates the best by validation, never by the test."""
     candidates = (
         [variant for variant in variants if variant.name == model],
         [variant for variant in variants if variant.model == model],
-        [variant for variant in variants if variant.label in labels[:1]],
+        [variant for variant in variants if variant.label is not None and variant.label in labels[:1]],
         [variant for variant in variants if variant.name == DEFAULT_MODEL],
         [variant for variant in variants if variant.model == DEFAULT_MODEL],
         variants,

@@ -19,6 +19,8 @@ from adamct.report.variants import Variant
 
 MOST = 15
 """Variants in a figure."""
+IN_TAG = "(?=[^<>]*>)"
+"""What follows a part of a tag, but no part of a text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +64,16 @@ def inline(file: bytes) -> str:
     """An SVG file's figure as an element of a page: no address in it, its ink the page's text colour."""
     svg = file.decode()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # only matplotlib's names of parts; those referred to are hashes
+    # Within a tag, since a label may hold what looks like an attribute. Names that are referred to are hashes.
+    svg = re.sub(rf' id="[\w.]+_\d+"{IN_TAG}', "", svg)
     svg = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
-    return svg.replace(INK, "currentColor")
+    return re.sub(f"{INK}{IN_TAG}", "currentColor", svg)
 
 
 def drawings(block: Block) -> list[Drawing]:
     """The figures of a block."""
     with styled():
-        return [*curves(block), bars(block)]
+        return [*curves(block), *bars(block)]
 
 
 def curves(block: Block) -> list[Drawing]:
@@ -101,9 +104,11 @@ def curves(block: Block) -> list[Drawing]:
     return [Drawing(f"{block.slug}_curves", f"{block.dataset}: learning curves", caption, figure)]
 
 
-def bars(block: Block) -> Drawing:
-    """The tested metric of each variant, and what the paper reports of it."""
+def bars(block: Block) -> list[Drawing]:
+    """The tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
     variants = [variant for variant in block.best_by_validation(MOST) if block.mean(variant, block.metric) is not None]
+    if not variants:
+        return []
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(variants)))
     axes = figure.add_subplot()
     for place, variant in enumerate(variants):
@@ -123,7 +128,7 @@ def bars(block: Block) -> Drawing:
     axes.set_xlabel(measured(block))
     paper = f" Diamond: {sources(block)} of the paper." if known else ""
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
-    return Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)
+    return [Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)]
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:

@@ -2,21 +2,32 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from adamct.errors import InputError
 from adamct.report.blocks import Block
 from adamct.report.runs import Run
 from adamct.report.variants import defining, varied
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file by way of a partial one."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(partial, path)
+def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files by their names into a folder.
+
+    Raises:
+        InputError: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            partial = folder / f".{name}"
+            # The name of a folder may hold bytes that are no text, which UTF-8 does not have.
+            partial.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+            os.replace(partial, folder / name)
+    except OSError as error:
+        raise InputError(f"{folder}: the report cannot be written there ({error.strerror}); give --out") from error
 
 
 def runs_csv(runs: Sequence[Run], blocks: Sequence[Block]) -> str:

@@ -20,3 +20,9 @@ def gains(ranks: Integer[np.ndarray, "*users"], name: str) -> Float[np.ndarray, 
     kind, _, k = name.partition("@")
     gain = np.ones_like(place) if kind == "recall" else 1 / np.log2(place + 1)
     return gain * (place <= int(k))
+
+
+def mean_gain(ranks: Integer[np.ndarray, " U"], name: str) -> float:
+    """Return the mean over the users that have a test item; NaN where none has."""
+    counts = np.bincount(ranks)[1:]
+    return float(gains(np.arange(1, len(counts) + 1), name) @ counts / counts.sum()) if counts.any() else float("nan")

@@ -4,13 +4,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from adamct.report.arrays import PARTS
 from adamct.report.blocks import Block
 from adamct.report.figures import Drawing
 from adamct.report.style import WIDTH, styled
 from adamct.run_folder import CORRELATIONS
 
-PARTS = ("local", "global", "mixture")
-"""Whose outputs were compared; see `adamct.item_correlations`."""
+MOST = 20
+"""Users in the figure, which could not be saved if it were much taller."""
 NEAR = 3
 """Positions to either side that count as near."""
 
@@ -18,9 +19,10 @@ NEAR = 3
 def correlation_maps(block: Block) -> list[Drawing]:
     """A row of maps for each recorded user of the compared variant's first run; nothing where none was recorded."""
     run = block.chosen.runs[0]
-    arrays = run.arrays(CORRELATIONS)
+    arrays = run.arrays.get(CORRELATIONS)
     if not arrays:
         return []
+    arrays = {name: values[:MOST] for name, values in arrays.items()}
     users, lengths = arrays["user"], arrays["seq_len"]
     with styled():
         figure = Figure(figsize=(WIDTH, 2.0 * len(users)), layout="constrained")
@@ -44,7 +46,7 @@ def correlation_maps(block: Block) -> list[Drawing]:
     shares += f"; were it even, {near(even, lengths):.2f}"
     caption = (
         f"{block.chosen.name}, seed {run.seed}: softmax(F F^T) of the last layer's outputs F of either branch after "
-        f"its gate, and of their mixture, for the test users with the longest histories; the latest item is last. Of "
+        f"its gate, and of their mixture, for test users with the longest histories; the latest item is last. Of "
         f"a row's weight, so much is within {NEAR} positions, on average: {shares}."
     )
     title = f"{block.dataset}: item correlations in the last layer"

@@ -24,18 +24,21 @@ def over_training(block: Block) -> list[Drawing]:
     history = {
         key.removeprefix("mixture/"): np.array(values, dtype=float)
         for key, values in run.results.get("history", {}).items()
+        if key.startswith("mixture/layer")
     }
-    layers = sorted({key.partition("/")[0] for key in history if key.startswith("layer")})
-    if not layers:
+    layers = [key.removesuffix("/mean") for key in history if key.endswith("/mean")]
+    layers = [layer for layer in layers if f"{layer}/std" in history]
+    followed = sorted((key.partition("/")[::2] for key in history if "/user" in key), key=lambda pair: pair[::-1])
+    logged = [np.isfinite(history[f"{layer}/mean"]) for layer in layers]
+    validated = np.flatnonzero(np.all(logged, axis=0)) if logged else np.array([], dtype=int)  # not every epoch need be
+    if not validated.size:
         return []
-    users = sorted({key.partition("/")[2] for key in history if key.partition("/")[2].startswith("user")})
-    validated = np.flatnonzero(np.isfinite(history[f"{layers[0]}/mean"]))  # not every epoch need be
     epochs = validated + 1
     with styled():
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         looks = lines()
-        for user, layer in product(users, layers):
+        for layer, user in followed:
             label = f"user {user.removeprefix('user')}, layer {layer.removeprefix('layer')}"
             values = history[f"{layer}/{user}"][validated]
             left.plot(
@@ -108,11 +111,13 @@ def histograms(
     return Drawing(f"{block.slug}_kinds", f"{block.dataset}: coefficients by kind of user", caption, figure)
 
 
-def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " U"]], dict[str, Bool[np.ndarray, " U"]]]:
-    """By layer the α of each test user, and by kind who is of it."""
-    arrays = run.arrays(COEFFICIENTS)
+def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:
+    """By layer the α of each of the T users that have a test item, and by kind who is of it."""
+    arrays = run.arrays.get(COEFFICIENTS, {})
     layers = {key.removeprefix("layer"): values for key, values in arrays.items() if key.startswith("layer")}
-    kinds = {key: values for key, values in arrays.items() if not key.startswith("layer")}
+    tested = ~np.isnan(next(iter(layers.values()), np.array([])))
+    layers = {layer: alpha[tested] for layer, alpha in layers.items()}
+    kinds = {key: values[tested] for key, values in arrays.items() if layers and not key.startswith("layer")}
     return layers, {kind: is_kind for kind, is_kind in kinds.items() if 0 < is_kind.sum() < len(is_kind)}
 
 

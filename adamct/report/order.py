@@ -37,7 +37,7 @@ def both(variants: tuple[Variant, ...]) -> list[tuple[Variant, Variant]]:
         keys = defining(variant.runs[0])
         shuffled = keys.pop(KEY, "false")
         found.setdefault((variant.model, frozenset(keys.items())), {})[shuffled] = variant
-    return [(of["false"], of["true"]) for of in found.values() if len(of) == 2]
+    return [(of["false"], of["true"]) for of in found.values() if {"false", "true"} <= of.keys()]
 
 
 def label(variant: Variant) -> str:

@@ -30,6 +30,7 @@ def page(
     sections: Sequence[Section],
     runs: Sequence[Run],
     missing: Sequence[tuple[str, ...]],
+    damages: Sequence[str],
 ) -> str:
     """Fill the template.
 
@@ -39,6 +40,7 @@ def page(
         sections: in order.
         runs: of any status.
         missing: the overrides of the planned jobs that have not started.
+        damages: of each file that could not be used, what is wrong with it and what to do.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("adamct.report") / "page.html.jinja").read_text())
@@ -51,6 +53,7 @@ def page(
         failed=[run for run in runs if run.status == "failed"],
         unfinished=[run for run in runs if run.status == "unfinished"],
         missing=[" ".join(job) for job in missing],
+        damages=damages,
     )
 
 
@@ -103,16 +106,17 @@ def parts(run: Run) -> str:
     tied = held_out.get("test_tied")
     if tied is None:
         return split
-    return (
-        f"{split}; {tied:.1%} of test items have the same time as the item before (ties: {run.config['dataset.ties']})"
-    )
+    ties = run.config.get("dataset.ties")
+    return f"{split}; {tied:.1%} of test items have the same time as the item before (ties: {ties})"
 
 
-def boundary(run: Run, held_out: dict[str, Any], key: str) -> int | float | str | None:
+def boundary(run: Run, held_out: dict[str, Any], key: str) -> str | None:
     """Return the time from which on items are held out, with the share that it was given as, or None without one."""
     given = run.config.get(f"dataset.split.{key}")
+    if given is None:
+        return None
     is_share = isinstance(given, str) and key in held_out
-    return f"{held_out[key]} ({given} of the interactions)" if is_share else given
+    return f"{held_out[key]} ({given} of the interactions)" if is_share else str(given)
 
 
 def source(run: Run) -> list[tuple[str, str]]:

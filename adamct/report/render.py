@@ -19,6 +19,9 @@ LATEX = {
     RHO: r"$\rho$",
     "<": "$<$",
     ">": "$>$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after the end of a row it would be an argument
+    "]": "{]}",
 }
 
 
@@ -47,7 +50,7 @@ def markdown_cell(cell: Cell) -> str:
 
 def plain_markdown(text: str) -> str:
     """Text that says what it says."""
-    for character in "\\|*_<":
+    for character in "\\`|*_<[]~$&":
         text = text.replace(character, f"\\{character}")
     return text
 
@@ -105,7 +108,7 @@ def show(table: Table, console: Console) -> None:
 def terminal(table: Table) -> Grid:
     """A table of rich, spreads below their means."""
     grid = Grid(box=box.SIMPLE_HEAD, padding=0, title=Text(table.title, "bold"), title_justify="left")
-    grid.add_column(table.corner, no_wrap=True)
+    grid.add_column(Text(table.corner), no_wrap=True)
     for column in table.columns:
         heading = column.replace(" ", "\n").replace("@", "\n@").replace("_", "_\n")
         grid.add_column(Text(heading), justify="right", no_wrap=True)

@@ -1,28 +1,26 @@
-"""The runs below some folders: what each was, how far it came, what it left."""
+"""The runs and sweeps below some folders: what each was, how far it came, what it left."""
 
-import json
 import os
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-import yaml
 from jaxtyping import Integer
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, require
 from adamct.keys import flat
-from adamct.run_folder import RANKS
+from adamct.report.arrays import FACTS, Arrays, read_arrays
+from adamct.report.names import label_of, printable, shortened
+from adamct.report.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
+from adamct.run_folder import ERROR, RANKS, RESULTS
 
-FACTS = ("target_count", "history_len")
-"""The arrays of a test that are no ranks; see `adamct.batch.TestFacts`."""
-
-Status = Literal["finished", "pruned", "failed", "unfinished"]
+Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +29,15 @@ class Run:
 
     Attributes:
         folder: where it lies.
-        status: finished; pruned (a search stopped it early); failed (it left an ``error.txt``); or unfinished.
+        status: finished; pruned (a search stopped it early); failed (it left an ``error.txt``); unfinished; or damaged
+            (one of its files cannot be read, or is not of this run).
         choices: the chosen name of each config group.
         config: every key of the config, dotted; lists are values.
         overrides: what its job was given on the command line.
-        results: its ``results.json``, empty unless it finished or was pruned.
-        error: the last line of its ``error.txt``.
+        results: its ``results.json``, as `adamct.report.record.Record` describes it; empty unless it finished or was
+            pruned.
+        error: the last line of its ``error.txt``; of a damaged run the file, what is wrong with it, and what to do.
+        arrays: what its test left of each user, by the names of the files.
     """
 
     folder: Path
@@ -44,8 +45,9 @@ class Run:
     choices: dict[str, str | None]
     config: dict[str, Any]
     overrides: tuple[str, ...]
-    results: dict[str, Any]
+    results: Mapping[str, Any]
     error: str
+    arrays: dict[str, Arrays] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -59,13 +61,14 @@ class Run:
 
     @property
     def seed(self) -> int | None:
-        """Of all its randomness; None where its config cannot be read."""
-        return self.config.get("seed")
+        """Of all its randomness; None where its config does not tell."""
+        seed = self.config.get("seed")
+        return seed if isinstance(seed, int) else None
 
     @property
     def label(self) -> str | None:
-        """What its variant is to be called."""
-        return self.config.get("label")
+        """What its variant is to be called; None for the name of its model."""
+        return label_of(self.config.get("label"))
 
     @property
     def cut_short(self) -> bool:
@@ -78,71 +81,73 @@ class Run:
         return self.results.get("metrics", {})
 
     @property
-    def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The rank of each user's test item, by ranking: from 1, or 0 without one. Empty if the run was not tested.
-
-        Raises:
-            InputError: the file cannot be read.
-        """
-        return {name: values for name, values in self.tested.items() if name not in FACTS}
-
-    @property
-    def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The facts of each user's test item, by their names; empty where the run did not record them.
-
-        Raises:
-            InputError: the file cannot be read.
-        """
-        return {name: values for name, values in self.tested.items() if name in FACTS}
+    def tested(self) -> bool:
+        """Whether it was tested."""
+        return any(key.startswith("test/") for key in self.metrics)
 
     @cached_property
-    def tested(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The arrays that the run's test recorded of each user; empty where the run was not tested."""
-        return self.arrays(RANKS) if self.status == "finished" else {}
+    def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """The rank of each user's test item, by ranking: from 1, or 0 without one. Empty where none were kept."""
+        return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name not in FACTS}
 
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """What the run wrote to one of its ``.npz`` files; empty where there is none.
-
-        Raises:
-            InputError: the file cannot be read.
-        """
-        path = self.folder / name
-        if not path.exists():
-            return {}
-        try:
-            with np.load(path) as found:
-                return {key: found[key] for key in found.files if key != "allow_pickle"}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read ({error}); test the run again") from error
+    @cached_property
+    def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """The facts of each user's test item, by their names; empty where the run did not record them."""
+        return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name in FACTS}
 
     def name_of(self, group: str) -> str:
         """The chosen name of a config group, else the class the config names there."""
-        return self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
+        name = self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
+        return shortened(printable(name))
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A sweep as its folder tells it.
+
+    Attributes:
+        folder: where it lies.
+        config: its ``multirun.yaml``, as `adamct.report.record.Multirun` describes it; empty where that is damaged or
+            not written yet.
+        error: the damaged file, what is wrong with it, and what to do; empty where none is.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    error: str = ""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether its jobs were drawn from a study, which is kept somewhere."""
+        sweeper = self.config["hydra"]["sweeper"] if self.config else {}
+        return "study_name" in sweeper and sweeper.get("storage") is not None
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """Read every run below some folders, in the order of their paths.
 
     Raises:
-        InputError: there is none, or one of the records cannot be read.
+        InputError: there is none.
     """
     found = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
     require(bool(found), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
     return [read_run(found[path]) for path in sorted(found)]
 
 
-def find_sweeps(folders: Sequence[Path]) -> list[Path]:
-    """Every folder of a sweep, which holds Hydra's ``multirun.yaml``, below some folders."""
+def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
+    """Read every sweep, whose folder holds Hydra's ``multirun.yaml``, below some folders."""
     found = {
         path.resolve(): path for folder in folders for path in visited(folder) if (path / "multirun.yaml").exists()
     }
-    return [found[path] for path in sorted(found)]
+    return [read_sweep(found[path]) for path in sorted(found)]
 
 
-def is_search(sweep: Path) -> bool:
-    """Whether a sweep's jobs were drawn from a study, which is kept somewhere."""
-    sweeper = read_yaml(sweep / "multirun.yaml")["hydra"]["sweeper"]
-    return "study_name" in sweeper and sweeper["storage"] is not None
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's folder."""
+    try:
+        return Sweep(folder, read(folder / "multirun.yaml", MULTIRUN) or {})
+    except InputError as error:
+        return Sweep(folder, {}, str(error))
 
 
 def visited(folder: Path) -> Iterator[Path]:
@@ -155,61 +160,67 @@ def visited(folder: Path) -> Iterator[Path]:
 
 def holds_run(folder: Path) -> bool:
     """Whether a folder is a run's; one that has just started has Hydra's folder before its own config."""
-    return (folder / "config.yaml").exists() or (folder / ".hydra" / "overrides.yaml").exists()
+    return any((folder / name).exists() for name in ("config.yaml", RESULTS, ".hydra/overrides.yaml"))
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's folder.
+    """Read a run's folder, whatever is in it."""
+    try:
+        record: Record | None = read(folder / RESULTS, RECORD)
+        return begun(folder) if record is None else ended(folder, record)
+    except InputError as error:
+        run = Run(folder, "damaged", {}, {}, (), {}, str(error))
+        with suppress(InputError):
+            run = replace(run, choices=noted_choices(folder))
+        with suppress(InputError):
+            run = replace(run, overrides=noted_overrides(folder))
+        return run
+
+
+def ended(folder: Path, record: Record) -> Run:
+    """A run that has finished or was pruned, from its record alone.
 
     Raises:
-        InputError: ``results.json`` is there and is not the record of a run.
+        InputError: its arrays cannot be read, or are not of this run.
     """
-    record, failure = folder / "results.json", folder / "error.txt"
-    overrides = tuple(map(str, read_yaml(folder / ".hydra" / "overrides.yaml") or ()))
-    if record.exists():
-        results = read_record(record)
-        status: Status = "pruned" if results.get("pruned") else "finished"
-        choices = results.get("choices") or hydra_choices(folder)
-        config = flat(results["config"]) | {"seed": results["seed"]}
-        return Run(folder, status, choices, config, overrides, results, "")
-    lines = failure.read_text(errors="replace").strip().splitlines() if failure.exists() else []
-    status = "failed" if failure.exists() else "unfinished"
-    error = lines[-1].strip() if lines else ""
-    return Run(folder, status, hydra_choices(folder), read_config(folder), overrides, {}, error)
+    config = flat(cast(dict[str, Any], record["config"])) | {"seed": record["seed"]}
+    status: Status = "pruned" if record.get("pruned") else "finished"
+    arrays = read_arrays(folder, record) if status == "finished" else {}
+    return Run(folder, status, record["choices"], config, tuple(record["overrides"]), record, "", arrays)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """A ``results.json`` that has what a report needs of it."""
+def begun(folder: Path) -> Run:
+    """A run without a record, from what was written when it began.
+
+    Raises:
+        InputError: one of these files cannot be read.
+    """
+    choices, overrides, config = noted_choices(folder), noted_overrides(folder), read_config(folder)
+    failure = folder / ERROR
+    if not failure.exists():
+        return Run(folder, "unfinished", choices, config, overrides, {}, "")
     try:
-        results = json.loads(path.read_text())
-        _ = results["metrics"].items(), results["config"].items(), results["cost"].items(), results["seed"]
-        _ = results["identity"].items()
-        _ = [results["dataset"][key] for key in ("sha256", "num_users", "num_items")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise InputError(f"{path}: not the record of a run ({why}); remove it or run again") from error
-    return results
+        lines = failure.read_text(errors="replace").strip().splitlines()
+    except OSError as error:
+        raise InputError(damage(failure, error.strerror or str(error))) from error
+    return Run(folder, "failed", choices, config, overrides, {}, printable(lines[-1]) if lines else "it is empty")
 
 
-def hydra_choices(folder: Path) -> dict[str, str | None]:
+def noted_choices(folder: Path) -> dict[str, str | None]:
     """The config groups' choices that Hydra noted when the job began."""
-    noted = read_yaml(folder / ".hydra" / "hydra.yaml") or {}
-    return noted.get("hydra", {}).get("runtime", {}).get("choices", {})
+    noted = read(folder / ".hydra" / "hydra.yaml", JOB)
+    return noted["hydra"]["runtime"]["choices"] if noted else {}
+
+
+def noted_overrides(folder: Path) -> tuple[str, ...]:
+    """What the job was given, as Hydra noted it when it began."""
+    return tuple(read(folder / ".hydra" / "overrides.yaml", OVERRIDES) or ())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The dotted keys of a run's own ``config.yaml``, as far as they can be resolved outside of the run."""
-    config = OmegaConf.create(read_yaml(folder / "config.yaml") or {})
-    config.output_dir = str(folder)
+    content = (read(folder / "config.yaml", CONFIG) or {}) | {"output_dir": str(folder)}
     try:
-        return flat(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
+        return flat(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(content), resolve=True)))
     except OmegaConfBaseException:
-        return flat(cast(dict[str, Any], OmegaConf.to_container(config)))
-
-
-def read_yaml(path: Path) -> Any:
-    """A YAML file's content, None where there is none or it is being written."""
-    try:
-        return yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError):
-        return None
+        return flat(content)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from adamct.report.blocks import Block
 from adamct.report.comparison import measured
 from adamct.report.figures import Drawing, seeds
+from adamct.report.names import printable, shortened
 from adamct.report.paper import MODEL, reported
 from adamct.report.style import COLOURS, INK, WIDTH, styled
 from adamct.report.variants import Variant, defining, last_part, number
@@ -49,7 +50,9 @@ def alone(block: Block) -> dict[str, dict[str, Variant]]:
     """By key and value the variants that differ from the compared one in this key only, and that one itself."""
     base = without_label(block.chosen)
     found: dict[str, dict[str, Variant]] = {}
-    for variant in block.others:
+    if block.mean(block.chosen, block.metric) is None:
+        return found
+    for variant in (other for other in block.others if block.mean(other, block.metric) is not None):
         keys = without_label(variant)
         differ = [key for key in keys.keys() | base.keys() if keys.get(key) != base.get(key)]
         if len(differ) == 1 and differ[0] in keys and differ[0] in base:
@@ -83,7 +86,7 @@ def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> boo
     known = [(spot, value) for spot, value in zip(at, theirs, strict=True) if value is not None]
     if known:
         axes.plot(*zip(*known, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
-    axes.set_xticks(at, list(values), fontsize=8)
+    axes.set_xticks(at, [shortened(printable(value)) for value in values], fontsize=8)
     axes.margins(x=0.12)
     axes.set_xlabel(last_part(key).replace("_", " "))
     return bool(known)

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 from scipy import stats
 
-from adamct.errors import require
 from adamct.report.blocks import Block
 from adamct.report.gains import gains
 from adamct.report.resampling import LEVEL, resample
@@ -60,9 +58,6 @@ def compare(block: Block) -> list[Comparison]:
 
     NDCG@10 is tested, and the block's metric where that is another. A variant without a tested seed in common with
     the compared one is left out.
-
-    Raises:
-        InputError: two runs ranked different numbers of users.
     """
     if block.split != "test":
         return []
@@ -84,7 +79,10 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
     """Test some metrics of one ranking against each other variant, corrected for being several."""
     if not others:
         return []
-    users = ranked(ranking, [run for pairs in others.values() for pair in pairs for run in pair])
+    runs = [run for pairs in others.values() for pair in pairs for run in pair]
+    users = np.all([run.ranks[ranking] > 0 for run in runs], axis=0)  # have a test item
+    if not users.any():
+        return []
     cases = [(name, other, pairs) for name in names for other, pairs in others.items()]
     differences = [
         np.array([np.subtract(*(gains(run.ranks[ranking][users], name) for run in pair)) for pair in pairs])
@@ -109,22 +107,6 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
             cases, differences, outcomes, holm([p for *_, p in outcomes]), strict=True
         )
     ]
-
-
-def ranked(ranking: str, runs: Sequence[Run]) -> Bool[np.ndarray, " U"]:
-    """Say which users have a test item, as all runs of one dataset must agree.
-
-    Raises:
-        InputError: two runs ranked different numbers of users.
-    """
-    first = runs[0]
-    for run in runs:
-        users, others = len(first.ranks[ranking]), len(run.ranks[ranking])
-        require(
-            users == others,
-            f"{first.folder} and {run.folder} ranked {users} and {others} users under {ranking}: test them again",
-        )
-    return np.all([run.ranks[ranking] > 0 for run in runs], axis=0)
 
 
 def seeds_note(comparisons: Sequence[Comparison]) -> list[str]:
@@ -155,8 +137,10 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def agreement(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Return Kendall's tau and Spearman's rho between two scores of the same variants."""
+def agreement(one: Sequence[float], other: Sequence[float]) -> tuple[float, float] | None:
+    """Return Kendall's tau and Spearman's rho between two scores of the same variants; None where one is constant."""
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        return None
     tau: Any = stats.kendalltau(one, other)
     rho: Any = stats.spearmanr(one, other)
     return float(tau.statistic), float(rho.statistic)

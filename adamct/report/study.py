@@ -11,14 +11,17 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from omegaconf import OmegaConf
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from adamct.errors import InputError, on_one_line
 from adamct.report.figures import Drawing
+from adamct.report.names import printable, shortened
 from adamct.report.page import Section, machine, source
-from adamct.report.runs import Run
+from adamct.report.record import damage
+from adamct.report.runs import Run, Sweep
 from adamct.report.style import COLOURS, INK, WIDTH, styled
 from adamct.report.table import NONE, Table, plain
 from adamct.study import open_storage
@@ -29,27 +32,36 @@ ENOUGH = 10
 """Complete trials from which on it is said which keys mattered."""
 
 
-def study_section(sweep: Path, runs: Sequence[Run]) -> Section | None:
+def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | None:
     """A search's table and figures.
 
     Args:
-        sweep: its folder.
+        sweep: the search.
+        name: its name in titles and files.
         runs: those of its trials that have ended.
 
     Returns:
         None where no trial has a score yet, or its study is not there any more.
+
+    Raises:
+        InputError: its study cannot be read.
     """
-    config = OmegaConf.load(sweep / "multirun.yaml")
-    study = find_study(sweep, config.hydra.sweeper.storage, config.hydra.sweeper.study_name)
-    if study is None or not complete(study.get_trials(deepcopy=False)):
+    config = OmegaConf.create(dict(sweep.config))
+    keys = ("hydra.sweeper.storage", "hydra.sweeper.study_name", "monitor", "hydra.sweeper.sampler._target_")
+    try:
+        storage, study_name, monitor, sampler = (printable(str(OmegaConf.select(config, key))) for key in keys)
+        study = find_study(sweep.folder, storage, study_name)
+        trials = [] if study is None else study.get_trials(deepcopy=False)
+    except Exception as error:  # Optuna and its databases raise all kinds where they read what they did not write
+        why = on_one_line(error) or type(error).__name__
+        raise InputError(damage(sweep.folder / "multirun.yaml", f"its study cannot be read: {why}")) from error
+    if study is None or not complete(trials):
         return None
-    trials = study.get_trials(deepcopy=False)
-    name, monitor = sweep.resolve().name, config.monitor
     with styled():
-        figures = [progress(trials, name, monitor), courses(trials, name, monitor), slices(trials, name, monitor)]
+        figures = [progress(trials, name, monitor), courses(trials, name, monitor), *slices(trials, name, monitor)]
         if len(complete(trials)) >= ENOUGH:
             figures += importances(study, name)
-    facts = [*source(runs[0]), ("Sampler", config.hydra.sweeper.sampler._target_), *machine(runs)]
+    facts = [*source(runs[0]), ("Sampler", sampler), *machine(runs)]
     return Section(f"Search: {name}", [best_table(trials, name, monitor), *figures], facts)
 
 
@@ -147,9 +159,11 @@ def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
     return Drawing(f"{name}_courses", f"{name}: trials over their epochs", caption, figure)
 
 
-def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
-    """The score of the complete trials against each searched key."""
+def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawing]:
+    """The score of the complete trials against each searched key; nothing where no key was searched."""
     keys, across = keys_of(trials), 4
+    if not keys:
+        return []
     figure = Figure(figsize=(WIDTH, 1.9 * ceil(len(keys) / across)), layout="constrained")
     panels = figure.subplots(ceil(len(keys) / across), across, sharey=True, squeeze=False).flatten()
     for axes, key in zip(panels, keys, strict=False):
@@ -157,7 +171,7 @@ def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
     for axes in panels[len(keys) :]:
         axes.set_visible(False)
     figure.supylabel(monitor, fontsize=9)
-    return Drawing(f"{name}_slices", f"{name}: score by key", "One point a complete trial.", figure)
+    return [Drawing(f"{name}_slices", f"{name}: score by key", "One point a complete trial.", figure)]
 
 
 def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) -> None:
@@ -170,10 +184,16 @@ def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) ->
         axes.plot(values, scores, "o", color=COLOURS[0], markersize=3)
         if min(values) > 0 and max(values) / min(values) > 50:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         places = [choices.index(value if numeric else str(value)) for value in values]
         axes.plot(places, scores, "o", color=COLOURS[0], markersize=3)
-        axes.set_xticks(range(len(choices)), [str(choice) for choice in choices], rotation=30 if not numeric else 0)
+        axes.set_xticks(
+            range(len(choices)),
+            [shortened(printable(str(choice))) for choice in choices],
+            rotation=30 if not numeric else 0,
+        )
     axes.set_xlabel(key.rpartition(".")[2])
 
 

@@ -20,6 +20,7 @@ RC: dict[Any, Any] = {
     "svg.hashsalt": "adamct",
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
+    "text.parse_math": False,  # a dollar sign in a name is one
     "axes.facecolor": "none",
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,

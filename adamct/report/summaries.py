@@ -1,6 +1,5 @@
 """The smaller tables: tests, the rankings side by side, cost."""
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import median
@@ -12,6 +11,7 @@ from adamct.report.resampling import RESAMPLES
 from adamct.report.statistics import Comparison, agreement, seeds_note
 from adamct.report.table import NONE, RHO, Cell, Table, plain
 from adamct.report.variants import Variant
+from adamct.run_folder import RANKS
 
 COSTS = {
     "parameters": ("parameters", 1.0, ",.0f"),
@@ -54,6 +54,9 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
     missing = [variant.name for variant in block.others if variant.name not in {test.other for test in comparisons}]
     if missing:
         said.append(f"No tested seed in common, so not compared: {', '.join(missing)}.")
+    unranked = [variant.name for variant in block.variants if any(run.tested and not run.ranks for run in variant.runs)]
+    if unranked:
+        said.append(f"Their {RANKS} is not there, so these seeds are not compared: {', '.join(unranked)}.")
     columns = ("difference", "95 % interval", "p", "p (Holm)", "seeds won", "users")
     return Table(
         f"{block.slug}_tests",
@@ -97,19 +100,23 @@ def orders(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tupl
         return ()
     said = []
     for (one, ours), (other, theirs) in combinations(zip(rankings, scores, strict=True), 2):
-        tau, rho = agreement(ours, theirs)
-        said.append(f"{one} and {other}: Kendall's τ = {tau:.2f}, Spearman's {RHO} = {rho:.2f}.")
+        agreed = agreement(ours, theirs)
+        if agreed is not None:
+            tau, rho = agreed
+            said.append(f"{one} and {other}: Kendall's τ = {tau:.2f}, Spearman's {RHO} = {rho:.2f}.")
+    if not said:
+        return ()
     return (f"Agreement on the order of {len(scores[0])} models.", *said)
 
 
 def cost_tables(block: Block) -> list[Table]:
     """What each variant costs, the median over its seeds; then only of those of one hidden size, where some are."""
-    sizes = Counter(variant.runs[0].config.get("model.hidden_size") for variant in block.variants)
-    size, count = max(sizes.items(), key=lambda item: item[1])
-    shared = [variant for variant in block.variants if variant.runs[0].config.get("model.hidden_size") == size]
+    sizes = [variant.runs[0].config.get("model.hidden_size") for variant in block.variants]
+    size = max(sizes, key=sizes.count)
+    shared = [variant for variant, of_variant in zip(block.variants, sizes, strict=True) if of_variant == size]
     models = {variant.model for variant in shared}
     tables = [cost_table(block, block.variants, f"{block.slug}_cost", "cost")]
-    if size is not None and len(models) > 1 and count < len(block.variants):
+    if size is not None and len(models) > 1 and len(shared) < len(block.variants):
         tables.append(cost_table(block, shared, f"{block.slug}_cost_{size}", f"cost at hidden size {size}"))
     return tables
 

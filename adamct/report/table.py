@@ -56,8 +56,10 @@ class Table:
     def transposed(self) -> "Table":
         """Rows as columns."""
         labels = tuple(label for label, _ in self.rows)
-        turned = zip(*(cells for _, cells in self.rows), strict=True)
-        return replace(self, corner="", columns=labels, rows=tuple(zip(self.columns, turned, strict=True)))
+        turned = tuple(
+            (column, tuple(cells[index] for _, cells in self.rows)) for index, column in enumerate(self.columns)
+        )
+        return replace(self, corner="", columns=labels, rows=turned)
 
     def without_asides(self) -> "Table":
         """Without the rows and columns that only comment on others."""

@@ -1,14 +1,15 @@
 """Runs that are equal in everything but the seed are one variant, named by what sets it apart."""
 
-import json
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import mean
 from typing import Any
 
 from adamct.errors import require
 from adamct.identity import EXECUTION, SEEDS, SOURCE, named
+from adamct.report.names import as_text, numbered, printable, shortened
 from adamct.report.paper import position
 from adamct.report.runs import Run
 
@@ -23,7 +24,8 @@ class Variant:
     """One experiment, repeated with several seeds.
 
     Attributes:
-        name: the model's, and ``key=value`` of what differs among the model's variants on the dataset.
+        name: the model's, and ``key=value`` of what differs among the model's variants on the dataset. No other variant
+            of the dataset has the same.
         runs: the finished ones, by seed.
     """
 
@@ -57,14 +59,15 @@ class Variant:
 
 def defining(run: Run) -> dict[str, str]:
     """The keys that make a run the experiment it is, and their values as text, whatever folder they name as its own."""
+    folder = run.config.get("output_dir") or run.folder
     return {
-        key: as_text(value).replace(str(run.config.get("output_dir")), "${output_dir}")
+        key: as_text(value).replace(str(folder), "${output_dir}")
         for key, value in run.config.items()
         if not named(key, WITHOUT_EFFECT)
     }
 
 
-def group(runs: Sequence[Run], labels: Sequence[str] = ()) -> list[Variant]:
+def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Variant]:
     """Make variants of one dataset's finished runs, in the order of the paper's models, then of labels, then of names.
 
     Raises:
@@ -81,25 +84,27 @@ def group(runs: Sequence[Run], labels: Sequence[str] = ()) -> list[Variant]:
                 f"{one.folder} and {other.folder} are the same experiment with the same seed={one.seed}: leave out one",
             )
     variants = []
-    for model in {found[0].model for found in groups}:
+    for model in dict.fromkeys(found[0].model for found in groups):
         peers = [found for found in groups if found[0].model == model]
         variants += [Variant(name, found) for name, found in zip(names(peers), peers, strict=True)]
     places = {label: place for place, label in enumerate(labels)}
 
     def key(variant: Variant) -> tuple[Any, ...]:
-        place = places.get(variant.label or "", len(places))
+        place = places.get(variant.label, len(places))
         return position(variant.model), variant.model, place, natural(variant.name)
 
-    return sorted(variants, key=key)
+    ordered = sorted(variants, key=key)
+    different = numbered(shortened(variant.name) for variant in ordered)
+    return [replace(variant, name=name) for variant, name in zip(ordered, different, strict=True)]
 
 
 def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
     """Name the variants of one model by their labels, and those of one label by what tells them apart."""
     found = dict.fromkeys(range(len(peers)), "")
-    for label in {variant[0].label for variant in peers}:
+    for label in dict.fromkeys(variant[0].label for variant in peers):
         places = [place for place, variant in enumerate(peers) if variant[0].label == label]
         for place, apart in zip(places, told_apart([peers[place] for place in places]), strict=True):
-            found[place] = " ".join(filter(None, (peers[place][0].model, label, apart)))
+            found[place] = printable(" ".join(filter(None, (peers[place][0].model, label, apart))))
     return list(found.values())
 
 
@@ -113,7 +118,7 @@ def told_apart(peers: Sequence[tuple[Run, ...]]) -> list[str]:
     given = {override.partition("=")[0].lstrip("+") for found in peers for override in found[0].overrides}
     differ = varied(traits)
     chosen = [key for key in differ if key in peers[0][0].choices or key in given]
-    for key in sorted(differ, key=lambda key: (not key.endswith("_target_"), list(traits[0]).index(key))):
+    for key in sorted(differ, key=lambda key: not key.endswith("_target_")):
         if key not in chosen and len(classes(traits, [*chosen, key])) > len(classes(traits, chosen)):
             chosen.append(key)
     short = [last_part(key) for key in chosen]
@@ -151,11 +156,6 @@ def last_part(key: str) -> str:
     return key.removesuffix("._target_").rpartition("@")[2].rpartition("/")[2].rpartition(".")[2]
 
 
-def as_text(value: Any) -> str:
-    """A config value as one would give it on the command line."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def natural(name: str) -> list[tuple[bool, float, str]]:
     """Sorts numbers within names by their size."""
     words = name.replace("=", " ").split()
@@ -163,8 +163,9 @@ def natural(name: str) -> list[tuple[bool, float, str]]:
 
 
 def number(word: str) -> float | None:
-    """A word's value, None where it is no number."""
+    """A word's value, None where it is no finite number."""
     try:
-        return float(word)
+        value = float(word)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

@@ -4,6 +4,7 @@ from typing import Literal
 
 import wandb
 
+from adamct.errors import InputError, on_one_line
 from adamct.report.table import Table
 from adamct.report.whole import Report
 
@@ -23,26 +24,36 @@ def log_to_wandb(
         entity: W&B's user or team; None is the account's default.
         mode: None is what the environment says, or else online.
         group: what to group the run by.
+
+    Raises:
+        InputError: W&B refuses it, such as without a key.
     """
-    run = wandb.init(
-        project=project,
-        entity=entity,
-        mode=mode,
-        group=group,
-        job_type="report",
-        name=report.title,
-        dir=report.out,
-        notes=report.status,
-        reinit="create_new",
-    )
-    with run:  # finishes it
-        run.log(
-            {f"tables/{table.name}": as_wandb(table) for table in report.tables}
-            | {
-                f"figures/{drawing.name}": wandb.Image(str(report.out / f"{drawing.name}.png"), caption=drawing.caption)
-                for drawing in report.drawings
-            }
+    try:
+        run = wandb.init(
+            project=project,
+            entity=entity,
+            mode=mode,
+            group=group,
+            job_type="report",
+            name=report.title,
+            dir=report.out,
+            notes=report.status,
+            reinit="create_new",
         )
+        with run:  # finishes it
+            run.log(
+                {f"tables/{table.name}": as_wandb(table) for table in report.tables}
+                | {
+                    f"figures/{drawing.name}": wandb.Image(
+                        str(report.out / f"{drawing.name}.png"), caption=drawing.caption
+                    )
+                    for drawing in report.drawings
+                }
+            )
+    except wandb.Error as error:
+        raise InputError(
+            f"W&B project {project}: {on_one_line(error)}; the report itself is in {report.out}"
+        ) from error
 
 
 def as_wandb(table: Table) -> wandb.Table:

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from adamct.errors import InputError, require
 from adamct.report.blocks import Block, make_blocks
 from adamct.report.claims import claims_table
 from adamct.report.comparison import comparison_table
 from adamct.report.figures import Drawing, drawings
-from adamct.report.files import runs_csv, write
+from adamct.report.files import runs_csv, write_all
 from adamct.report.maps import correlation_maps
 from adamct.report.mixtures import by_kind, over_training
+from adamct.report.names import file_names, printable
 from adamct.report.order import order
 from adamct.report.page import Section, page, provenance
 from adamct.report.planned import not_started, planned_labels
-from adamct.report.render import latex, markdown, show
-from adamct.report.runs import Run, find_runs, find_sweeps, is_search
+from adamct.report.render import latex, markdown, plain_markdown, show
+from adamct.report.runs import Run, Status, Sweep, find_runs, find_sweeps
 from adamct.report.sensitivity import sensitivity
 from adamct.report.served import recommended_table, served
 from adamct.report.statistics import compare
@@ -26,6 +28,7 @@ from adamct.report.summaries import cost_tables, rankings_table, significance_ta
 from adamct.report.table import Table
 
 NOTHING = "Nothing has finished yet: there is nothing to compare."
+STATUSES: tuple[Status, ...] = ("finished", "failed", "pruned", "unfinished", "damaged")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class Report:
         out: the folder it was written to.
         title: of the page.
         status: how many runs came how far, in a line.
+        damages: of each file that could not be used, what is wrong with it and what to do.
         runs: every run found, of any status.
         blocks: what was compared, one a dataset; empty where nothing has finished.
         tables: all tables; the first of each dataset is its main one.
@@ -46,6 +50,7 @@ class Report:
     out: Path
     title: str
     status: str
+    damages: tuple[str, ...]
     runs: tuple[Run, ...]
     blocks: tuple[Block, ...]
     tables: tuple[Table, ...]
@@ -75,35 +80,37 @@ def report(
         What was found, the tables and figures made of it, and the files written.
 
     Raises:
-        InputError: there are no runs, a record cannot be read, or the runs must not be put together; nothing has then
-            been written.
+        InputError: there are no runs, none of them can be read, the runs must not be put together, or nothing can be
+            written to the folder; nothing has then been written.
     """
     runs, sweeps = find_runs(folders), find_sweeps(folders)
     missing = not_started(sweeps, runs)
-    searches = search_sections(sweeps, runs)
+    searches, failures = search_sections(sweeps, runs)
+    unreadable = [run.error for run in runs if run.status == "damaged"]
+    require(len(unreadable) < len(runs), f"no run can be read: {''.join(unreadable[:1])}")
+    damages = list(map(printable, [*unreadable, *(sweep.error for sweep in sweeps if sweep.error), *failures]))
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
     blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, planned_labels(sweeps))
     compared = [Section(block.dataset, parts(block), provenance(block)) for block in blocks]
     sections = [*compared, *searches.values()]
     tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
     figures = [part for section in sections for part in section.parts if isinstance(part, Drawing)]
-    title = f"Report: {', '.join(folder.resolve().name for folder in folders)}"
+    title = printable(f"Report: {', '.join(folder.resolve().name for folder in folders)}")
     status = progress(runs, missing)
     contents = {
         "results.csv": runs_csv(runs, blocks),
         **documents(tables, title, status),
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         **{f"{figure.name}.png": figure.png for figure in figures},
-        "report.html": page(title, status, sections, runs, missing),
+        "report.html": page(title, status, sections, runs, missing, damages),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        write(out / name, content)
+    write_all(out, contents)
     console = console or Console()
     announce([next(part for part in section.parts if isinstance(part, Table)) for section in sections], console)
-    console.print(f"{status}\nreport: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    lines = [status, *(f"damaged: {line}" for line in damages), f"report: {printable(str(out / 'report.html'))}"]
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     files = tuple(out / name for name in contents)
-    return Report(out, title, status, tuple(runs), tuple(blocks), tuple(tables), tuple(figures), files)
+    return Report(out, title, status, tuple(damages), tuple(runs), tuple(blocks), tuple(tables), tuple(figures), files)
 
 
 def parts(block: Block) -> list[Table | Drawing]:
@@ -127,22 +134,39 @@ def parts(block: Block) -> list[Table | Drawing]:
     return [part for part in found if part is not None]
 
 
-def search_sections(sweeps: Sequence[Path], runs: Sequence[Run]) -> dict[Path, Section]:
-    """The studies of those sweeps that are searches: their trials are compared there and nowhere else."""
-    searches = [sweep for sweep in sweeps if is_search(sweep)]
-    if not searches:
-        return {}
-    from adamct.report.study import study_section  # Optuna is an extra
+def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[Path, Section], list[str]]:
+    """Return the studies of those sweeps that are searches, by folder, and why others cannot be read.
 
-    found = {sweep: [run for run in runs if run.folder.is_relative_to(sweep) and run.results] for sweep in searches}
-    sections = {sweep: study_section(sweep, trials) for sweep, trials in found.items() if trials}
-    return {sweep: section for sweep, section in sections.items() if section is not None}
+    Their trials are compared there and nowhere else.
+    """
+    ended = {
+        sweep: [run for run in runs if run.folder.is_relative_to(sweep.folder) and run.results]
+        for sweep in sweeps
+        if sweep.is_search
+    }
+    searches = {sweep: trials for sweep, trials in ended.items() if trials}
+    if not searches:
+        return {}, []
+    try:
+        from adamct.report.study import study_section
+    except ModuleNotFoundError as error:  # Optuna is an extra
+        return {}, [f"{sweep.folder}: its study cannot be read ({error}); install adamct[search]" for sweep in searches]
+    sections, failures = {}, []
+    names = file_names(sweep.folder.resolve().name for sweep in searches)
+    for name, (sweep, trials) in zip(names, searches.items(), strict=True):
+        try:
+            section = study_section(sweep, name, trials)
+        except InputError as error:
+            failures.append(str(error))
+        else:
+            sections |= {} if section is None else {sweep.folder: section}
+    return sections, failures
 
 
 def progress(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
     """How many runs came how far."""
     counts = Counter(run.status for run in runs)
-    said = [f"{counts[status]} {status}" for status in ("finished", "failed", "pruned", "unfinished") if counts[status]]
+    said = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
     return ", ".join([*said, *([f"{len(missing)} not started"] if missing else [])])
 
 
@@ -150,7 +174,7 @@ def documents(tables: Sequence[Table], title: str, status: str) -> dict[str, str
     """All tables as a document of Markdown and one of LaTeX, by file name."""
     shown = list(map(markdown, tables)) if tables else [NOTHING, ""]
     return {
-        "table.md": "\n".join([f"# {title}", "", status, "", *shown]),
+        "table.md": "\n".join([f"# {plain_markdown(title)}", "", status, "", *shown]),
         "table.tex": "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(latex, tables)),
     }
 
