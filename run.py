@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import blame, explain, require
 from adamct.identity import identity_of
-from adamct.processes import is_first, processes_here, require_one_folder
-from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before
+from adamct.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
+from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before, record_kill
+from adamct.schema import check, may_be_null
 from adamct.sweep import STOPPING
 from adamct.threads import THREADS, let_threads_sleep, threads_of_run
 
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
     from adamct.trial import TrialReport
 
 RUN = Path(__file__).resolve()
+CONF = RUN.parent / "conf"
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """One run; its best validation score is what a sweep optimises."""
+    """One run; its best validation score is what a sweep optimises, NaN where it failed, None where it was killed."""
     in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     others_beside = in_sweep and HydraConfig.get().runtime.choices["hydra/launcher"] != "basic"
-    stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, RunFolder(Path(cfg.output_dir))
+    stopping, folder = Path(HydraConfig.get().sweep.dir) / STOPPING, RunFolder(Path(str(cfg.output_dir)))
     if in_sweep and stopping.exists():
         return math.nan
     try:
@@ -59,7 +61,7 @@ def main(cfg: DictConfig) -> float | None:
     return score
 
 
-def run_by_itself(folder: Path, monitor: str) -> float:
+def run_by_itself(folder: Path, monitor: str) -> float | None:
     """A job of a sweep that trains in several processes, as a run of its own.
 
     Lightning starts them by giving the command of the run again, which in a sweep would be the sweep's.
@@ -70,12 +72,16 @@ def run_by_itself(folder: Path, monitor: str) -> float:
     conf = next(source.path for source in hydra_cfg.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_cfg.job.config_name}"]
     alone = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-    process = subprocess.Popen([sys.executable, str(RUN), *flags, *given, *alone])
+    command = [sys.executable, str(RUN), *flags, *given, *alone]
+    process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:
         code = process.wait()
     except KeyboardInterrupt:
         process.wait()  # Ctrl-C reached it too
         raise
+    if code < 0:
+        record_kill(folder, how_it_ended(code))
+        return None
     if (folder / ERROR).exists():
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
@@ -84,14 +90,15 @@ def run_by_itself(folder: Path, monitor: str) -> float:
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     """Where the config ends: everything below takes typed arguments."""
+    for name, text in described(cfg).items():
+        folder.describe(name, text)
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    check(config)
     given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
     require_one_folder(cfg.trainer.num_nodes, "hydra.run.dir" in given)
-    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     if cfg.resume == "auto" and (results := finished_before(folder.path, config)):
         print(f"finished before: {folder.path / RESULTS}")
         return results["metrics"][cfg.monitor]
-    for name, text in described(cfg).items():
-        folder.describe(name, text)
     with folder:
         let_threads_sleep()
         processes = processes_here(cfg.trainer.devices)
@@ -196,7 +203,6 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
     with blame("loss"):
         loss = partial(training_loss, objective=instantiate(cfg.loss, _partial_=True)(data.spec))
     if cfg.compile is not None:
-        require(cfg.compile_widths >= 1, f"compile_widths={cfg.compile_widths}: must be at least 1")
         data.width_multiple = cfg.compile_widths
         loss = compiled(loss, cfg.compile, model, -(-data.max_len // cfg.compile_widths))
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
@@ -232,6 +238,13 @@ def self_contained(cfg: DictConfig) -> str:
     return text
 
 
+def without_null(arguments: list[str]) -> list[str]:
+    """Turn GROUP=null, which Hydra refuses, into ~GROUP, none of its choices, where that leaves null."""
+    groups = [argument.removesuffix("=null") for argument in arguments if argument.endswith("=null")]
+    none = {f"{group}=null": f"~{group}" for group in groups if may_be_null(group) and (CONF / group).is_dir()}
+    return [none.get(argument, argument) for argument in arguments]
+
+
 def finish_wandb(failed: bool) -> None:
     """Close this run's W&B run, if it has one: the next job of a sweep would go on with it."""
     wandb = sys.modules.get("wandb")
@@ -248,7 +261,10 @@ def exit_with(error: Exception) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sweep := os.environ.pop(PARENT, None):
+        end_with(int(sweep))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own complaints instead of printing them
+    sys.argv[1:] = without_null(sys.argv[1:])
     try:
         main()  # pyright: ignore[reportCallIssue]  # Hydra passes the config
     except Exception as error:

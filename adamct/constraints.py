@@ -20,6 +20,8 @@ class Divides:
         self.number = number
 
     def __call__(self, values: Mapping[str, Any]) -> bool:
-        """Where one is not known, nothing is against the other."""
-        known = self.divisor in values and self.number in values
-        return not known or values[self.number] % values[self.divisor] == 0
+        """Where one is not known, or is no whole number, nothing is against the other."""
+        divisor, number = values.get(self.divisor), values.get(self.number)
+        if not isinstance(divisor, int) or not isinstance(number, int):
+            return True
+        return divisor != 0 and number % divisor == 0

@@ -1,12 +1,18 @@
 """What a user can mend is told in one line; anything else is a bug of ours and keeps its traceback."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
+from types import FrameType
+from typing import Any, cast
 
-from hydra.errors import HydraException, InstantiationException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from adamct.keys import keys, nearest
 
 
 class InputError(Exception):
@@ -61,17 +67,39 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is not set: give {error.full_key}=VALUE"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return on_one_line(error).partition(" Config search path")[0]
+        return explain_composition(error)
+    if isinstance(error, ValueError) and raised_in(error) == "hydra":
+        override = innermost(error).f_locals.get("override")  # which its message leaves out
+        return f"{override.input_line}: {on_one_line(error)}" if override else on_one_line(error)
     refusal = isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
     if refusal and raised_in(error) in ("pytorch_lightning", "lightning_fabric"):
         return f"trainer: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
     return None
 
 
+def explain_composition(error: Exception) -> str:
+    """One line for what Hydra cannot compose, with what may have been meant in place of what it cannot find."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: must be one of {', '.join(error.options)}{nearest(choice, error.options)}"
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
+        config = cast(dict[str, Any], OmegaConf.to_container(cause.parent_node._get_root()))
+        key = str(error).split("'")[1]
+        return f"{key}: there is no such key{nearest(key, keys(config))}"
+    line, *_ = re.split(r" (?:Config search path|To append to your)", on_one_line(error))
+    return line
+
+
 def raised_in(error: BaseException) -> str:
     """The package whose code raised an error."""
+    return innermost(error).f_globals.get("__name__", "").partition(".")[0]
+
+
+def innermost(error: BaseException) -> FrameType:
+    """The frame that raised an error."""
     *_, (frame, _) = walk_tb(error.__traceback__)
-    return frame.f_globals.get("__name__", "").partition(".")[0]
+    return frame
 
 
 def on_one_line(error: BaseException) -> str:

@@ -28,6 +28,7 @@ from adamct.processes import require_tasks, slurm_tasks
 from adamct.randomness import seed_libraries
 from adamct.selection import Choice, Chosen, Patience
 from adamct.trial import TrialReport
+from adamct.values import MatmulPrecision
 
 NOTHING = nullcontext()
 
@@ -40,13 +41,10 @@ class NoProfiler(PassThroughProfiler):
         return NOTHING
 
 
-def set_up_torch(seed: int, matmul_precision: str) -> None:
+def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
     """Seed everything, and say how this process keeps memory and how precisely it multiplies float32 matrices."""
     keep_freed_memory()
-    require(seed >= 0, f"seed={seed}: must be at least 0")
     seed_libraries(seed)
-    known = ("highest", "high", "medium")
-    require(matmul_precision in known, f"matmul_precision={matmul_precision}: must be one of {', '.join(known)}")
     torch.set_float32_matmul_precision(matmul_precision)
 
 
@@ -100,8 +98,6 @@ def build_trainer(
             default_root_dir=folder.parent,
         )
     require_kept(precision, trainer.precision, trainer.strategy.root_device)
-    every = trainer.accumulate_grad_batches
-    require(every >= 1, f"trainer.accumulate_grad_batches={every}: must be at least 1")
     require_tasks(trainer.num_devices, trainer.num_nodes)
     return trainer
 
@@ -170,8 +166,6 @@ def run_stages(
     Raises:
         InputError: stages or checkpoints that do not fit together.
     """
-    unknown = set(stages) - {"fit", "test", "predict"}
-    require(not unknown and bool(stages), f"stages={list(stages)}: give some of fit, test and predict")
     ended_by, source = None, None if ckpt is None else Path(ckpt)
     if "fit" in stages:
         ended_by, source = fit(trainer, module, data, folder, choices, resume), folder

@@ -9,15 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from adamct.batch import Batch
-from adamct.errors import InputError, require
+from adamct.errors import InputError
 from adamct.models.adamct import AdaMCT
 from adamct.run_folder import CORRELATIONS, write_arrays
+from adamct.values import Checked, PositiveInt, Text
 
 PARTS = {"local": "local_gate", "global": "global_gate", "mixture": "mixture"}
 """The representations that are compared, and the part of a layer that each is the output of."""
 
 
-class ItemCorrelations(pl.Callback):
+class ItemCorrelations(Checked, pl.Callback):
     """Writes the maps of the test users with the longest histories to ``item_correlations.npz``.
 
     ``local``, ``global`` and ``mixture`` are (users, N, N), of which ``seq_len`` rows and columns count; ``item_seq``
@@ -31,8 +32,7 @@ class ItemCorrelations(pl.Callback):
         InputError: when testing begins, where the model is not AdaMCT.
     """
 
-    def __init__(self, folder: str, num_users: int):
-        require(num_users >= 1, f"num_users={num_users}: must be at least 1")
+    def __init__(self, folder: Text, num_users: PositiveInt):
         self.folder = Path(folder)
         self.num_users = num_users
 

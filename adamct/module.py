@@ -11,18 +11,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adamct.batch import Batch, DataSpec
-from adamct.errors import InputError, blame, require
+from adamct.errors import InputError, blame
 from adamct.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, seed_torch
 from adamct.ranking import FULL, FULL_UNSEEN, names_of_rankings, rank_targets, top_items
 from adamct.step import Loss
+from adamct.values import Checked, PositiveInt
 
 LOOK_EVERY = 50
 """Steps between looks at the loss, because looking makes a GPU wait."""
 
 
-class NextItemModule(pl.LightningModule):
+class NextItemModule(Checked, pl.LightningModule):
     """Trains any `NextItemModel` and ranks in three ways in one pass.
 
     Args:
@@ -46,13 +47,12 @@ class NextItemModule(pl.LightningModule):
         scheduler: Callable[[Optimizer], LRScheduler] | None,
         spec: DataSpec,
         num_negatives: int,
-        cutoffs: Sequence[int],
+        cutoffs: Sequence[PositiveInt],
         seed: int,
         identity: dict[str, Any],
         item_ids: Sequence[str],
     ):
         super().__init__()
-        require(all(k >= 1 for k in cutoffs), f"cutoffs={list(cutoffs)}: must be at least 1")
         self.model = model
         self.loss = loss
         self.make_optimizer = optimizer

@@ -10,8 +10,9 @@ import polars as pl
 from jaxtyping import Int
 from rich.progress import track
 
-from adamct.errors import require
+from adamct.errors import writing
 from adamct.recommender import Recommender
+from adamct.values import TableFormat
 
 NAME = "recommendations"
 
@@ -36,7 +37,7 @@ def write_recommendations(
     recommender: Recommender,
     people: People,
     folder: Path,
-    form: str,
+    form: TableFormat,
     k: int,
     unseen: bool,
     batch_size: int,
@@ -57,10 +58,11 @@ def write_recommendations(
     Returns:
         The file, which appears when it is whole.
     """
-    require(form in FORMS, f"predict.format={form}: must be one of {', '.join(FORMS)}")
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{NAME}.{form}"
-    with TemporaryDirectory(prefix=f".{NAME}", dir=folder) as partial:  # goes with all in it, however this ends
+    # The temporary folder goes with all in it, however this ends.
+    with writing(folder), TemporaryDirectory(prefix=f".{NAME}", dir=folder) as partial:
         FORMS[form](frames(recommender, people, k, unseen, batch_size, titles), Path(partial) / final.name)
         (Path(partial) / final.name).replace(final)
     return final
@@ -110,7 +112,7 @@ def write_json_lines(rows: Iterable[pl.DataFrame], path: Path) -> None:
             frame.write_ndjson(file)
 
 
-FORMS: dict[str, Callable[[Iterable[pl.DataFrame], Path], None]] = {
+FORMS: dict[TableFormat, Callable[[Iterable[pl.DataFrame], Path], None]] = {
     "parquet": write_parquet,
     "csv": write_csv,
     "jsonl": write_json_lines,

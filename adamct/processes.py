@@ -1,9 +1,15 @@
 """The processes that train one model together: which of them writes, and what they must agree on. Imports no torch."""
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Sequence
 
 from adamct.errors import require
+
+PARENT = "ADAMCT_PARENT"
+"""The environment's variable with the process id of the sweep that has started a job's processes."""
 
 
 def is_first() -> bool:
@@ -67,3 +73,25 @@ def require_tasks(num_devices: int, num_nodes: int) -> None:
         f"trainer.num_nodes={num_nodes} is {num_devices * num_nodes}: give srun --nodes and --ntasks-per-node to match",
     )
     require("SLURM_STEP_ID" in os.environ, f"one process of {tasks} tasks: start the command with srun")
+
+
+def how_it_ended(exit_code: int) -> str:
+    """Explain the end of a job's process that could not do so itself."""
+    how = f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
+    memory = ", as the system does when memory runs out" if exit_code == -signal.SIGKILL else ""
+    return f"the job's process was ended {how}{memory}; give the command again"
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent is gone: what a killed sweep has started must not run on beside the next.
+
+    Args:
+        parent: the process id that the parent has, or had.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

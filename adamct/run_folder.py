@@ -5,8 +5,10 @@ Imports nothing that takes long.
 
 import json
 import os
+import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +95,10 @@ class RunFolder:
         write_first(self.path / IDENTITY, json.dumps(identity, indent=2) + "\n")
 
     def record_failure(self, error: BaseException) -> None:
-        """Leave the traceback of what ended the run, unless the folder holds another run."""
-        if self.owned:
-            write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
+        """Leave the traceback of what ended the run, unless the folder is or holds another run."""
+        with suppress(InputError), self:  # where the run has not come to take it
+            if self.owned:
+                write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
 
     def _own(self) -> None:
         self.owned = True
@@ -127,6 +130,13 @@ def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | No
     except (TypeError, KeyError, AttributeError):  # not the record of such a run
         return None
     return results if before == now and set(wanted) <= set(ran) else None
+
+
+def record_kill(folder: Path, reason: str) -> None:
+    """Leave the reason in the folder of a run that was killed and could not do so itself, unless it had finished."""
+    print(f"failed: {folder}: {reason}", file=sys.stderr)
+    if not (folder / RESULTS).exists():
+        write_first(folder / ERROR, f"{reason}\n")
 
 
 def read_json(path: Path) -> Any:

@@ -5,6 +5,7 @@ All draw one set of negatives a step, for all queries together: M queries and C 
 """
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +14,10 @@ from torch import Tensor
 
 from adamct.batch import DataSpec
 from adamct.errors import require
+from adamct.values import Checked, PositiveInt, Probability
 
-PROPOSALS = ("uniform", "popularity", "in_batch")
 
-
-class Sampled(ABC):
+class Sampled(Checked, ABC):
     """Scores each target and the negatives of the step.
 
     Args:
@@ -25,8 +25,7 @@ class Sampled(ABC):
         num_negatives: drawn at each step.
     """
 
-    def __init__(self, spec: DataSpec, num_negatives: int):
-        require(num_negatives >= 1, f"loss.num_negatives={num_negatives}: must be at least 1")
+    def __init__(self, spec: DataSpec, num_negatives: PositiveInt):
         self.num_items = spec.num_items
         self.num_negatives = num_negatives
 
@@ -78,9 +77,14 @@ class SampledCrossEntropy(Sampled):
         log_q: whether to correct by q, as above; else all weigh the same.
     """
 
-    def __init__(self, spec: DataSpec, num_negatives: int, proposal: str, log_q: bool):
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_negatives: PositiveInt,
+        proposal: Literal["uniform", "popularity", "in_batch"],
+        log_q: bool,
+    ):
         super().__init__(spec, num_negatives)
-        require(proposal in PROPOSALS, f"loss.proposal={proposal}: must be one of {', '.join(PROPOSALS)}")
         self.proposal = proposal
         self.log_q = log_q
         counts = spec.item_counts.double()
@@ -117,9 +121,8 @@ class GeneralisedBinaryCrossEntropy(Sampled):
         calibration: t, from 0 (plain binary cross-entropy) to 1.
     """
 
-    def __init__(self, spec: DataSpec, num_negatives: int, calibration: float):
+    def __init__(self, spec: DataSpec, num_negatives: PositiveInt, calibration: Probability):
         super().__init__(spec, num_negatives)
-        require(0 <= calibration <= 1, f"loss.calibration={calibration}: must be in [0, 1]")
         rate = num_negatives / (spec.num_items - 1)
         self.beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
 

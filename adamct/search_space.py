@@ -63,7 +63,8 @@ def choice_parameter(key: str, override: Override) -> Parameter:
     if isinstance(override.value(), ChoiceSweep | RangeSweep) or override.is_discrete_sweep():
         for value, text in zip(override.sweep_iterator(), override.sweep_string_iterator(), strict=True):
             plain = value.text if isinstance(value, QuotedString) else value
-            texts[plain if isinstance(plain, str | int | float | bool | None) else text] = text
+            kept = isinstance(plain, str | int | float | bool | None) and plain not in texts  # as 1 is, where True is
+            texts[plain if kept else text] = text
     return Parameter(key, CategoricalDistribution(list(texts)), texts)
 
 

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 
 from adamct.errors import require
 from adamct.module import NextItemModule
+from adamct.values import Checked, PositiveInt
 
 BEST = "best.ckpt"
 """The weights that ``monitor`` chooses."""
@@ -60,7 +61,7 @@ def choices(rankings: Sequence[str], known: Sequence[str], monitor: str, per_ran
     )
 
 
-class Patience(pl.Callback):
+class Patience(Checked, pl.Callback):
     """Stops training when none of some metrics has improved for a number of validations.
 
     Args:
@@ -68,8 +69,7 @@ class Patience(pl.Callback):
         patience: how many validations without an improvement.
     """
 
-    def __init__(self, monitors: Sequence[str], patience: int):
-        require(isinstance(patience, int) and patience >= 1, f"patience={patience}: must be a whole number from 1")
+    def __init__(self, monitors: Sequence[str], patience: PositiveInt):
         self.monitors = tuple(monitors)
         self.patience = patience
         self.best: dict[str, float] = {}

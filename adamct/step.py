@@ -11,12 +11,11 @@ from adamct.errors import require
 from adamct.losses import cross_entropy
 from adamct.models.base import NextItemModel
 from adamct.ranking import in_single_precision
+from adamct.values import CompileMode
 
 Loss = Callable[[NextItemModel, Batch], Tensor]
 Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor, bool], Tensor]
 """A loss of queries (M, D), the item table (V, D), its biases (V,), targets (M,), and `padding_is_a_class`."""
-
-MODES = ("default", "reduce-overhead", "max-autotune")
 
 
 def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
@@ -27,7 +26,7 @@ def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cro
         return objective(*vectors, targets, model.padding_is_a_class) + model.penalty(batch)
 
 
-def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Loss:
+def compiled(loss: Loss, mode: CompileMode, model: NextItemModel, num_widths: int) -> Loss:
     """A loss that `torch.compile` compiles anew for each shape of a batch.
 
     Compiled is this function and neither the LightningModule, whose logging cannot be, nor the model, so that
@@ -41,9 +40,8 @@ def compiled(loss: Loss, mode: str, model: NextItemModel, num_widths: int) -> Lo
         num_widths: how many widths batches have.
 
     Raises:
-        InputError: an unknown mode, or a model whose shapes depend on the data.
+        InputError: a model whose shapes depend on the data.
     """
-    require(mode in MODES, f"compile={mode}: must be null or one of {', '.join(MODES)}")
     name = type(model).__name__
     require(
         not model.all_positions,

@@ -1,15 +1,27 @@
 """Where the trials of a search are kept, and how other processes find them there. Needs the extra [search]."""
 
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+from filelock import FileLock
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from adamct.errors import InputError, on_one_line, require
 from adamct.randomness import Stream, short_seed_of
+
+SEARCH = "search"
+"""The attribute of a study with the config that its trials share and what they draw."""
+FILE = "sqlite:///"
+"""What an URL begins with where the database is a file."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -23,12 +35,84 @@ def open_storage(storage: str | None) -> BaseStorage:
     """
     if storage is None:
         return InMemoryStorage()
-    if "://" not in storage:
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(storage))
-    if storage.startswith("sqlite:///"):
-        Path(storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return RDBStorage(storage)
+    path = file_of(storage)
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return RDBStorage(storage) if "://" in storage else JournalStorage(open_journal(Path(storage).absolute()))
+    except Exception as error:  # databases and files of something else are refused with all kinds
+        why = f"{type(error).__name__}: {on_one_line(error)}"
+        raise InputError(
+            f"hydra.sweeper.storage={storage}: cannot be read ({why}); move it away, or give another"
+        ) from error
+
+
+def file_of(storage: str) -> Path | None:
+    """Return the file that a storage is kept in, None where it is a server."""
+    return None if "://" in storage.removeprefix(FILE) else Path(storage.removeprefix(FILE))
+
+
+def open_journal(path: Path) -> JournalFileBackend:
+    """Open a journal without the line that a killed process has only begun.
+
+    The lock is the system's, which a killed process does not keep.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with lock:
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if lines and not lines[-1].endswith(b"\n"):
+            os.truncate(path, sum(map(len, lines[:-1])))
+        elif lines:
+            json.loads(lines[-1])  # which Optuna would pass over, and write on behind it
+    return JournalFileBackend(str(path), lock)  # pyright: ignore[reportArgumentType]  # it has what Optuna asks of a lock
+
+
+def own_name(folder: Path, storage: str | None) -> str:
+    """Return the name of a sweep's study, which no other sweep has in its storage.
+
+    Args:
+        folder: the sweep's, which may be moved together with a storage in it.
+        storage: see `open_storage`.
+    """
+    path = None if storage is None else file_of(storage)
+    within = path is not None and path.resolve().is_relative_to(folder.resolve())
+    return "search" if within else str(folder.resolve())
+
+
+def open_study(
+    name: str, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner | None, search: Mapping[str, Any]
+) -> optuna.Study:
+    """Open a study, or begin it.
+
+    Args:
+        name: its name in the storage.
+        storage: where it is kept.
+        sampler: draws trials.
+        pruner: gives trials up; None gives none up, where Optuna would take one of its own.
+        search: the config that the trials share and what they draw, by dotted keys.
+
+    Raises:
+        InputError: the trials of the study are of another search.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        sampler=sampler,
+        pruner=pruner or NopPruner(),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    now = json.loads(json.dumps(search))  # as a storage gives it back
+    if not study.get_trials(deepcopy=False):
+        study.set_user_attr(SEARCH, now)
+    before = study.user_attrs.get(SEARCH, {})
+    for key in sorted(before.keys() | now.keys()):
+        require(
+            before.get(key) == now.get(key),
+            f"the study {name} has trials with {key}={before.get(key)}, but this search has {key}={now.get(key)}: "
+            "give the overrides it was begun with, or another hydra.sweep.dir",
+        )
+    return study
 
 
 def continued_seed(seed: int, num_trials: int) -> int:
@@ -36,9 +120,9 @@ def continued_seed(seed: int, num_trials: int) -> int:
     return seed if num_trials == 0 else short_seed_of(seed, Stream.CONTINUED_SEARCH, num_trials)
 
 
-def trial_of(storage: str, study_name: str, number: int, pruner: Any) -> Trial:
-    """A trial that another process draws and ends, to report to."""
-    study = optuna.load_study(study_name=study_name, storage=open_storage(storage), pruner=pruner)
+def trial_of(storage: str, study_name: str, number: int, pruner: BasePruner | None) -> Trial:
+    """A trial that another process draws and ends, to report to; without a pruner it is not given up."""
+    study = optuna.load_study(study_name=study_name, storage=open_storage(storage), pruner=pruner or NopPruner())
     return handle(study, study.get_trials(deepcopy=False)[number])
 
 

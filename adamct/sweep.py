@@ -1,10 +1,11 @@
 """The frame of a sweep: a folder that is its own, a report at its end, and an exit code that tells of failed jobs."""
 
-import hashlib
+import math
+import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,25 +13,24 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from adamct.errors import InputError, explain, on_one_line
+from adamct.errors import InputError, explain, on_one_line, require
+from adamct.folder_names import sweep_name
 from adamct.run_folder import ERROR
 
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
 REPORT_ERROR = "report_error.txt"
 """A file in the folder of a sweep whose report failed."""
+FAILED = ".failed"
+"""A file in the folder of a sweep with the folders of the jobs that failed since its command was given, a line each."""
+ENDING = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""What Python does on signals that end it."""
 WANDB = "adamct.wandb_run.WandbRun"
-NAMELESS = ("sweep", "data_dir", "dataset.path", "resume", "save_every_n_steps", "threads", "logger", "trainer")
-"""Keys whose values do not make another experiment, and so name no folder."""
-NAMELESS_BELOW = ("logger.", "trainer.enable_progress_bar")
-LONGEST = 120
-"""Characters of a folder's name."""
-IN_NAMES = str.maketrans({"/": ".", " ": "_", **dict.fromkeys("'\"\\${}")})
-"""What stands for characters that paths, shells or interpolations would take for something else."""
 
 
 class SweepFrame(Callback):
@@ -56,20 +56,32 @@ class SweepFrame(Callback):
             folder = name_sweep(config.hydra)
             self.lock = lock(folder)
             (folder / STOPPING).unlink(missing_ok=True)
+            (folder / FAILED).unlink(missing_ok=True)
             if config.hydra.runtime.choices["hydra/launcher"] != "basic":
-                await_jobs_on_interrupt(folder)
+                await_jobs_on_signals(folder)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note a job that failed in the sweep's folder, in whatever process it ran."""
+        folder = Path(config.hydra.sweep.dir)
+        if config.hydra.mode != RunMode.MULTIRUN or (folder / STOPPING).exists():
+            return
+        score = job_return.return_value if job_return.status == JobStatus.COMPLETED else None
+        if score is None or math.isnan(score):
+            job_failed(folder, Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report, and end with an error that names the jobs that failed."""
         folder = Path(config.hydra.sweep.dir)
         with fatal():
+            if config.hydra.runtime.choices["hydra/launcher"] != "basic":
+                end_on_signals()
             self.lock.release()
             exit_if_stopping(folder)
             if self.report:
                 report_on(folder, config.logger)
-        if failed := sorted(path.parent for path in folder.rglob(ERROR)):
-            names = ", ".join(str(path.relative_to(folder)) for path in failed)
-            sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; their {ERROR} tells why")
+        if failed := failed_jobs(folder):
+            names, why = ", ".join(failed), f"the lines above and their {ERROR} tell why"
+            sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; {why}")
 
 
 @contextmanager
@@ -89,8 +101,11 @@ def name_sweep(hydra: DictConfig) -> Path:
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     parsed = OverridesParser.create().parse_overrides(cast(list[str], overrides))
     given = {override.get_key_element(): override for override in parsed}  # the last of a key counts
-    params = hydra.sweeper.get("params") or {}
-    own = [override for key, override in given.items() if key not in params]
+    batch = hydra.sweeper.get("max_batch_size")
+    require(batch is None or batch >= 1, f"hydra.sweeper.max_batch_size={batch}: must be at least 1, or null")
+    of_cases = {text.partition("=")[0] for case in listed_cases(hydra.sweeper) for text in case}
+    varying = {*(hydra.sweeper.get("params") or {}), *of_cases}
+    own = [override for key, override in given.items() if key not in varying]
     fixed = [override for override in own if not override.is_sweep_override()]
     folder = Path(hydra.sweep.dir)
     if folder.name == "auto":
@@ -100,27 +115,38 @@ def name_sweep(hydra: DictConfig) -> Path:
         folder = folder.with_name(sweep_name(kind, fixed, varied))
         hydra.sweep.dir = str(folder)
         hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # which jobs are composed with
-    keys = ",".join(f"'{override.key_or_group}'" for override in fixed)
+    keys = ",".join(f"'{override.get_key_element()}'" for override in fixed)
     hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     return folder
 
 
-def sweep_name(kind: Iterable[str | None], fixed: Iterable[Override], varied: Iterable[str]) -> str:
-    """A folder's name that tells a sweep: its kind, which keys it varies, what it keeps fixed."""
-    told = [name for name in kind if name not in (None, "basic")] + list(varied)
-    for override in fixed:
-        key = override.get_key_element()
-        if key not in NAMELESS and not key.startswith(NAMELESS_BELOW):
-            told.append(str(override.input_line))
-    return folder_name(",".join(told))
+def listed_cases(sweeper: DictConfig) -> list[list[str]]:
+    """Return the cases of a sweep as they stand: interpolations in them are of a job's config.
+
+    Raises:
+        InputError: they are no lists of overrides.
+    """
+    cases = sweeper.get("cases", ListConfig([]))
+    listed = cast(Any, OmegaConf.to_container(cases, resolve=False) if isinstance(cases, ListConfig) else [None])
+    require(
+        all(isinstance(case, list) for case in listed)
+        and all(isinstance(text, str) for case in listed for text in case),
+        f"hydra.sweeper.cases={cases}: must be lists of overrides, [['KEY=VALUE', ...], ...]",
+    )
+    return listed
 
 
-def folder_name(text: str) -> str:
-    """One folder's name from overrides, whatever is in them."""
-    name = text.replace(", ", ",").translate(IN_NAMES) or "run"
-    if len(name) <= LONGEST:
-        return name
-    return f"{name[: LONGEST - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+def job_failed(sweep: Path, folder: Path) -> None:
+    """Note that a job of a sweep failed: at the sweep's end it counts, whatever its folder holds."""
+    with (sweep / FAILED).open("a") as file:  # one short write, which those of other processes do not cut in two
+        file.write(f"{folder}\n")
+
+
+def failed_jobs(sweep: Path) -> list[str]:
+    """Return the folders, below the sweep's, of the jobs that failed since its command was given."""
+    path = sweep / FAILED
+    folders = path.read_text().splitlines() if path.exists() else []
+    return sorted({os.path.relpath(folder, sweep) for folder in folders})
 
 
 def lock(folder: Path) -> FileLock:
@@ -158,15 +184,25 @@ def report_on(folder: Path, logger: DictConfig | None) -> None:
         print(f"no report: {why}; {failure} tells where, and {again}", file=sys.stderr)
 
 
-def await_jobs_on_interrupt(folder: Path) -> None:
-    """On Ctrl-C start no more jobs and let those that run, in other processes, save their state; on another one end."""
+def await_jobs_on_signals(folder: Path) -> None:
+    """On Ctrl-C or SIGTERM start no more jobs, and let those in other processes save their states; the next one ends.
+
+    A SIGTERM for this process alone does not reach these: they run to their ends.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         (folder / STOPPING).touch()
         print("\nwaiting for the jobs that run; once more ends without them")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        end_on_signals()
 
-    signal.signal(signal.SIGINT, stop)
+    for number in ENDING:
+        signal.signal(number, stop)
+
+
+def end_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM end this process, as they do in the beginning."""
+    for number, handler in ENDING.items():
+        signal.signal(number, handler)
 
 
 def exit_if_stopping(folder: Path) -> None:

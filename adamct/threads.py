@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
-from adamct.errors import InputError, require
+from adamct.errors import require
+from adamct.values import PositiveInt
 
 THREADS = "threads.txt"
 """The file of a run's folder with the number."""
@@ -24,6 +25,7 @@ ENOUGH = 1.3
 REPEATS = 5
 """Measurements of each number of threads; the fastest counts."""
 
+Wanted: TypeAlias = PositiveInt | Literal["auto"]
 Measure = Callable[[int], float]
 """Seconds that an operation takes with some threads."""
 
@@ -49,7 +51,7 @@ def let_threads_sleep() -> None:
 
 
 @contextmanager
-def threads_of_run(wanted: object, processes: int, folder: Path, resume: str | None) -> Iterator[Threads]:
+def threads_of_run(wanted: Wanted, processes: int, folder: Path, resume: str | None) -> Iterator[Threads]:
     """Let torch, and the processes that the block starts, compute with the run's number of threads.
 
     Args:
@@ -59,7 +61,7 @@ def threads_of_run(wanted: object, processes: int, folder: Path, resume: str | N
         resume: the checkpoint to go on from, ``auto`` for that of the folder, None for a run from scratch.
 
     Raises:
-        InputError: the number, or that in the environment, is not a whole number from 1.
+        InputError: the number in the environment is not a whole number from 1.
     """
     choice = given(wanted) or begun_with(folder, resume) or from_environment()
     choice = choice or measured(usable_cores(), load(), processes)
@@ -85,17 +87,9 @@ def computing_with(number: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = in_environment
 
 
-def given(wanted: object) -> Threads | None:
-    """Return the number that the key names, None where it is ``auto``.
-
-    Raises:
-        InputError: it is neither.
-    """
-    if wanted == "auto":
-        return None
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
-        raise InputError(f"threads={wanted}: must be auto or a whole number from 1")
-    return Threads(wanted, "(as asked)")
+def given(wanted: Wanted) -> Threads | None:
+    """Return the number that the key names, None where it is ``auto``."""
+    return None if wanted == "auto" else Threads(wanted, "(as asked)")
 
 
 def begun_with(folder: Path, resume: str | None) -> Threads | None:

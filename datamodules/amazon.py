@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from adamct.errors import InputError, require
+from adamct.values import NonNegativeInt, PositiveInt, Seed, Text
 from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
 from datamodules.download import Download
 from datamodules.fingerprint import Prepared
 from datamodules.negatives import UniformNegatives
-from datamodules.preprocessing import Interactions, build_sequences, statistics, without_repeats
+from datamodules.preprocessing import Interactions, Repeats, build_sequences, statistics, without_repeats
 from datamodules.sources import Columns, files_of, is_sequence_file, read_log, sha256
 from datamodules.splits import Splitter
 from datamodules.ties import shuffle_ties
@@ -23,9 +24,9 @@ PREPARATION = 3
 class Counts(NamedTuple):
     """What a dataset must hold after preparation."""
 
-    interactions: int
-    users: int
-    items: int
+    interactions: PositiveInt
+    users: PositiveInt
+    items: PositiveInt
 
 
 class AmazonDataModule(SequenceDataModule):
@@ -49,21 +50,21 @@ class AmazonDataModule(SequenceDataModule):
 
     def __init__(
         self,
-        path: str | None,
+        path: Text | None,
         columns: Columns,
         min_rating: int | float | None,
-        repeats: str,
-        min_user: int,
-        min_item: int,
-        ties: str,
+        repeats: Repeats,
+        min_user: NonNegativeInt,
+        min_item: NonNegativeInt,
+        ties: Literal["file", "shuffle"],
         expect: Counts | None,
-        cache_dir: str,
+        cache_dir: Text,
         split: Splitter,
-        max_len: int,
-        batch_size: int,
-        eval_batch_size: int,
+        max_len: PositiveInt,
+        batch_size: PositiveInt,
+        eval_batch_size: PositiveInt,
         negatives: UniformNegatives,
-        seed: int,
+        seed: Seed,
         shuffle_histories: bool,
         download: Download | None = None,
     ):
@@ -75,10 +76,9 @@ class AmazonDataModule(SequenceDataModule):
         self.path = Path(where)
         self.columns = columns
         self.min_rating = min_rating
-        self.repeats = repeats
+        self.repeats: Repeats = repeats
         self.min_user = min_user
         self.min_item = min_item
-        require(ties in ("file", "shuffle"), f"dataset.ties={ties}: must be file or shuffle")
         self.ties = ties
         self.expect = expect
         self.cache_dir = Path(cache_dir)
@@ -149,7 +149,7 @@ class AmazonDataModule(SequenceDataModule):
 
 
 def amazon_category(
-    category: str, edition: int, mirrors: Mapping[int, Sequence[str]], folder: str, **log: Any
+    category: Text, edition: int, mirrors: Mapping[int, Sequence[Text]], folder: Text, **log: Any
 ) -> AmazonDataModule:
     """Any category of Amazon's reviews, downloaded into the edition's folder unless a path is given.
 

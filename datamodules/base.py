@@ -13,6 +13,7 @@ from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFac
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
 from adamct.ranking import Ranker, Ranks, rank_targets
+from adamct.values import Checked, PositiveInt, Seed
 from datamodules.fingerprint import Prepared, fingerprint
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, statistics
@@ -21,7 +22,7 @@ from datamodules.splits import HeldOut, Split, Splitter, seen_before
 from datamodules.ties import held_out_statistics
 
 
-class SequenceDataModule(pl.LightningDataModule):
+class SequenceDataModule(Checked, pl.LightningDataModule):
     """The users' sequences in three parts, the training part as all its prefixes.
 
     Args:
@@ -46,16 +47,14 @@ class SequenceDataModule(pl.LightningDataModule):
     def __init__(
         self,
         splitter: Splitter,
-        max_len: int,
-        batch_size: int,
-        eval_batch_size: int,
+        max_len: PositiveInt,
+        batch_size: PositiveInt,
+        eval_batch_size: PositiveInt,
         negatives: UniformNegatives,
-        seed: int,
+        seed: Seed,
         shuffle_histories: bool,
     ):
         super().__init__()
-        for key, value in {"max_len": max_len, "batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            require(value >= 1, f"dataset.{key}={value}: must be at least 1")
         self.splitter = splitter
         self.max_len = max_len
         self.batch_size = batch_size

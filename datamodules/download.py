@@ -20,7 +20,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from adamct.errors import require
+from adamct.errors import require, writing
+from adamct.values import Text
 from datamodules.sources import sha256
 
 TIMEOUT = (10.0, 30.0)
@@ -47,7 +48,7 @@ class Download:
         sha256: its hash, if that is known.
     """
 
-    def __init__(self, urls: Sequence[str], folder: str, sha256: str | None):
+    def __init__(self, urls: Sequence[Text], folder: Text, sha256: Text | None):
         for url in urls:
             require(is_safe(url), f"dataset.download.urls: {url}: must begin with https://")
         require(bool(urls), "dataset.download.urls: must hold at least one address")
@@ -73,8 +74,9 @@ class Download:
         """
         if self.path.exists():
             return self.path
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+        with writing(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self.path.parent), FileLock(self.path.with_name(f".{self.path.name}.lock")):
             problems = []
             for url in self.urls:
                 if self.path.exists():  # another process was first

@@ -7,13 +7,17 @@ from jaxtyping import Bool, Int
 
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
+from adamct.values import Checked, PositiveInt, Seed
 from datamodules.splits import HeldOut
 
 ROWS = 2**16
 """Users looked at together, so that little memory is needed beside the negatives themselves."""
 
+LEAST_ACCEPTED = 1 / 16
+"""The share of random items that can be a row's last negative; where it is smaller, none is drawn at random."""
 
-class UniformNegatives:
+
+class UniformNegatives(Checked):
     """Distinct items drawn uniformly for each user, the same for every epoch and model of one seed.
 
     Args:
@@ -23,9 +27,7 @@ class UniformNegatives:
         seed: what the draw depends on, together with the dataset.
     """
 
-    def __init__(self, count: int, exclude: Literal["seen", "target"], seed: int):
-        require(count >= 1, f"dataset.negatives.count={count}: must be at least 1")
-        require(exclude in ("seen", "target"), f"dataset.negatives.exclude={exclude}: must be seen or target")
+    def __init__(self, count: PositiveInt, exclude: Literal["seen", "target"], seed: Seed):
         self.count = count
         self.exclude = exclude
         self.seed = seed
@@ -43,37 +45,66 @@ class UniformNegatives:
         Raises:
             InputError: an item count too small for that many distinct negatives.
         """
-        count = len(held_out.user)
-        if self.exclude == "seen":
-            row = np.full(len(offsets) - 1, -1)
-            row[held_out.user] = np.arange(count)
-            owner = np.repeat(row, np.diff(offsets))
-            keys = np.sort((owner * (num_items + 1) + items)[owner >= 0])
-            excluded = keys[np.diff(keys, prepend=-1) > 0]
-        else:
-            excluded = np.arange(count) * (num_items + 1) + items[held_out.target_at]
-        most_excluded = int(np.bincount(excluded // (num_items + 1)).max())
-        available = num_items - most_excluded
+        excluded = self._excluded(items, offsets, num_items, held_out)
+        count, width = len(held_out.user), num_items + 1
+        available = num_items - np.bincount(excluded // width, minlength=count)
+        fewest = int(available.min())
         require(
-            self.count <= available,
-            f"dataset.negatives.count={self.count}: only {available} of {num_items} items can be negatives of the user "
+            self.count <= fewest,
+            f"dataset.negatives.count={self.count}: only {fewest} of {num_items} items can be negatives of the user "
             "with the most items; lower it",
         )
         generator = numpy_generator(self.seed, stream)
-        negatives = generator.integers(1, num_items + 1, (count, self.count), dtype=np.int32)
-        pending = np.arange(count)  # rows that may hold an excluded item or one item twice
-        while len(pending):
-            again = []
-            for some in np.split(pending, range(ROWS, len(pending), ROWS)):
-                row_key = some * (num_items + 1)
-                first, last = np.searchsorted(excluded, (row_key[0], row_key[-1] + num_items + 1))
-                refused = to_draw_again(negatives[some], row_key, excluded[first:last])
-                row, column = refused.nonzero()
-                again.append((some[row], column))
-            row, column = map(np.concatenate, zip(*again, strict=True))
-            negatives[row, column] = generator.integers(1, num_items + 1, len(row), dtype=np.int32)
-            pending = np.unique(row)
+        negatives = generator.integers(1, width, (count, self.count), dtype=np.int32)
+        scarce = available - self.count + 1 < LEAST_ACCEPTED * num_items
+        replace_refused(negatives, np.flatnonzero(~scarce), excluded, num_items, generator)
+        for row in np.flatnonzero(scarce):
+            first, last = np.searchsorted(excluded, (row * width, (row + 1) * width))
+            allowed = np.delete(np.arange(width), np.append(0, excluded[first:last] - row * width))
+            negatives[row] = generator.choice(allowed, self.count, replace=False)
         return negatives
+
+    def _excluded(
+        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], num_items: int, held_out: HeldOut
+    ) -> Int[np.ndarray, " X"]:
+        """Return the keys of what must not be drawn, ascending and distinct; see `to_draw_again`."""
+        count = len(held_out.user)
+        if self.exclude == "target":
+            return np.arange(count) * (num_items + 1) + items[held_out.target_at]
+        row = np.full(len(offsets) - 1, -1)
+        row[held_out.user] = np.arange(count)
+        owner = np.repeat(row, np.diff(offsets))
+        keys = np.sort((owner * (num_items + 1) + items)[owner >= 0])
+        return keys[np.diff(keys, prepend=-1) > 0]
+
+
+def replace_refused(
+    negatives: Int[np.ndarray, "M C"],
+    pending: Int[np.ndarray, " R"],
+    excluded: Int[np.ndarray, " X"],
+    num_items: int,
+    generator: np.random.Generator,
+) -> None:
+    """Draw again, in place and until none is left, the items that equal an earlier one of their row or are excluded.
+
+    Args:
+        negatives: random items.
+        pending: the rows that are looked at, ascending.
+        excluded: keys, ascending and distinct; see `to_draw_again`.
+        num_items: how many items there are.
+        generator: draws them.
+    """
+    while len(pending):
+        again = []
+        for some in np.split(pending, range(ROWS, len(pending), ROWS)):
+            row_key = some * (num_items + 1)
+            first, last = np.searchsorted(excluded, (row_key[0], row_key[-1] + num_items + 1))
+            refused = to_draw_again(negatives[some], row_key, excluded[first:last])
+            row, column = refused.nonzero()
+            again.append((some[row], column))
+        row, column = map(np.concatenate, zip(*again, strict=True))
+        negatives[row, column] = generator.integers(1, num_items + 1, len(row), dtype=np.int32)
+        pending = np.unique(row)
 
 
 def to_draw_again(

@@ -11,13 +11,15 @@ Axes: U users, N length of the longest history, V items with the padding column,
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Gt, Le, MinLen
 from jaxtyping import Bool, Float, Int
 
 from adamct.errors import require
 from adamct.randomness import Stream, numpy_generator
+from adamct.values import Checked, NonNegativeFloat, PositiveInt, Probability, Seed
 
 
 class PlantedLog(NamedTuple):
@@ -31,7 +33,7 @@ class PlantedLog(NamedTuple):
     """The hidden kind: true for users who follow a taste, false for those who follow their last few items."""
 
 
-class PlantedProcess:
+class PlantedProcess(Checked):
     """The tables of the process, the logs drawn from it, and the exact distribution of the next item.
 
     With the values of ``conf/dataset/synthetic.yaml``, whatever reads only the last item, or the history as a set,
@@ -51,18 +53,17 @@ class PlantedProcess:
 
     def __init__(
         self,
-        num_items: int,
-        num_tastes: int,
+        num_items: PositiveInt,
+        num_tastes: PositiveInt,
         taste_skew: float,
-        taste_share: float,
-        num_groups: int,
-        lag_weights: Sequence[float],
-        background_share: float,
-        seed: int,
+        taste_share: Probability,
+        num_groups: PositiveInt,
+        lag_weights: Annotated[Sequence[NonNegativeFloat], MinLen(1)],
+        background_share: Annotated[float, Gt(0), Le(1)],
+        seed: Seed,
     ):
         for name, parts in {"num_tastes": num_tastes, "num_groups": num_groups}.items():
-            require(1 <= parts <= num_items, f"{name}={parts}: must be from 1 to num_items={num_items}")
-        require(0 < background_share <= 1, f"background_share={background_share}: must be above 0 and at most 1")
+            require(parts <= num_items, f"{name}={parts}: must be at most num_items={num_items}")
         self._seed = seed
         rng = numpy_generator(seed, Stream.PLANTED_TABLES)
         appeal = rng.uniform(0.5, 1.5, num_items)  # unequal, so that no two items tie in the optimum

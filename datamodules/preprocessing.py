@@ -4,14 +4,16 @@ A log is a frame as ``read_log`` gives it: ``user``, ``item`` (String), ``timest
 repeated pair of user and item is an interaction each time.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from adamct.batch import Statistics
-from adamct.errors import InputError, require
+from adamct.errors import InputError
+
+Repeats = Literal["all", "first", "last", "consecutive"]
 
 
 class Interactions(NamedTuple):
@@ -29,7 +31,7 @@ class Interactions(NamedTuple):
     """Original ids: position i - 1 for item i."""
 
 
-def without_repeats(log: pl.DataFrame, repeats: str) -> pl.DataFrame:
+def without_repeats(log: pl.DataFrame, repeats: Repeats) -> pl.DataFrame:
     """Decide what becomes of a user's further interactions with the same item, in file order.
 
     Args:
@@ -37,11 +39,7 @@ def without_repeats(log: pl.DataFrame, repeats: str) -> pl.DataFrame:
         repeats: ``all`` keeps them; ``first`` and ``last`` keep one of each pair, by time and then place in the file;
             ``consecutive`` leaves out those that follow the same item directly.
 
-    Raises:
-        InputError: for anything else.
     """
-    known = ("all", "first", "last", "consecutive")
-    require(repeats in known, f"dataset.repeats={repeats}: must be one of {', '.join(known)}")
     if repeats == "all":
         return log
     in_time = log.with_row_index("place").sort("user", "timestamp", maintain_order=True)

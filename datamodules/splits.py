@@ -3,12 +3,14 @@
 import re
 from abc import ABC, abstractmethod
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Int, Num
+from pydantic import AfterValidator
 
 from adamct.errors import InputError, require
+from adamct.values import Checked
 from datamodules.preprocessing import Interactions
 
 Time: TypeAlias = int | float
@@ -49,7 +51,22 @@ class Split(NamedTuple):
 SHARE = re.compile(r"\d+(\.\d+)?%")
 
 
-class Splitter(ABC):
+def share(text: str) -> str:
+    """Return a share of the interactions as it is written.
+
+    Raises:
+        ValueError: the text is no share, or a share of none or all.
+    """
+    if not (SHARE.fullmatch(text) and 0 < share_of(text) < 1):
+        raise ValueError("a share of the interactions between 0% and 100%, such as 80%")
+    return text
+
+
+Boundary: TypeAlias = Time | Annotated[str, AfterValidator(share)]
+"""A time in the log's unit, or the share of all interactions before it."""
+
+
+class Splitter(Checked, ABC):
     """A way to split."""
 
     needs_times: bool
@@ -99,15 +116,9 @@ class GlobalTime(Splitter):
 
     needs_times = True
 
-    def __init__(self, validation_from: Time | str, test_from: Time | str):
+    def __init__(self, validation_from: Boundary, test_from: Boundary):
         self.validation_from = validation_from
         self.test_from = test_from
-        for key, boundary in (("validation_from", validation_from), ("test_from", test_from)):
-            if isinstance(boundary, str) and not (SHARE.fullmatch(boundary) and 0 < share_of(boundary) < 1):
-                raise InputError(
-                    f"dataset.split.{key}={boundary}: must be a time, as a number in the log's unit, or a share of the "
-                    "interactions between 0% and 100%, such as 80%"
-                )
 
     def split(self, interactions: Interactions) -> Split:
         """Split some sequences.

@@ -7,6 +7,7 @@ from jaxtyping import Bool
 
 from adamct.batch import Batch
 from adamct.ranking import Ranker, Ranks, ranks
+from adamct.values import PositiveInt, Seed
 from datamodules.base import SequenceDataModule
 from datamodules.fingerprint import Prepared, contents, digests
 from datamodules.negatives import UniformNegatives
@@ -27,12 +28,12 @@ class SyntheticDataModule(SequenceDataModule):
     def __init__(
         self,
         process: PlantedProcess,
-        num_users: int,
-        max_len: int,
-        batch_size: int,
-        eval_batch_size: int,
+        num_users: PositiveInt,
+        max_len: PositiveInt,
+        batch_size: PositiveInt,
+        eval_batch_size: PositiveInt,
         negatives: UniformNegatives,
-        seed: int,
+        seed: Seed,
         shuffle_histories: bool,
     ):
         super().__init__(LeaveOneOut(), max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)

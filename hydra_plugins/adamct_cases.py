@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
 from adamct.keys import flat
+from adamct.sweep import listed_cases
 
 
 class CasesSweeper(BasicSweeper):
@@ -47,8 +48,7 @@ class CasesSweeper(BasicSweeper):
         """The jobs, in batches: all cases with the first combination of the other values, then with the next."""
         assert self.config is not None
         assert self.hydra_context is not None
-        # As they stand: interpolations in them are of a job's config, not of this one.
-        listed = cast(list[list[str]], OmegaConf.to_container(self.config.hydra.sweeper.cases))
+        listed = listed_cases(self.config.hydra.sweeper)
         require(bool(listed), "hydra/sweeper=cases needs cases: hydra.sweeper.cases=[['KEY=VALUE', ...], ...]")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         cases = [parser.parse_overrides(case) for case in listed]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
@@ -15,13 +15,19 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
+from adamct.folder_names import job_name, readable
+from adamct.identity import EXECUTION, named
+from adamct.keys import flat
 from adamct.processes import run_name
-from adamct.sweep import exit_if_stopping, folder_name
+from adamct.sweep import exit_if_stopping
 
 if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start
     import optuna
 
-OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+NOT_SEARCHED = ("hydra", "label", *EXECUTION)
+"""Keys that may change while a study goes on."""
+
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
@@ -32,7 +38,7 @@ class OptunaSweeper(Sweeper):
     were cut off, in their own folders, and then draws what is missing of the number asked for.
 
     Args:
-        study_name: the study's name in its storage.
+        study_name: the study's name in its storage; None is the sweep's own.
         storage: see `adamct.study.open_storage`.
         sampler: config of one of Optuna's samplers; its seed changes whenever a study is continued.
         pruner: config of one of Optuna's pruners, or None.
@@ -45,7 +51,7 @@ class OptunaSweeper(Sweeper):
 
     def __init__(
         self,
-        study_name: str,
+        study_name: str | None,
         storage: str | None,
         sampler: DictConfig,
         pruner: DictConfig | None,
@@ -60,6 +66,9 @@ class OptunaSweeper(Sweeper):
         self.storage = storage
         self.sampler = sampler
         self.pruner = pruner
+        for key, number in (("n_trials", n_trials), ("n_jobs", n_jobs)):
+            require(isinstance(number, int) and number >= 1, f"hydra.sweeper.{key}={number}: must be at least 1")
+        require(sampler is not None, "hydra.sweeper.sampler=null: see conf/hydra/sweeper/sampler/")
         self.n_trials = n_trials
         self.n_jobs = n_jobs
         self.constraints = [instantiate(constraint) for constraint in constraints]
@@ -78,15 +87,16 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study has as many as it should."""
-        from adamct.study import cut_off, end
+        from adamct.study import cut_off, end, own_name
 
         assert self.config is not None
         assert self.launcher is not None
         folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
         overrides = self.overrides(arguments)
-        study = self.study()
+        self.study_name = self.study_name or own_name(folder, self.storage)
+        self.config.hydra.sweeper.study_name = self.study_name  # which reports read
+        study = self.study(overrides)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
         unfinished, exhausted = cut_off(study), False
         while unfinished or (len(study.get_trials(deepcopy=False)) < self.n_trials and not exhausted):
             batch, unfinished = unfinished[: self.n_jobs], unfinished[self.n_jobs :]
@@ -97,6 +107,8 @@ class OptunaSweeper(Sweeper):
             returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
             exit_if_stopping(folder)  # before trials that were cut off count as ended
             for trial, returned in zip(batch, returns, strict=True):
+                if returned.return_value is None:  # killed: the trial is to go on when the command is given again
+                    continue
                 exhausted |= end(study, trial, score_of(returned))
                 print(f"trial {trial.number}: {study.get_trials(deepcopy=False)[trial.number].state.name.lower()}")
         report_best(study, folder)
@@ -108,26 +120,32 @@ class OptunaSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         return list({override.get_key_element(): override for override in parser.parse_overrides(given)}.values())
 
-    def study(self) -> "optuna.Study":
+    def study(self, overrides: Sequence[Override]) -> "optuna.Study":
         """The study as it stands, or a new one."""
         import optuna
 
-        from adamct.study import continued_seed, open_storage
+        from adamct.study import continued_seed, open_storage, open_study
 
+        assert self.study_name is not None
         storage = open_storage(self.storage)
         known = self.study_name in optuna.get_all_study_names(storage)
         trials = optuna.load_study(study_name=self.study_name, storage=storage).trials if known else []
         sampler = dict(self.sampler)
         if sampler.get("seed") is not None:
             sampler["seed"] = continued_seed(sampler["seed"], len(trials))
-        return optuna.create_study(
-            study_name=self.study_name,
-            storage=storage,
-            sampler=instantiate(sampler),
-            pruner=instantiate(self.pruner),
-            direction="maximize",
-            load_if_exists=True,
+        return open_study(
+            self.study_name, storage, instantiate(sampler), instantiate(self.pruner), self.search(overrides)
         )
+
+    def search(self, overrides: Sequence[Override]) -> dict[str, Any]:
+        """Return what the trials share and what they draw, by dotted keys; interpolations stay as they are."""
+        config = cast(dict[str, Any], OmegaConf.to_container(self.config))
+        shared = {key: value for key, value in flat(config).items() if not named(key, NOT_SEARCHED)}
+        drawn = [override for override in overrides if override.is_sweep_override()]
+        texts = (str(override.input_line).partition("=")[2] for override in drawn)
+        return shared | {
+            override.get_key_element(): "".join(text.split()) for override, text in zip(drawn, texts, strict=True)
+        }
 
     def job(self, trial: "optuna.Trial", overrides: Sequence[Override]) -> list[str]:
         """A trial as the overrides of a job."""
@@ -138,14 +156,16 @@ class OptunaSweeper(Sweeper):
         values = {override.get_key_element(): override.value() for override in fixed}
         drawn = draw(trial, space, self.constraints, values)
         folder = trial_folder(trial.number, drawn)
-        place = [f"hydra.sweeper.trial={trial.number}", f"hydra.sweep.subdir='{folder}'"]
+        name = QuotedString(str(self.study_name), Quote.single).with_quotes()
+        place = [f"hydra.sweeper.trial={trial.number}", f"hydra.sweeper.study_name={name}"]
+        place.append(f"hydra.sweep.subdir='{folder}'")
         return [str(override.input_line) for override in fixed] + drawn + place
 
 
 def trial_folder(number: int, overrides: Sequence[str]) -> str:
     """A folder's name that tells the trial and what it drew, by the last parts of the keys."""
     drawn = (override.partition("=") for override in overrides)
-    return folder_name(
+    return readable(
         ",".join([f"{number:04}", *(f"{key.rpartition('.')[2]}={short(value)}" for key, _, value in drawn)])
     )
 

@@ -1,8 +1,8 @@
 """Sampled negatives: allowed, distinct, uniform, and the same for every model of one seed."""
 
-from inspect import unwrap
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -43,7 +43,10 @@ def test_negatives_are_distinct_items_that_may_be_drawn(
 
 
 def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: int, from_end: int) -> list[list[int]]:
-    """All at first, then, round by round, each that is excluded or equals an earlier one of its row."""
+    """All at first, then, round by round, each that is excluded or equals an earlier one of its row.
+
+    Rows whose last item would be refused too often are left out of that, and drawn of what is left after it.
+    """
     generator = numpy_generator(seed, STREAMS[from_end])
     rows = generator.integers(1, num_items + 1, (len(users), count), dtype=np.int32).tolist()
     forbidden = [{*user} if exclude == "seen" else {user[-from_end]} for user in users]
@@ -51,10 +54,16 @@ def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: in
     def refused(user: int, at: int) -> bool:
         return rows[user][at] in forbidden[user] or rows[user][at] in rows[user][:at]
 
-    while again := [(user, at) for user in range(len(users)) for at in range(count) if refused(user, at)]:
+    last = [(num_items - len(items) - count + 1) / num_items for items in forbidden]
+    enough = [user for user in range(len(users)) if last[user] >= 1 / 16]
+    while again := [(user, at) for user in enough for at in range(count) if refused(user, at)]:
         drawn = generator.integers(1, num_items + 1, len(again), dtype=np.int32).tolist()
         for (user, at), item in zip(again, drawn, strict=True):
             rows[user][at] = item
+    for user in sorted({*range(len(users))} - {*enough}):
+        rows[user] = generator.choice(
+            sorted({*range(1, num_items + 1)} - forbidden[user]), count, replace=False
+        ).tolist()
     return rows
 
 
@@ -63,8 +72,32 @@ def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: in
 def test_the_draw_equals_plain_rejection(
     users: Ragged, count: int, exclude: Literal["seen", "target"], from_end: int, seed: int
 ) -> None:
+    """No user is scarce here: 1 of 14 items can always be the last."""
     expected = plain_draw(users, 14, count, exclude, seed, from_end)
     assert draw(users, 14, count, exclude, seed, from_end).tolist() == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(st.integers(1, 40), min_size=3, max_size=80), min_size=1, max_size=6), st.data())
+def test_any_count_that_is_available_ends_with_distinct_allowed_items(users: Ragged, data: st.DataObject) -> None:
+    exclude = data.draw(st.sampled_from(EXCLUDES))
+    num_items = data.draw(st.integers(max(map(max, users)) + 1, 41))
+    forbidden = [{*user} if exclude == "seen" else {user[-1]} for user in users]
+    count = data.draw(st.integers(1, num_items - max(map(len, forbidden))))
+    negatives = draw(users, num_items, count, exclude)
+    for row, refused in zip(negatives.tolist(), forbidden, strict=True):
+        assert len({*row}) == count
+        assert {*row} <= {*range(1, num_items + 1)} - refused
+    assert negatives.tolist() == plain_draw(users, num_items, count, exclude, 0, 1)
+
+
+def test_a_user_who_has_nearly_all_items_takes_no_longer_than_others() -> None:
+    """By rejection alone these would take hundreds of thousands of rounds."""
+    num_items, left = 200_000, [1, 17, 199_999]
+    all_but_few = np.setdiff1d(np.arange(1, num_items + 1), left)
+    usual = [[1, 2, 3], [4, 5, 6]]
+    negatives = draw([usual[0], all_but_few.tolist(), usual[1]], num_items, 3, "seen")
+    assert sorted(negatives[1]) == left
 
 
 @settings(deadline=None, max_examples=60)
@@ -102,12 +135,19 @@ def test_the_draw_is_a_function_of_seed_and_split(exclude: Literal["seen", "targ
     assert not np.array_equal(first, draw(users, 40, 5, exclude, seed=7, from_end=2))
 
 
-@pytest.mark.parametrize(("exclude", "allowed"), [("seen", range(4, 11)), ("target", [1, 2, *range(4, 11)])])
+@pytest.mark.parametrize(
+    ("user", "num_items", "exclude", "allowed"),
+    [
+        ([1, 1, 2, 3], 10, "seen", range(4, 11)),
+        ([1, 1, 2, 3], 10, "target", [1, 2, *range(4, 11)]),
+        ([*range(1, 80)], 84, "seen", range(80, 85)),  # scarce: 3 of 84 items can be the last
+    ],
+)
 def test_every_allowed_item_and_every_set_of_them_is_as_likely(
-    exclude: Literal["seen", "target"], allowed: list[int]
+    user: list[int], num_items: int, exclude: Literal["seen", "target"], allowed: Sequence[int]
 ) -> None:
     num_users, count = 8000, 3
-    negatives = draw([[1, 1, 2, 3]] * num_users, 10, count, exclude)
+    negatives = draw([user] * num_users, num_items, count, exclude)
     outcomes = [(item,) for item in allowed], list(combinations(allowed, count))
     for draws, possible in zip((negatives[:, -1:], np.sort(negatives, 1)), outcomes, strict=True):
         found, counts = np.unique(draws, axis=0, return_counts=True)
@@ -129,6 +169,5 @@ def test_all_available_items_can_be_drawn_but_not_one_more(exclude: Literal["see
 
 
 def test_an_unknown_exclude_is_refused() -> None:
-    create = unwrap(UniformNegatives.__init__)  # without the type check of tests, which would speak first
-    with pytest.raises(InputError, match=r"dataset\.negatives\.exclude=history: must be seen or target"):
-        create(object.__new__(UniformNegatives), 1, "history", 0)
+    with pytest.raises(InputError, match="exclude=history: must be 'seen' or 'target'"):
+        UniformNegatives(1, cast(Any, "history"), 0)

@@ -130,7 +130,7 @@ def test_one_kind_alone(share: float) -> None:
 
 
 def test_impossible_sizes_are_named() -> None:
-    with pytest.raises(InputError, match="num_groups=9: must be from 1 to num_items=6"):
+    with pytest.raises(InputError, match="num_groups=9: must be at most num_items=6"):
         small_process(num_items=6, num_groups=9)
     with pytest.raises(InputError, match=r"max_len=30: must be in 8\.\.6"):
         small_process(num_items=6).sample(10)

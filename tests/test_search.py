@@ -18,7 +18,7 @@ from adamct.errors import InputError
 from adamct.report.study import find_study
 from adamct.report.whole import report
 from adamct.search_space import Parameter, draw, parameter
-from adamct.study import continued_seed, end, handle, open_storage, trial_of
+from adamct.study import continued_seed, end, handle, open_storage, open_study, own_name, trial_of
 from hydra_plugins.adamct_sweeps import trial_folder
 from tests.conftest import TINY, Ended
 
@@ -65,6 +65,13 @@ def test_what_is_drawn_composes_to_what_the_study_has() -> None:
         drawn = OverridesParser.create().parse_overrides(draw(trial, space, [], {}))
         values = {override.key_or_group: override.value() for override in drawn}
         assert values == trial.params | ({"a": [1, 2]} if values["a"] == [1, 2] else {})
+
+
+def test_what_is_no_whole_number_is_not_held_against_a_choice() -> None:
+    divides = Divides("heads", "hidden")
+    assert divides({"heads": "${x}", "hidden": 8})
+    assert divides({"heads": None, "hidden": 8})
+    assert not divides({"heads": 0, "hidden": 8})
 
 
 def test_infeasible_values_are_never_drawn_and_feasible_ones_all_are() -> None:
@@ -123,6 +130,91 @@ def test_a_study_is_found_in_its_folder_or_where_it_was(
     assert find_study(sweep, f"{scheme}kept", "s") is not None
     Path("kept").rename(sweep / "kept")
     assert find_study(sweep, f"{scheme}elsewhere/kept", "s") is not None
+
+
+def test_without_a_pruner_no_trial_is_given_up(tmp_path: Path) -> None:
+    storage = str(tmp_path / "study.log")
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = open_study("s", open_storage(storage), sampler, None, {})
+    for number in range(12):
+        trial = study.ask()
+        for here in (trial, trial_of(storage, "s", number, None)):
+            here.report(1 / (number + 1), 0)
+            assert not here.should_prune()
+        end(study, trial, 1 / (number + 1))
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def test_a_study_belongs_to_its_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = Path("multirun/one"), Path("multirun/other")
+    shared = ("sqlite:///study.db", "study.log", "postgresql://host/database", None)
+    assert all(own_name(one, storage) != own_name(other, storage) for storage in shared)
+    for storage in ("multirun/one/study.log", f"sqlite:///{tmp_path}/multirun/one/study.db"):
+        assert own_name(one, storage) == "search"  # which stays where the folder is moved
+
+
+@pytest.mark.parametrize("storage", ["study.log", "sqlite:///study.db"])
+def test_a_study_of_another_search_is_refused(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    search, sampler = {"lr": "interval(0,1)", "model": "sasrec", "k": {1: [2]}}, optuna.samplers.RandomSampler()
+
+    def opened(name: str, **changed: str) -> optuna.Study:
+        return open_study(name, open_storage(storage), sampler, None, search | changed)
+
+    opened("s", model="hgn")  # which has drawn nothing yet
+    opened("s").ask()
+    assert len(opened("s").trials) == 1
+    with pytest.raises(
+        InputError, match=r"the study s has trials with lr=interval\(0,1\), but .* lr=interval\(0,2\): "
+    ):
+        opened("s", lr="interval(0,2)")
+    with pytest.raises(InputError, match="seed=None, but this search has seed=1"):
+        opened("s", seed="1")
+    assert not opened("another", model="hgn").trials
+
+
+def test_a_journal_cut_off_anywhere_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+
+    def opened() -> optuna.Study:
+        return open_study("s", open_storage(str(path)), optuna.samplers.RandomSampler(), None, {})
+
+    study = opened()
+    for score in (1.0, 2.0):
+        study.tell(study.ask(), score)
+    whole = path.read_bytes()
+    lines = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
+    for size in {0, 1, *lines, *(place - 1 for place in lines), *(place - 5 for place in lines)}:
+        path.write_bytes(whole[:size])
+        study = opened()
+        before = [trial.value for trial in study.trials if trial.value is not None]
+        assert before == [1.0, 2.0][: len(before)]
+        study.tell(study.ask(), 3.0)
+        assert [trial.value for trial in opened().trials if trial.value is not None] == [*before, 3.0]
+
+
+@pytest.mark.parametrize(
+    "content", [b"nonsense\n", b'{"a": 1}\n', b"[1]\n", b"\x00\xff\n" * 50, b"SQLite format 3\0" * 99]
+)
+@pytest.mark.parametrize("storage", ["study.log", "sqlite:///study.db"])
+def test_a_storage_that_is_something_else_is_told_in_one_line(
+    storage: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(storage.removeprefix("sqlite:///"))
+    path.write_bytes(content + b"\n")
+    with pytest.raises(
+        InputError, match=rf"hydra.sweeper.storage={storage}: cannot be read \(.*\); move it away"
+    ) as error:
+        open_storage(storage)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == content + b"\n"
+
+
+def test_choices_that_compare_equal_stay_apart() -> None:
+    (choices,) = parsed("a=1,true,0,false,1.0")
+    assert set(choices.texts.values()) == {"1", "True", "0", "False", "1.0"}
 
 
 def test_a_continued_study_draws_no_trial_again() -> None:
@@ -184,8 +276,43 @@ def test_mistakes_in_a_search_are_told_in_one_line(tmp_path: Path, run: Run) -> 
     for overrides, named in [
         (["hydra.sweeper.storage=null", "+hydra.sweeper.pruner._target_=optuna.pruners.NopPruner"], "storage"),
         (["model.num_heads=tag(log, interval(0, 2))"], "model.num_heads"),
+        (["hydra.sweeper.n_jobs=0"], "n_jobs=0"),
+        (["hydra.sweeper.n_trials=1.5"], "n_trials=1.5"),
+        (["hydra.sweeper.sampler=null"], "sampler=null"),
+        (["hydra.sweeper.storage=nonsense://x"], "storage=nonsense://x"),
     ]:
         ended = run(*SEARCH, *overrides, f"hydra.sweep.dir={tmp_path}")
         assert ended.code == 1
         assert named in ended.line
         assert "\n" not in ended.line
+
+
+@pytest.mark.slow
+def test_two_searches_in_one_database_each_have_their_trials(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rate, name in (("1e-3, 1e-1", "one"), ("0.2, 0.3", "other")):
+        search = [
+            *SEARCH[:-1],
+            f"optimizer.lr=interval({rate})",
+            f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db",
+        ]
+        assert run(*search, "hydra.sweeper.n_trials=2", f"hydra.sweep.dir={tmp_path}/{name}").code == 0
+        assert len(results(tmp_path / name)) == 2
+    (before,) = tmp_path.glob("one/multirun.yaml")
+    written = before.read_text()
+    ended = run(*search, "hydra.sweeper.n_trials=2", f"hydra.sweep.dir={tmp_path}/one")
+    assert ended.code == 1
+    assert "has trials with optimizer.lr=interval(1e-3,1e-1)" in ended.line
+    assert before.read_text() == written
+    made = report([tmp_path / "one"], tmp_path / "one" / "report", console=Console(quiet=True))
+    assert len(made.tables[0].rows) == 2
+
+
+@pytest.mark.slow
+def test_a_search_without_a_pruner_completes_all_trials(tmp_path: Path, run: Run) -> None:
+    assert (
+        run(*SEARCH, "hydra.sweeper.n_trials=8", "hydra.sweeper.pruner=null", f"hydra.sweep.dir={tmp_path}").code == 0
+    )
+    study = optuna.load_study(study_name="search", storage=open_storage(str(tmp_path / "study.log")))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8

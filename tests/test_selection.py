@@ -132,14 +132,14 @@ def stops(patience: Patience, *scores: dict[str, float]) -> list[bool]:
 
 def test_patience_waits_for_all_of_its_metrics() -> None:
     scores = [{"a": a, "b": b} for a, b in ((0.1, 0.1), (0.0, 0.2), (0.2, 0.2), (0.2, 0.2), (0.1, 0.1), (0.3, 0.3))]
-    assert stops(Patience("ab", 2), *scores) == [False, False, False, False, True, False]
-    assert stops(Patience("b", 2), *scores) == [False, False, False, True, True, False]
+    assert stops(Patience(["a", "b"], 2), *scores) == [False, False, False, False, True, False]
+    assert stops(Patience(["b"], 2), *scores) == [False, False, False, True, True, False]
 
 
 def test_patience_that_is_resumed_waits_as_long() -> None:
     scores = [{"a": value} for value in (0.1, 0.2, 0.1, 0.2, 0.1)]
     for cut in range(len(scores)):
-        first, second = Patience("a", 3), Patience("a", 3)
+        first, second = Patience(["a"], 3), Patience(["a"], 3)
         before = stops(first, *scores[:cut])
         second.load_state_dict(first.state_dict())
         assert before + stops(second, *scores[cut:]) == [False, False, False, False, True]

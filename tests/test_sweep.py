@@ -20,10 +20,8 @@ import optuna
 import pytest
 import pytorch_lightning as pl
 from filelock import FileLock
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adamct.gpus import least_used
-from adamct.sweep import LONGEST, folder_name, sweep_name
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
@@ -48,23 +46,6 @@ class FailsAtFirst(pl.Callback):
 def results(folder: Path) -> dict[str, dict[str, Any]]:
     """The results below a folder, by the names of the runs' folders."""
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.rglob("results.json"))}
-
-
-def test_a_sweep_is_named_by_what_it_is() -> None:
-    def named(*overrides: str) -> str:
-        return sweep_name(["table2", "basic"], OverridesParser.create().parse_overrides(list(overrides)), ["seed"])
-
-    plain = named("sweep=table2", "dataset.path=/a/b.txt", "logger=wandb", "logger.mode=offline", "trainer=gpu")
-    assert plain == "table2,seed"
-    assert named("optimizer.lr=0.5") == "table2,seed,optimizer.lr=0.5"
-    assert named("~tuned", "model/mixture=none") == "table2,seed,~tuned,model.mixture=none"
-
-
-def test_names_of_folders_are_short_and_tell_sweeps_apart() -> None:
-    names = {folder_name("x=" + "a" * length) for length in range(300)}
-    assert len(names) == 300
-    assert max(map(len, names)) == LONGEST
-    assert "/" not in folder_name("model/gate@model.parts.local_gate=none")
 
 
 @pytest.mark.slow
@@ -96,6 +77,86 @@ def test_a_job_given_again_after_it_failed_is_no_failure_any_more(tmp_path: Path
     (tmp_path / "job" / "error.txt").write_text("as if a disk had been full\n")
     assert run("-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}", "hydra.sweep.subdir=job").code == 0
     assert set(results(tmp_path)) == {"job"}
+
+
+def test_failures_of_other_values_before_do_not_count(tmp_path: Path, run: Run) -> None:
+    sweep = ("-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}")
+    ended = run(*sweep, "optimizer.lr=1e30,2e30")
+    assert ended.code == 1
+    assert "2 of the jobs" in ended.line
+    assert run(*sweep, "optimizer.lr=0.01").code == 0
+    ended = run(*sweep, "optimizer.lr=0.01,1e30")
+    assert ended.code == 1
+    assert "1 of the jobs" in ended.line
+    assert len(list(tmp_path.rglob("error.txt"))) == 2
+
+
+def test_jobs_whose_values_look_the_same_have_folders_of_their_own(tmp_path: Path, run: Run) -> None:
+    assert run("-m", *TINY, "trainer.max_epochs=1", "label='a b',a_b,a.b,a/b", f"hydra.sweep.dir={tmp_path}").code == 0
+    assert {found["config"]["label"] for found in results(tmp_path).values()} == {"a b", "a_b", "a.b", "a/b"}
+
+
+@pytest.mark.slow
+def test_two_logs_have_two_sweeps(tmp_path: Path, run: Run) -> None:
+    rows = [f"{user},{item},{time}" for user in range(20) for time, item in enumerate(range(user % 3, 30, 3))]
+    for number, header in enumerate(("user,item,timestamp", "user,item,timestamp\nx,1,1")):
+        (tmp_path / f"{number}.csv").write_text("\n".join([header, *rows]))
+    keys = ("dataset.batch_size=128", "dataset.negatives.count=5", "model.hidden_size=8", "trainer.max_epochs=1")
+    sweep = (
+        "-m",
+        *keys,
+        *TINY[-4:],
+        "dataset=custom",
+        f"data_dir={tmp_path}",
+        f"hydra.sweep.dir={tmp_path}/sweeps/auto",
+    )
+    for number in (0, 1):
+        assert run(*sweep, f"dataset.path={tmp_path}/{number}.csv", "seed=1,2").code == 0
+    assert len(list(tmp_path.glob("sweeps/*/seed=*/results.json"))) == 4
+
+
+@pytest.mark.slow
+def test_a_key_that_cases_set_and_the_command_line_too_tells_them_apart(tmp_path: Path, run: Run) -> None:
+    cases = "hydra.sweeper.cases=[['model.num_heads=2'],['model.num_heads=4'],['model.num_layers=1']]"
+    sweep = ("-m", *TINY, "hydra/sweeper=cases", cases, "model.num_heads=1", "trainer.max_epochs=1")
+    assert run(*sweep, f"hydra.sweep.dir={tmp_path}").code == 0
+    assert sorted(found["config"]["model"]["num_heads"] for found in results(tmp_path).values()) == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (("seed=1,2", "hydra.sweeper.max_batch_size=0"), "max_batch_size=0"),
+        (("hydra/sweeper=cases", "hydra.sweeper.cases=5"), "cases=5"),
+        (("hydra/sweeper=cases", "hydra.sweeper.cases=[seed]"), "cases=['seed']"),
+        (("hydra/launcher=processes", "hydra.launcher.n_jobs=0", "seed=1,2"), "n_jobs=0"),
+        (("hydra/launcher=processes", "hydra.launcher.n_jobs=many", "seed=1,2"), "n_jobs=many"),
+    ],
+)
+def test_mistakes_in_a_sweep_are_told_in_one_line(
+    overrides: tuple[str, ...], named: str, tmp_path: Path, run: Run
+) -> None:
+    ended = run("-m", *TINY, *overrides, f"hydra.sweep.dir={tmp_path}")
+    assert ended.code == 1
+    assert ended.line.startswith("error: ")
+    assert named in ended.line
+    assert "\n" not in ended.line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [None, "", "hydra: {swee", "- 1", "5", "\x00\xff"])
+def test_a_sweep_starts_over_damaged_records_of_hydra(content: str | None, tmp_path: Path, run: Run) -> None:
+    names = ["multirun.yaml", *(f"seed={seed}/.hydra/{name}.yaml" for seed in (1, 2) for name in ("config", "hydra"))]
+    for path in (tmp_path / name for name in names):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if content is None else path.write_text(content)
+    ended = run("-m", *TINY, "trainer.max_epochs=1", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    if content is None:
+        assert ended.code == 1
+        assert "multirun.yaml: Is a directory" in ended.line
+    else:
+        assert ended.code == 0
+        assert len(results(tmp_path)) == 2
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, run: Run) -> None:

@@ -109,12 +109,6 @@ def test_processes_of_a_machine(devices: object, count: int) -> None:
     assert processes_here(devices) == count
 
 
-@pytest.mark.parametrize("wanted", [0, -1, 1.5, True, "many", None])
-def test_other_numbers_are_refused(wanted: object) -> None:
-    with pytest.raises(InputError, match=f"threads={wanted}: must be auto or a whole number from 1"):
-        threads.given(wanted)
-
-
 def test_numbers_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "threads.txt").write_text("two")
     with pytest.raises(InputError, match=r"threads.txt: holds no number of threads"):

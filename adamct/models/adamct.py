@@ -21,6 +21,7 @@ from adamct.models.layers import (
     ACTIVATIONS,
     INIT_STD,
     LAYER_NORM_EPS,
+    Activation,
     Dropout,
     MultiHeadAttention,
     at,
@@ -29,6 +30,7 @@ from adamct.models.layers import (
     item_embedding,
     over_positions,
 )
+from adamct.values import DropoutRate, OddInt, PositiveInt
 
 
 class Projection(nn.Sequential):
@@ -58,7 +60,7 @@ class SelfAttention(nn.Module):
     The released code has no dropout after W_O. Keys that are padding are masked as well.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, attn_dropout: float, output_dropout: float):
+    def __init__(self, hidden_size: int, num_heads: int, attn_dropout: float, output_dropout: DropoutRate):
         super().__init__()
         self.attention = MultiHeadAttention(hidden_size, num_heads, attn_dropout, bias=True)
         self.output = nn.Linear(hidden_size, hidden_size)
@@ -72,12 +74,8 @@ class SelfAttention(nn.Module):
 class Convolution(nn.Module):
     """The local branch as released: Φ(LN(Conv(x))), looking both ways over zero padding, no dropout."""
 
-    def __init__(self, hidden_size: int, kernel_size: int, activation: str):
+    def __init__(self, hidden_size: PositiveInt, kernel_size: OddInt, activation: Activation):
         super().__init__()
-        odd = kernel_size >= 1 and kernel_size % 2 == 1
-        require(odd, f"model.kernel_size={kernel_size}: must be odd, so that the length stays as it is")
-        known = ", ".join(ACTIVATIONS)
-        require(activation in ACTIVATIONS, f"model.activation={activation}: must be one of {known}")
         self.convolution = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         self.activation = ACTIVATIONS[activation]
@@ -95,8 +93,8 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, max_len: int, reduction: int, bias: bool):
         super().__init__()
-        fits = 1 <= reduction <= max_len
-        require(fits, f"model.reduction={reduction}: must be from 1 to the history length, dataset.max_len={max_len}")
+        fits = reduction <= max_len
+        require(fits, f"model.reduction={reduction}: must be at most the history length, dataset.max_len={max_len}")
         self.squeeze = nn.Linear(max_len, max_len // reduction, bias)
         self.excite = nn.Linear(max_len // reduction, max_len, bias)
 
@@ -252,22 +250,18 @@ class AdaMCT(NextItemModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        num_layers: int,
-        num_heads: int,
-        kernel_size: int,
-        reduction: int,
-        activation: str,
-        dropout: float,
-        attn_dropout: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        num_heads: PositiveInt,
+        kernel_size: OddInt,
+        reduction: PositiveInt,
+        activation: Activation,
+        dropout: DropoutRate,
+        attn_dropout: DropoutRate,
         padding: Literal["masked", "dense", "released"],
         parts: Parts,
     ):
         super().__init__()
-        require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
-        require(0 <= dropout < 1, f"model.dropout={dropout}: must be in [0, 1)")
-        known = ("masked", "dense", "released")
-        require(padding in known, f"model.padding={padding}: must be one of {', '.join(known)}")
         self.full_length = padding != "masked"
         self.padding_is_a_class = padding == "released"
         self.item_embedding = item_embedding(spec, hidden_size)

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from adamct.models.adamct import AdaptiveMixture, Convolution, Mixture, Projection, SqueezeExcitation
-from adamct.models.layers import Dropout, over_positions
+from adamct.models.layers import Activation, Dropout, over_positions
+from adamct.values import DropoutRate, OddInt, PositiveInt
 
 
 class BranchInputs(nn.Module):
@@ -27,7 +28,7 @@ class BranchInputs(nn.Module):
 class PaperConvolution(Convolution):
     """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10)."""
 
-    def __init__(self, hidden_size: int, kernel_size: int, activation: str, dropout: float):
+    def __init__(self, hidden_size: PositiveInt, kernel_size: OddInt, activation: Activation, dropout: DropoutRate):
         super().__init__(hidden_size, kernel_size, activation)
         self.dropout = Dropout(dropout)
 

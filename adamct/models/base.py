@@ -7,9 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import Batch
+from adamct.values import Checked
 
 
-class NextItemModel(nn.Module, ABC):
+class NextItemModel(Checked, nn.Module, ABC):
     """Turns histories into vectors; scores are ``queries @ item_table.T + item_bias``.
 
     A model never sees its scores: the loss and the ranking work on the vectors, so that every model shares one

@@ -3,13 +3,15 @@
 "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer".
 """
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Lt
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
 from adamct.models.base import NextItemModel
 from adamct.models.layers import (
     INIT_STD,
@@ -21,6 +23,7 @@ from adamct.models.layers import (
     item_embedding,
     padding_mask,
 )
+from adamct.values import DropoutRate, PositiveInt, Probability
 
 
 class BERT4Rec(NextItemModel):
@@ -40,18 +43,16 @@ class BERT4Rec(NextItemModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        num_layers: int,
-        num_heads: int,
-        inner_size: int,
-        dropout: float,
-        attn_dropout: float,
-        mask_prob: float,
-        last_prob: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        num_heads: PositiveInt,
+        inner_size: PositiveInt,
+        dropout: DropoutRate,
+        attn_dropout: DropoutRate,
+        mask_prob: Annotated[float, Gt(0), Lt(1)],
+        last_prob: Probability,
     ):
         super().__init__()
-        require(0 < mask_prob < 1, f"model.mask_prob={mask_prob}: must be between 0 and 1")
-        require(0 <= last_prob <= 1, f"model.last_prob={last_prob}: must be from 0 to 1")
         self.mask_prob = mask_prob
         self.last_prob = last_prob
         self.item_embedding = item_embedding(spec, hidden_size)

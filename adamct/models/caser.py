@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
 from adamct.models.base import NextItemModel
 from adamct.models.layers import Dropout, item_embedding, latest
+from adamct.values import DropoutRate, PositiveInt
 
 
 class Caser(NextItemModel):
@@ -31,15 +31,13 @@ class Caser(NextItemModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        window: int,
-        num_horizontal: int,
-        num_vertical: int,
-        dropout: float,
+        hidden_size: PositiveInt,
+        window: PositiveInt,
+        num_horizontal: PositiveInt,
+        num_vertical: PositiveInt,
+        dropout: DropoutRate,
     ):
         super().__init__()
-        for key, value in {"window": window, "num_horizontal": num_horizontal, "num_vertical": num_vertical}.items():
-            require(value >= 1, f"model.{key}={value}: must be at least 1")
         self.window = window
         self.item_embedding = item_embedding(spec, hidden_size)
         self.user_embedding = nn.Embedding(spec.num_users, hidden_size)

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
 from adamct.models.base import NextItemModel
 from adamct.models.layers import LAYER_NORM_EPS, Dropout, TransformerLayer, causal_mask, initialize, item_embedding
+from adamct.values import DropoutRate, PositiveFloat, PositiveInt
 
 
 class MeanWeights(nn.Module):
@@ -32,12 +32,12 @@ class TransformerWeights(nn.Module):
     def __init__(
         self,
         max_len: int,
-        hidden_size: int,
-        num_layers: int,
-        num_heads: int,
-        inner_size: int,
-        dropout: float,
-        attn_dropout: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        num_heads: PositiveInt,
+        inner_size: PositiveInt,
+        dropout: DropoutRate,
+        attn_dropout: DropoutRate,
     ):
         super().__init__()
         self.position_embedding = nn.Embedding(max_len, hidden_size)
@@ -67,14 +67,13 @@ class CORE(NextItemModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        session_dropout: float,
-        item_dropout: float,
-        temperature: float,
+        hidden_size: PositiveInt,
+        session_dropout: DropoutRate,
+        item_dropout: DropoutRate,
+        temperature: PositiveFloat,
         weights: Callable[[int, int], nn.Module],
     ):
         super().__init__()
-        require(temperature > 0, f"model.temperature={temperature}: must be above 0")
         self.temperature = temperature
         self.item_embedding = item_embedding(spec, hidden_size)
         self.session_dropout = Dropout(session_dropout)

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
 from adamct.models.base import NextItemModel
 from adamct.models.layers import Dropout, MultiHeadAttention, at, item_embedding, padding_mask
+from adamct.values import DropoutRate, PositiveInt, Probability
 
 
 def session_graph(
@@ -89,17 +89,14 @@ class GCSAN(NextItemModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        num_graph_layers: int,
-        num_layers: int,
-        num_heads: int,
-        attention_weight: float,
-        dropout: float,
+        hidden_size: PositiveInt,
+        num_graph_layers: PositiveInt,
+        num_layers: PositiveInt,
+        num_heads: PositiveInt,
+        attention_weight: Probability,
+        dropout: DropoutRate,
     ):
         super().__init__()
-        for key, value in {"num_graph_layers": num_graph_layers, "num_layers": num_layers}.items():
-            require(value >= 1, f"model.{key}={value}: must be at least 1")
-        require(0 <= attention_weight <= 1, f"model.attention_weight={attention_weight}: must be from 0 to 1")
         self.attention_weight = attention_weight
         self.item_embedding = item_embedding(spec, hidden_size)
         self.graph_layers = nn.ModuleList(GraphLayer(hidden_size) for _ in range(num_graph_layers))

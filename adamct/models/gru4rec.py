@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
 from adamct.batch import DataSpec
-from adamct.errors import require
 from adamct.models.causal import CausalModel
 from adamct.models.layers import Dropout, item_embedding
+from adamct.values import DropoutRate, PositiveInt
 
 
 class GRULayer(nn.Module):
@@ -74,16 +74,14 @@ class GRU4Rec(CausalModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        state_size: int,
-        num_layers: int,
-        embedding_dropout: float,
-        dropout: float,
+        hidden_size: PositiveInt,
+        state_size: PositiveInt,
+        num_layers: PositiveInt,
+        embedding_dropout: DropoutRate,
+        dropout: DropoutRate,
         all_positions: bool,
     ):
         super().__init__(all_positions)
-        require(state_size >= 1, f"model.state_size={state_size}: must be at least 1")
-        require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
         self.item_embedding = item_embedding(spec, hidden_size)
         self.embedding_dropout = Dropout(embedding_dropout)
         sizes = [hidden_size] + num_layers * [state_size]

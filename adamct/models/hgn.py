@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
 from adamct.models.base import NextItemModel
 from adamct.models.layers import item_embedding, latest
+from adamct.values import PositiveInt
 
 
 class HGN(NextItemModel):
@@ -27,9 +27,8 @@ class HGN(NextItemModel):
 
     knows_users = True
 
-    def __init__(self, spec: DataSpec, hidden_size: int, window: int):
+    def __init__(self, spec: DataSpec, hidden_size: PositiveInt, window: PositiveInt):
         super().__init__()
-        require(window >= 1, f"model.window={window}: must be at least 1")
         self.window = window
         self.item_embedding = item_embedding(spec, hidden_size)
         self.user_embedding = nn.Embedding(spec.num_users, hidden_size)

@@ -1,7 +1,7 @@
 """What two or more models are made of."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ LARGEST = torch.finfo(torch.bfloat16).max
 """A number near the end of bfloat16's range, and so of that of all wider types."""
 INIT_STD = 0.02
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+Activation = Literal["gelu", "relu", "swish", "tanh", "sigmoid"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": F.relu,
     "swish": F.silu,
@@ -41,7 +42,6 @@ def initialize(module: nn.Module) -> None:
 
 def item_embedding(spec: DataSpec, hidden_size: int) -> nn.Embedding:
     """A vector for each item; that of padding is 0."""
-    require(hidden_size >= 1, f"model.hidden_size={hidden_size}: must be at least 1")
     return nn.Embedding(spec.num_items + 1, hidden_size, padding_idx=0)
 
 
@@ -142,9 +142,8 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float, bias: bool):
         super().__init__()
-        divides = num_heads >= 1 and hidden_size % num_heads == 0
+        divides = hidden_size % num_heads == 0
         require(divides, f"model.num_heads={num_heads}: must divide model.hidden_size={hidden_size}")
-        require(0 <= dropout < 1, f"model.attn_dropout={dropout}: must be in [0, 1)")
         self.num_heads = num_heads
         self.dropout = Dropout(dropout)
         self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size, bias)

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import DataSpec
-from adamct.errors import require
 from adamct.models.causal import CausalModel
 from adamct.models.layers import Dropout, initialize, item_embedding, over_positions
+from adamct.values import DropoutRate, PositiveInt
 
 NORM_EPS = 1e-8  # of the authors' code and RecBole
 
@@ -53,15 +53,13 @@ class NextItNet(CausalModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        kernel_size: int,
-        dilations: Sequence[int],
-        dropout: float,
+        hidden_size: PositiveInt,
+        kernel_size: PositiveInt,
+        dilations: Sequence[PositiveInt],
+        dropout: DropoutRate,
         all_positions: bool,
     ):
         super().__init__(all_positions)
-        require(kernel_size >= 1, f"model.kernel_size={kernel_size}: must be at least 1")
-        require(all(d >= 1 for d in dilations), f"model.dilations={list(dilations)}: must be at least 1")
         self.item_embedding = item_embedding(spec, hidden_size)
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
         self.dropout = Dropout(dropout)

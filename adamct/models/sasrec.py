@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct.batch import DataSpec
-from adamct.errors import require
 from adamct.models.causal import CausalModel
 from adamct.models.layers import LAYER_NORM_EPS, Dropout, MultiHeadAttention, causal_mask, initialize, item_embedding
+from adamct.values import DropoutRate, PositiveInt
 
 
 class SASRecBlock(nn.Module):
@@ -48,15 +48,14 @@ class SASRec(CausalModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        num_layers: int,
-        num_heads: int,
-        dropout: float,
-        attn_dropout: float,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        num_heads: PositiveInt,
+        dropout: DropoutRate,
+        attn_dropout: DropoutRate,
         all_positions: bool,
     ):
         super().__init__(all_positions)
-        require(num_layers >= 1, f"model.num_layers={num_layers}: must be at least 1")
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.dropout = Dropout(dropout)

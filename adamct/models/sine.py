@@ -11,6 +11,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
 from adamct.models.layers import Dropout, item_embedding
+from adamct.values import DropoutRate, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class AttentivePooling(nn.Module):
@@ -46,17 +47,16 @@ class SINE(NextItemModel):
     def __init__(
         self,
         spec: DataSpec,
-        hidden_size: int,
-        num_prototypes: int,
-        num_interests: int,
-        temperature: float,
-        penalty_weight: float,
-        dropout: float,
+        hidden_size: PositiveInt,
+        num_prototypes: PositiveInt,
+        num_interests: PositiveInt,
+        temperature: PositiveFloat,
+        penalty_weight: NonNegativeFloat,
+        dropout: DropoutRate,
     ):
         super().__init__()
-        fits = 1 <= num_interests <= num_prototypes
-        require(fits, f"model.num_interests={num_interests}: must be from 1 to num_prototypes={num_prototypes}")
-        require(temperature > 0, f"model.temperature={temperature}: must be above 0")
+        fits = num_interests <= num_prototypes
+        require(fits, f"model.num_interests={num_interests}: must be at most model.num_prototypes={num_prototypes}")
         self.num_interests = num_interests
         self.temperature = temperature
         self.penalty_weight = penalty_weight

@@ -1,0 +1,149 @@
+"""Odd values for every key of the config: each works or is refused in one line, whatever else is in the config."""
+
+import random
+import resource
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adamct.errors import InputError, explain
+from adamct.keys import flat
+from adamct.schema import check
+from tests.conftest import CONF, Ended
+
+Configure = Callable[..., DictConfig]
+Run = Callable[..., Ended]
+Pair = tuple[tuple[str, ...], str, str]
+"""Overrides, a key of their config, and a value for it."""
+
+VALUES = (
+    *("null", "''", "abc", "'äöü'", "/nonexistent/path", "2014-01-01", "true", "no", "off"),
+    *("-1", "0", "1", "2", "1.5", "0.5", "-0.5", "1e3", "1e400", "nan", "999999999999", "1000000000000000000000"),
+    *("[]", "[1,2]", "[abc]", "{}", "{a: 1}"),
+)
+SHORT = (
+    *("dataset.batch_size=128", "dataset.negatives.count=5", "trainer.accelerator=cpu", "trainer.max_epochs=1"),
+    *("trainer.max_time='00:00:00:03'", "trainer.enable_progress_bar=false", "threads=1"),
+)
+SYNTHETIC = (
+    *("dataset=synthetic", "dataset.num_users=80", "dataset.process.num_items=60", "dataset.process.num_tastes=3"),
+    "dataset.process.num_groups=10",
+)
+LOG = ("dataset.path=log.csv", "dataset.min_user=3", "dataset.min_item=1")
+BY_TIME = ("dataset/split=global_time", "dataset.split.validation_from=60%", "dataset.split.test_from=80%")
+GROUPS = ("model", "loss", "scheduler", "logger")
+CONFIGS = (
+    SYNTHETIC,
+    *((*SYNTHETIC, f"{group}={path.stem}") for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))),
+    (*SYNTHETIC, "model/mixture=fixed", "model/gate@model.parts.local_gate=softmax"),
+    ("dataset=custom", *LOG),
+    ("dataset=custom", *LOG, *BY_TIME),
+    ("dataset=beauty", *LOG, "dataset.expect=null"),
+    ("dataset=amazon", *LOG, "dataset.category=Books"),
+)
+"""Configs that together have every key."""
+NODES = ("trainer", "dataset", "model", "loss", "optimizer", "scheduler", "logger", "predict", "recipe", "sweep")
+
+
+@contextmanager
+def seconds(most: int) -> Iterator[None]:
+    """Raise TimeoutError in the block after some seconds."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(most)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def pairs(configure: Configure, configs: Sequence[tuple[str, ...]]) -> list[Pair]:
+    """Every key once for each ``_target_`` that takes it, with every value."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for overrides in configs:
+        config = cast(dict[str, Any], OmegaConf.to_container(configure(*overrides, *SHORT)))
+        targets = flat(config)
+        for key in targets:
+            if not key.endswith("_") and "mirrors" not in key:  # whose names are numbers, which overrides cannot name
+                target = targets.get(f"{key.rpartition('.')[0]}._target_")
+                found.setdefault((key, str(target)), overrides)
+    keys = [(overrides, key) for (key, _), overrides in found.items()]
+    return [(*pair, value) for pair in [*keys, *((SYNTHETIC, node) for node in NODES)] for value in VALUES]
+
+
+def refused(pair: Pair, configure: Configure) -> bool:
+    """Whether the check, or OmegaConf, refuses a value in one line."""
+    overrides, key, text = pair
+    cfg = configure(*overrides, *SHORT, "output_dir=out")
+    (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])
+    if "wandb" in str(overrides):
+        cfg.logger.update({"job_type": "job", "tags": []})  # which only a run knows
+    try:
+        OmegaConf.update(cfg, key, override.value(), merge=True)
+        check(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)))
+    except (InputError, OmegaConfBaseException) as error:
+        return "\n" not in (explain(error) or "\n")
+    return False
+
+
+def outcome(pair: Pair, run: Run, folder: Path) -> str:
+    """How a run ends: ``works``, ``one line``, ``time``, or the error that it raises."""
+    overrides, key, text = pair
+    places = (f"hydra.run.dir={folder}/run", *([] if key == "data_dir" else [f"data_dir={folder}/data"]))
+    try:
+        with seconds(60):
+            ended = run(*overrides, *SHORT, f"{key}={text}", *places)
+    except TimeoutError:
+        return "time"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    assert "\n" not in ended.line
+    return "one line" if ended.code else "works"
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small log in the working directory, and no tracking."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    draw = random.Random(0)
+    rows = [
+        f"u{user},i{item},{10 * place + user},{draw.randint(1, 5)}"
+        for user in range(40)
+        for place, item in enumerate(draw.sample(range(30), 10))
+    ]
+    Path("log.csv").write_text("\n".join(["user,item,timestamp,rating", *rows]))
+
+
+@pytest.mark.usefixtures("log")
+def test_some_odd_values(configure: Configure, run: Run, tmp_path: Path) -> None:
+    some = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 100)
+    passed = [pair for pair in some if not refused(pair, configure)]
+    assert 5 < len(passed) < 60
+    for pair in passed[:3]:
+        assert outcome(pair, run, tmp_path / "run") in ("works", "one line"), pair
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("log")
+def test_every_odd_value_of_every_key(configure: Configure, run: Run, tmp_path: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (16 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))  # not to fill memory
+    counts, failed = Counter[str](), []
+    for number, pair in enumerate(pairs(configure, CONFIGS)):
+        end = "refused" if refused(pair, configure) else outcome(pair, run, tmp_path / str(number))
+        counts[end if end in ("refused", "one line", "works", "time") else "traceback"] += 1
+        if end not in ("refused", "one line", "works"):
+            failed.append((pair, end))
+    print(dict(counts))
+    assert not failed
