@@ -12,15 +12,19 @@ from typing import Any
 
 import matplotlib.image
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from adamct.report.names import LONGEST, file_names, label_of, numbered
 from adamct.report.planned import planned_labels
 from adamct.report.resampling import resample
 from adamct.report.runs import Sweep, find_runs
 from adamct.report.statistics import compare
+from adamct.report.study import complete, slice_of
+from adamct.report.style import styled
 from adamct.report.variants import group
 from adamct.report.whole import Report
 from tests.test_report import block_of, draw, made, scores, write_run
@@ -194,6 +198,24 @@ def test_names_of_files_are_different_and_fit_any_disk(names: list[str]) -> None
     assert len(set(files)) == len(files) == len(names)
     assert all(re.fullmatch(r"[\w.@=,+-]*", name, re.ASCII) and len(name) < 140 for name in files)
     assert len(set(numbered(names))) == len(names)
+
+
+def test_values_on_a_logarithmic_axis_are_numbers(tmp_path: Path) -> None:
+    distribution = optuna.distributions.FloatDistribution(1e-6, 1.0, log=True)
+    rates = [10.0**-power for power in range(8)]
+    trials = [
+        optuna.create_trial(params={"lr": max(rate, 1e-6)}, distributions={"lr": distribution}, value=rate)
+        for rate in rates
+    ]
+    with styled():
+        figure = Figure()
+        axes = figure.add_subplot()
+        slice_of(axes, "lr", complete(trials))
+    figure.savefig(tmp_path / "axis.svg")
+    assert axes.get_xscale() == "log"
+    shown = {label.get_text() for label in axes.get_xticklabels()}
+    assert "0.001" in shown
+    assert not any("$" in text for text in shown)
 
 
 def test_datasets_of_alike_names_do_not_share_files(tmp_path: Path) -> None:
