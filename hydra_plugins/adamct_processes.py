@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -20,11 +21,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from adamct.errors import explain, require
+from adamct.errors import explain
 from adamct.processes import end_with, how_it_ended
 from adamct.run_folder import record_kill
 from adamct.sweep import STOPPING, job_failed
 from adamct.threads import usable_cores
+from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)
 SPAWN = multiprocessing.get_context("spawn")
@@ -39,9 +41,7 @@ class ProcessesLauncher(Launcher):
         n_jobs: how many run at once; -1 is one for each core.
     """
 
-    def __init__(self, n_jobs: int):
-        whole = isinstance(n_jobs, int) and not isinstance(n_jobs, bool)
-        require(whole and (n_jobs >= 1 or n_jobs == -1), f"hydra.launcher.n_jobs={n_jobs}: must be at least 1, or -1")
+    def __init__(self, n_jobs: PositiveInt | Literal[-1]):
         self.n_jobs = usable_cores() if n_jobs == -1 else n_jobs
         self.idle: list[Worker] = []
 

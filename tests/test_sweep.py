@@ -128,7 +128,7 @@ def test_a_key_that_cases_set_and_the_command_line_too_tells_them_apart(tmp_path
     [
         (("seed=1,2", "hydra.sweeper.max_batch_size=0"), "max_batch_size=0"),
         (("hydra/sweeper=cases", "hydra.sweeper.cases=5"), "cases=5"),
-        (("hydra/sweeper=cases", "hydra.sweeper.cases=[seed]"), "cases=['seed']"),
+        (("hydra/sweeper=cases", "hydra.sweeper.cases=[seed]"), "cases=[seed]"),
         (("hydra/launcher=processes", "hydra.launcher.n_jobs=0", "seed=1,2"), "n_jobs=0"),
         (("hydra/launcher=processes", "hydra.launcher.n_jobs=many", "seed=1,2"), "n_jobs=many"),
     ],
