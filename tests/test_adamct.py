@@ -494,5 +494,5 @@ def test_refused_hyperparameter_is_named_in_one_line(
     assert isinstance(caught.value, InputError) or isinstance(caught.value.__cause__, InputError)
     line = explain(caught.value)
     assert line is not None
-    assert f"model.{key}={value}" in line
+    assert line.removeprefix("model.").startswith(f"{key}=")
     assert "\n" not in line

@@ -128,11 +128,6 @@ def test_repeats_equal_plain_python(repeats: str, rows: list[Row]) -> None:
     assert without_repeats(frame(rows), repeats).rows() == plain_without_repeats(rows, repeats)
 
 
-def test_another_policy_of_repeats_is_refused() -> None:
-    with pytest.raises(InputError, match=r"dataset\.repeats=some: must be one of all, first, last, consecutive"):
-        without_repeats(frame([]), "some")
-
-
 @pytest.mark.skipif(not DATA.exists(), reason="the real data is not here")
 def test_a_review_file_of_days_gives_the_sequences_it_was_made_of(tmp_path: Path) -> None:
     import gzip
