@@ -57,7 +57,7 @@ SEEDS = ("seed", "dataset.seed", "dataset.negatives.seed")
 """What repetitions of one experiment differ in."""
 
 DATA = ("dataset.sha256", "dataset.num_items", "dataset.num_users")
-WEIGHTS = ("model", *DATA, "dataset.max_len", "dataset.split", "dataset.ties")
+WEIGHTS = ("model", *DATA, "dataset.max_len", "dataset.split", "dataset.ties", "dataset.ties_seed")
 """What a run must agree on with the weights that it tests."""
 PROTOCOL = (*DATA, "dataset.split", "dataset.ties", "dataset.negatives.count", "dataset.negatives.exclude")
 """What runs must agree on whose metrics are compared."""

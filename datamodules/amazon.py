@@ -140,8 +140,8 @@ class AmazonDataModule(SequenceDataModule):
 
     @property
     def identity(self) -> dict[str, object]:
-        """The data, the order of its ties, and the seed if that order depends on it."""
-        return {**super().identity, "ties": self.ties, **({} if self.ties == "file" else {"seed": self.seed})}
+        """The data, the order of its ties, and the seed that they are shuffled with, None if they are not."""
+        return {**super().identity, "ties": self.ties, "ties_seed": self.seed if self.ties == "shuffle" else None}
 
     @cached_property
     def sequence_file(self) -> Path | None:

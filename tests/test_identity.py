@@ -13,7 +13,7 @@ from adamct.keys import flat
 from adamct.run_folder import finished_before
 
 Configure = Callable[..., DictConfig]
-FACTS = {"sha256": "0" * 64, "num_items": 9, "num_users": 5}
+FACTS = {"sha256": "0" * 64, "num_items": 9, "num_users": 5, "ties_seed": None}
 
 
 def plain(configure: Configure, *overrides: str) -> dict[str, Any]:
