@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, explain
 from adamct.keys import flat
 from adamct.schema import check
-from tests.conftest import CONF, Ended
+from tests.conftest import CONF, Ended, changed
 
 Configure = Callable[..., DictConfig]
 Run = Callable[..., Ended]
@@ -86,12 +85,10 @@ def refused(pair: Pair, configure: Configure) -> bool:
     """Whether the check, or OmegaConf, refuses a value in one line."""
     overrides, key, text = pair
     cfg = configure(*overrides, *SHORT, "output_dir=out")
-    (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])
     if "wandb" in str(overrides):
         cfg.logger.update({"job_type": "job", "tags": []})  # which only a run knows
     try:
-        OmegaConf.update(cfg, key, override.value(), merge=True)
-        check(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)))
+        check(changed(cfg, f"{key}={text}"))
     except (InputError, OmegaConfBaseException) as error:
         return "\n" not in (explain(error) or "\n")
     return False
@@ -128,10 +125,10 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("log")
 def test_some_odd_values(configure: Configure, run: Run, tmp_path: Path) -> None:
-    some = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 100)
+    some = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 60)
     passed = [pair for pair in some if not refused(pair, configure)]
-    assert 5 < len(passed) < 60
-    for pair in passed[:3]:
+    assert 0 < len(passed) < 40
+    for pair in passed[:1]:
         assert outcome(pair, run, tmp_path / "run") in ("works", "one line"), pair
 
 
