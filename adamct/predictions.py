@@ -10,6 +10,7 @@ import polars as pl
 from jaxtyping import Int
 from rich.progress import track
 
+from adamct.errors import writing
 from adamct.recommender import Recommender
 from adamct.values import TableFormat
 
@@ -57,9 +58,11 @@ def write_recommendations(
     Returns:
         The file, which appears when it is whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{NAME}.{form}"
-    with TemporaryDirectory(prefix=f".{NAME}", dir=folder) as partial:  # goes with all in it, however this ends
+    # The temporary folder goes with all in it, however this ends.
+    with writing(folder), TemporaryDirectory(prefix=f".{NAME}", dir=folder) as partial:
         FORMS[form](frames(recommender, people, k, unseen, batch_size, titles), Path(partial) / final.name)
         (Path(partial) / final.name).replace(final)
     return final

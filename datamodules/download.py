@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from adamct.errors import require
+from adamct.errors import require, writing
 from adamct.values import Text
 from datamodules.sources import sha256
 
@@ -74,8 +74,9 @@ class Download:
         """
         if self.path.exists():
             return self.path
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+        with writing(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self.path.parent), FileLock(self.path.with_name(f".{self.path.name}.lock")):
             problems = []
             for url in self.urls:
                 if self.path.exists():  # another process was first

@@ -1,4 +1,4 @@
-"""`hydra/launcher=processes`: a sweep's jobs side by side on this machine, each on its own when it ends badly."""
+"""`hydra/launcher=processes`: a sweep's jobs side by side on this machine, none of which ends another."""
 
 import atexit
 import logging
@@ -128,15 +128,15 @@ class Worker:
     def end(self) -> JobReturn:
         """Return how the job ended, and leave word in its folder where it could not do so itself."""
         try:
-            ended = self.pipe.recv() if self.pipe.poll() else None
+            outcome = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, ConnectionResetError):
-            ended = None
-        if isinstance(ended, JobReturn):
-            return ended
-        if ended is None:
+            outcome = None
+        if isinstance(outcome, JobReturn):
+            return outcome
+        if outcome is None:
             self.process.join()
-            ended = how_it_ended(self.process.exitcode or 0)
-        self.record_failure(ended)
+            outcome = how_it_ended(self.process.exitcode or 0)
+        self.record_failure(outcome)
         return JobReturn(overrides=self.config.hydra.overrides.task, status=JobStatus.COMPLETED)
 
     def record_failure(self, reason: str) -> None:
@@ -178,10 +178,10 @@ def work(pipe: Connection, hydra_context: HydraContext, task: str, threads: int)
             config = pipe.recv()
         except EOFError:
             return
-        pipe.send(ended(config, hydra_context, task_function))
+        pipe.send(outcome_of(config, hydra_context, task_function))
 
 
-def ended(config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn | str:
+def outcome_of(config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn | str:
     """Run a job and return its score, or the reason why it could not begin."""
     JobRuntime.instance().set("name", config.hydra.job.name)
     try:

@@ -122,6 +122,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     return partial(give, monkeypatch)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not saved, which takes longest."""
+    monkeypatch.setattr("adamct.report.figures.saved", lambda figure, kind: b"<svg></svg>")
+
+
 class Reported:
     """One run of Weights & Biases: the run as its library sees it, and what it was told."""
 

@@ -36,12 +36,6 @@ def reported(folder: Path) -> tuple[Report, str]:
     return report([folder], folder / "report", console=Console(file=terminal, width=400)), terminal.getvalue()
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made but not saved, which takes longest."""
-    monkeypatch.setattr("adamct.report.figures.saved", lambda figure, kind: b"<svg></svg>")
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_damaged_runs_and_sweeps_are_named_and_the_others_are_reported(whole: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
@@ -68,7 +62,7 @@ def test_where_no_run_can_be_read_the_report_ends_in_one_line(tmp_path: Path) ->
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     (tmp_path / "a" / "results.json").write_text("[]")
     with pytest.raises(
-        InputError, match=r"^no run can be read: .*/a/results.json: damaged, .*\(Input should be an obj"
+        InputError, match=r"^no run can be read: .*/a/results.json: damaged, .*\(Input should be a valid dictionary"
     ):
         reported(tmp_path)
     assert not (tmp_path / "report").exists()

@@ -541,3 +541,16 @@ def test_weights_and_biases_has_the_tables_and_figures(found: Report, wandb_runs
     assert (reported.run.job_type, reported.run.group) == ("report", "table2")
     assert reported.exit_codes == [0]
     assert len(find_runs([found.out.parent])) == 6  # W&B's own config.yaml is no run
+
+
+def test_a_refusal_of_weights_and_biases_is_one_line(found: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    from adamct.report.wandb_report import log_to_wandb
+
+    def refuse(**settings: Any) -> None:
+        raise wandb.Error("no key:\nlog in")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    with pytest.raises(InputError, match=r"^W&B project p: no key: log in; the report itself is in "):
+        log_to_wandb(found, "p")

@@ -191,7 +191,6 @@ def test_mistyped_keys_and_choices_are_told_in_one_line(override: str, line: str
     assert line in ended.line
     assert "\n" not in ended.line
     assert "+" not in ended.line
-    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_no_scheduler_and_no_logger_may_be_given_as_null(tmp_path: Path, run: Run) -> None:

@@ -231,6 +231,14 @@ def test_maps_of_a_run_and_the_share_that_is_near(tmp_path: Path) -> None:
     assert [axes.get_title() for axes in drawing.figure.axes[:3]] == ["local", "global", "mixture"]
 
 
+def test_maps_of_many_users_fit_a_figure(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
+    maps = {part: np.full((150, 4, 4), 0.25) for part in ("local", "global", "mixture")}
+    write_arrays(folder / "item_correlations.npz", {"user": np.arange(150), "seq_len": np.full(150, 4), **maps})
+    (drawing,) = correlation_maps(block_of(tmp_path))
+    assert drawing.figure.get_size_inches()[1] == 40  # at 160 dots an inch; a PNG can have 65,535
+
+
 def test_costs_stand_beside_the_papers_and_once_more_at_one_hidden_size(tmp_path: Path) -> None:
     for model, size, label in (("sasrec", 64, None), ("core", 64, None), ("adamct", 16, None), ("adamct", 64, "wide")):
         keys = {"model.hidden_size": size, "label": label}

@@ -155,12 +155,12 @@ def read(path: Path, kind: TypeAdapter) -> Any:
     try:
         text = path.read_bytes()
         if path.suffix == ".yaml":
-            content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            if content is None:
-                return None
-            text = json.dumps(content, default=str)
-        kind.validate_json(text, strict=True)
-        return json.loads(text)
+            text = json.dumps(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), default=str)
+        content = json.loads(text)
+        if content is None and path.suffix == ".yaml":
+            return None
+        kind.validate_python(content, strict=True)
+        return content
     except FileNotFoundError:
         return None
     except ValidationError as error:

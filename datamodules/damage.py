@@ -1,0 +1,119 @@
+"""Where a text file is damaged that polars refused: a walk through its lines, which stops at the first bad one."""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Lines: TypeAlias = Iterator[tuple[int, str]]
+"""The lines of a file with their numbers from 1."""
+Check: TypeAlias = Callable[[Lines, Collection[str]], None]
+"""Raises `DamageError` at the first line that is not what a format wants; told the columns that may be read."""
+
+
+class DamageError(ValueError):
+    """What is wrong with a line, beginning with its number."""
+
+
+def explain(path: Path, check: Check | None, columns: Collection[str], error: BaseException) -> str:
+    """Say in one line why a file cannot be read, and name the bad line if a walk through the text finds it.
+
+    Args:
+        path: the file.
+        check: how to find the line; None for a format without lines.
+        columns: the columns that may be read.
+        error: why the file could not be read.
+    """
+    reason = " ".join(str(error).split("\n\n")[0].split())
+    if check is not None and path.suffix.lower() != ".zst":
+        try:
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as lines:
+                check(_decoded(lines), columns)
+        except DamageError as damage:
+            return f"{path}, {damage}"
+    return f"{path}: cannot be read ({reason:.200}); check or replace the file"
+
+
+def _decoded(lines: Iterable[bytes]) -> Lines:
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            text = line.decode("utf-8-sig")
+            if "\0" in text:
+                raise UnicodeError
+            yield number, text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        problem = "the gzip data is cut short or damaged here; copy or download the file again"
+        raise DamageError(f"line {number + 1}: {problem}") from error
+    except UnicodeError as error:
+        problem = "not UTF-8 text but binary or another encoding; convert or replace the file"
+        raise DamageError(f"line {number}: {problem}") from error
+
+
+def check_sequences(lines: Lines, columns: Collection[str]) -> None:
+    """Refuse a carriage return within a line: an old Mac's line ends would join all users."""
+    for number, line in lines:
+        if "\r" in line.rstrip():
+            raise DamageError(f"line {number}: a carriage return within the line; end lines with a line feed")
+
+
+def check_records(lines: Lines, columns: Collection[str], separator: str) -> None:
+    """Refuse a row of delimited text that has stray quotation marks, or more fields than the first."""
+    quoted, bare = r'"[^"]*(?:""[^"]*)*"', rf'[^"{separator}\r\n][^{separator}\r\n]*'
+    field = rf"(?:{quoted}|{bare}|)"
+    well_formed = re.compile(rf"{field}(?:{separator}{field})*\r*\n?")
+    width = None
+    for number, record in _records(lines):
+        if not well_formed.fullmatch(record):
+            raise DamageError(
+                f"line {number}: a stray quotation mark or carriage return; put the field in quotation marks, and "
+                "double those within it"
+            )
+        fields = len(re.findall(rf"(?:^|{separator}){field}", record))
+        width = width or fields
+        if fields > width:
+            raise DamageError(f"line {number}: {fields} fields, but the first row has {width}; mend the row")
+
+
+def _records(lines: Lines) -> Lines:
+    """Join lines until their quotation marks are paired; the number is that of the first."""
+    for number, line in lines:
+        record, marks = [line], line.count('"')
+        while marks % 2 and (following := next(lines, None)):
+            record.append(following[1])
+            marks += following[1].count('"')
+        yield number, "".join(record)
+
+
+def check_objects(lines: Lines, columns: Collection[str]) -> None:
+    """Refuse a line that is no JSON object, or that has a list or an object where a text or a number is read."""
+    for number, line in lines:
+        if line.strip():
+            try:
+                pairs = parse_object(line)
+            except ValueError as error:
+                raise DamageError(f"line {number}: not a JSON object; write one object a line") from error
+            for key, value in pairs:
+                if key in columns and isinstance(value, list):
+                    raise DamageError(f"line {number}: {key} is a list or an object; write a text or a number")
+
+
+def parse_object(line: str) -> list[tuple[str, Any]]:
+    """Parse a JSON object into its keys and values, with repeated keys; objects within it become lists as well.
+
+    Raises:
+        ValueError: the line is something else.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    if not line.lstrip().startswith("{"):
+        raise ValueError("not an object")
+    try:
+        return json.loads(line, object_pairs_hook=list, parse_constant=refuse, parse_int=str)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

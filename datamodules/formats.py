@@ -1,0 +1,227 @@
+"""The formats of a log: how one file of each is read into a table, unchecked.
+
+The file name decides how a file is read:
+
+- ``.txt``: a sequence file, ``user item item ...`` a line, separated by whitespace, oldest item first.
+- ``.csv``, ``.tsv``: a header, then a row an interaction. Where columns are given as positions there is no header, nor
+  in Amazon's ratings: those of 2014 (user, item, rating, timestamp) and of 2018 (item, user, rating, timestamp) are
+  known by a first row that ends with two numbers, and by two such ids in that row or one of the next.
+- ``.inter``: RecBole's tab-separated file; a header field ``user_id:token`` names the column ``user_id``.
+- ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object an interaction (Amazon 2014: ``reviews_*_5.json.gz``).
+- ``.parquet``.
+
+All but Parquet may be compressed, with a further ``.gz`` or ``.zst``.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import polars as pl
+
+from adamct.errors import InputError
+from datamodules.columns import Fields, amazon_ratings, candidates, choose, without_type
+from datamodules.damage import Check, check_objects, check_records, check_sequences, explain, parse_object
+
+
+class Table(NamedTuple):
+    """The interactions of one file, as they are written there."""
+
+    names: dict[str, str]
+    """The column of each field."""
+    clock: str
+    """The kind of timestamps, in words. Only timestamps of equal words can be put into one order."""
+    rows: pl.DataFrame
+    """``row``, the place in the file from 1; ``user`` and ``item``, String; ``timestamp``, unless the clock is `ORDER`;
+    ``rating``, where it is asked for. Timestamps and ratings are String or of the file's type."""
+
+
+ORDER = "the order of a user's items but not their times"
+"""The clock of a sequence file."""
+_NUMBERS = "times that are numbers"
+_MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
+_HEAD = 100
+"""The rows at the beginning of a file that tell its columns."""
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file for reading; InputError if that is impossible."""
+    try:
+        return path.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: the path holds a NUL character
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: {reason}; give the path of a file you may read") from error
+
+
+def read_table(path: Path, fields: Fields) -> Table:
+    """Read some fields of a file.
+
+    Raises:
+        InputError: the file cannot be opened, is not what its name says, is damaged, or lacks a field's column.
+    """
+    with open_binary(path) as file:
+        head = file.read(4)
+    form = _format(path)
+    if head and not head.startswith(_MAGIC.get(path.suffix.lower(), b"")):
+        raise InputError(f"{path}: its content is not what {path.suffix} says; rename or replace the file")
+    try:
+        table = form.read(path, fields) if head else None
+    except pl.exceptions.NoDataError:
+        table = None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise InputError(explain(path, form.check, set().union(*candidates(fields).values()), error)) from error
+    if table is None or table.rows.is_empty():
+        raise InputError(f"{path}: empty, or nothing below its header; give a file with interactions")
+    return table
+
+
+def is_sequence_file(path: Path) -> bool:
+    """Return whether a file tells the order of a user's items and not their times."""
+    return _format(path).read is _read_sequences
+
+
+class _Format(NamedTuple):
+    read: Callable[[Path, Fields], Table]
+    """Raises ValueError or an error of polars for damaged content."""
+    check: Check | None
+    """Finds the damaged line, if the format has lines."""
+
+
+def _read_sequences(path: Path, fields: Fields) -> Table:
+    if "rating" in fields:
+        raise InputError(f"{path}: a .txt file is a sequence file, without ratings; set dataset.min_rating to null")
+    if any(fields.values()):
+        raise InputError(f"{path}: a .txt file is a sequence file, without columns; set dataset.columns.* to null")
+    words = pl.col("line").str.extract_all(r"\S+")
+    damaged = pl.col("line").str.contains(
+        r"\x00|\r\s*\S"
+    )  # a carriage return alone may end a line, which \S+ overlooks
+    histories = _lines(path).select("row", user=words.list.first(), item=words.list.slice(1), damaged=damaged)
+    rows = histories.explode("item", empty_as_null=True).collect(engine="streaming")  # to report a user without items
+    if rows["damaged"].any():
+        raise ValueError("a NUL or a carriage return within a line")
+    return Table({"user": "user", "item": "item"}, ORDER, rows.drop("damaged"))
+
+
+def _read_delimited(path: Path, fields: Fields, separator: str) -> Table:
+    scan = partial(pl.scan_csv, path, separator=separator, has_header=False, infer_schema=False, glob=False)
+    head = scan(n_rows=_HEAD).collect(engine="streaming").fill_null("").rows()
+    if not head or any(re.search("[\0\r\ufffd]", name) for name in head[0]):
+        raise ValueError("the first row is damaged")
+    if not any(map(any, head)):
+        raise pl.exceptions.NoDataError
+    if any(isinstance(name, int) for name in fields.values()):
+        header, first = list(map(str, range(1, len(head[0]) + 1))), 1
+    elif columns := amazon_ratings(head):
+        header, first = columns, 1
+    else:
+        header, first = [without_type(name) for name in head[0]], 2
+    try:
+        names = choose(path, header, fields)
+    except InputError as error:
+        raise InputError(f"{error}; or, where these are no header but data, each to its place from 1") from error
+    table = scan().select(pl.nth(header.index(name)).alias(field) for field, name in names.items())
+    filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end come as nulls
+    rows = _collect(table.filter(filled).with_row_index("row", 1))
+    return Table(names, _NUMBERS, rows[first - 1 :])
+
+
+def _read_json_lines(path: Path, fields: Fields) -> Table:
+    lines, keys = _lines(path), Counter[str]()
+    for line in lines.head(_HEAD).collect(engine="streaming")["line"]:
+        keys |= Counter(key for key, _ in parse_object(line))
+    if not keys:
+        raise pl.exceptions.NoDataError
+    names = choose(path, list(keys.elements()), fields)
+    texts = pl.Struct(dict.fromkeys(names.values(), pl.String))  # nothing else is built; numbers become text
+
+    def decode(text: pl.Expr) -> pl.DataFrame:
+        objects = lines.select("row", object=text.str.json_decode(texts))
+        values = {field: pl.col("object").struct.field(name) for field, name in names.items()}
+        return _collect(objects.select("row", **values))
+
+    rows = decode(pl.col("line"))
+    # A number with a fraction or an exponent was read as a float. If it may have lost digits, its text is read instead.
+    rounded = {field: _may_be_rounded(rows[field]) for field in names}
+    if any(series.any() for series in rounded.values()):
+        of_fields = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names.values())
+        fraction = rf"((?:{of_fields})\s*:\s*)(-?\d+[.eE][\d.eE+-]*)"
+        written = decode(pl.col("line").str.replace_all(fraction, '${1}"${2}"'))
+        rows = rows.with_columns(
+            pl.when(mask).then(written[field]).otherwise(field).alias(field) for field, mask in rounded.items()
+        )
+    return Table(names, _NUMBERS, rows)
+
+
+def _may_be_rounded(numbers: pl.Series) -> pl.Series:
+    long = numbers.str.len_bytes() > 15
+    return long & numbers.str.contains(r"^-?\d[\d.e-]+$") if long.any() else long
+
+
+def _read_parquet(path: Path, fields: Fields) -> Table:
+    scan = pl.scan_parquet(path, glob=False)
+    columns = scan.collect_schema().to_frame()
+    names = choose(path, columns.columns, fields)
+    for field, name in names.items():
+        if not _fits(columns[name], field):
+            dtype = columns[name].dtype
+            raise InputError(
+                f"{path}: column {name!r} is {dtype}; set dataset.columns.{field} to another, or convert it"
+            )
+    rows = scan.select(**names).cast({"user": pl.String, "item": pl.String}).with_row_index("row", 1)
+    return Table(names, _clock(columns[names["timestamp"]]), rows.collect(engine="streaming"))
+
+
+def _fits(column: pl.Series, field: str) -> bool:
+    """Return whether a column has a type for a field. A float is no id: it may be NaN or rounded, and 1.0 is not 1."""
+    dtype = column.dtype
+    if isinstance(dtype, pl.String | pl.Null) or dtype.is_integer():
+        return True
+    if field in ("user", "item"):
+        whole = isinstance(dtype, pl.Decimal) and dtype.scale == 0
+        return whole or isinstance(dtype, pl.Categorical | pl.Enum | pl.Binary)
+    return dtype.is_numeric() or (field == "timestamp" and isinstance(dtype, pl.Date | pl.Datetime | pl.Duration))
+
+
+def _clock(column: pl.Series) -> str:
+    dtype = column.dtype
+    if isinstance(dtype, pl.Datetime):
+        return f"datetimes in {dtype.time_unit} {'without' if dtype.time_zone is None else 'with'} a time zone"
+    return f"times of type {dtype}" if dtype.is_temporal() else _NUMBERS
+
+
+_TEXT_FORMATS: dict[str, _Format] = {
+    ".txt": _Format(_read_sequences, check_sequences),
+    ".csv": _Format(partial(_read_delimited, separator=","), partial(check_records, separator=",")),
+    ".tsv": _Format(partial(_read_delimited, separator="\t"), partial(check_records, separator="\t")),
+    ".inter": _Format(partial(_read_delimited, separator="\t"), partial(check_records, separator="\t")),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), _Format(_read_json_lines, check_objects)),
+}
+_FORMATS = {end + packed: form for end, form in _TEXT_FORMATS.items() for packed in ("", ".gz", ".zst")}
+_FORMATS[".parquet"] = _Format(_read_parquet, None)
+
+
+def _format(path: Path) -> _Format:
+    for end, form in _FORMATS.items():
+        if path.name.lower().endswith(end):
+            return form
+    known = " ".join(_TEXT_FORMATS)
+    raise InputError(f"{path}: unknown extension; supported are {known} (all also with .gz or .zst) and .parquet")
+
+
+def _lines(path: Path) -> pl.LazyFrame:
+    """Plan a scan of the lines that are not blank, with their numbers as ``row``."""
+    lines = pl.scan_lines(path, name="line", glob=False, row_index_name="row", row_index_offset=1)
+    return lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line").str.contains(r"\S"))
+
+
+def _collect(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Carry out the plan of a text file; ValueError if an id holds a NUL character."""
+    table = rows.collect(engine="streaming")
+    if any(table[field].str.contains("\0", literal=True).any() for field in ("user", "item")):
+        raise ValueError("an id holds a NUL character")
+    return table
