@@ -192,7 +192,8 @@ def taken_by(key: str, node: Mapping[str, Any]) -> Takes:
     try:
         target = resolve_name(node["_target_"])
     except Exception as error:  # whatever happens while a module is imported
-        raise InputError(f"{key}._target_={written(node['_target_'])}: {on_one_line(error)}") from error
+        extra = "; is it in an extra, such as pip install -e '.[search]'?" if isinstance(error, ImportError) else ""
+        raise InputError(f"{key}._target_={written(node['_target_'])}: {on_one_line(error)}{extra}") from error
     named, others = arguments(target)
     ranges = keys_of(RANGES[node["_target_"]]).named if node["_target_"] in RANGES else {}
     return Takes({**dict.fromkeys(OF_HYDRA, Any), **named, **ranges}, others=others)
