@@ -6,10 +6,10 @@ checked by the annotations of its parameters: a new model needs no more than its
 
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import Parameter, Signature, isclass
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypedDict, get_type_hints, is_typeddict
 
 from annotated_types import Ge, Gt, Le, MinLen
-from hydra.utils import get_object
 
 from adamct.errors import InputError, on_one_line
 from adamct.keys import keys, nearest
@@ -190,9 +190,10 @@ def taken_by(key: str, node: Mapping[str, Any]) -> Takes:
         InputError: there is no such class or function.
     """
     try:
-        target = get_object(node["_target_"])
+        target = resolve_name(node["_target_"])
     except Exception as error:  # whatever happens while a module is imported
-        raise InputError(f"{key}._target_={written(node['_target_'])}: {on_one_line(error)}") from error
+        extra = "; is it in an extra, such as pip install -e '.[search]'?" if isinstance(error, ImportError) else ""
+        raise InputError(f"{key}._target_={written(node['_target_'])}: {on_one_line(error)}{extra}") from error
     named, others = arguments(target)
     ranges = keys_of(RANGES[node["_target_"]]).named if node["_target_"] in RANGES else {}
     return Takes({**dict.fromkeys(OF_HYDRA, Any), **named, **ranges}, others=others)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, ge
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from adamct.errors import InputError
@@ -27,6 +27,17 @@ def odd(number: int) -> int:
     """
     if number % 2 == 0:
         raise ValueError("odd, so that the length stays as it is")
+    return number
+
+
+def not_too_long(number: Any) -> Any:
+    """Return what stands for a number with a point.
+
+    Raises:
+        ValueError: it is a whole number that libraries cannot convert.
+    """
+    if isinstance(number, int) and not -(2**63) <= number < 2**63:
+        raise ValueError("a number of 64 bits")
     return number
 
 
@@ -119,6 +130,8 @@ def of_plain(annotation: Any) -> Any:
         return Annotated[(of_plain(args[0]), *annotation.__metadata__)]
     if origin in (Union, UnionType):
         return Union[tuple(map(of_plain, args))]  # noqa: UP007  # of as many as there are
+    if annotation is float:
+        return Annotated[float, BeforeValidator(not_too_long)]
     if annotation in SCALARS or origin is Literal:
         return annotation
     if origin is tuple:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from jaxtyping import install_import_hook
 from omegaconf import DictConfig, OmegaConf
@@ -41,6 +42,13 @@ def composed(*overrides: str) -> DictConfig:
 def configure() -> Callable[..., DictConfig]:
     """``configure("model=sasrec", ...)``: the config of these command-line overrides, free to be changed."""
     return lambda *overrides: deepcopy(composed(*overrides))
+
+
+def changed(cfg: DictConfig, *overrides: str) -> dict[str, Any]:
+    """The config with some overrides of single keys, as `run.py` checks it; composing it anew takes longer."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True, force_add=override.is_add())
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, explain
 from adamct.keys import flat
 from adamct.schema import check
-from tests.conftest import CONF, Ended
+from tests.conftest import CONF, Ended, changed
 
 Configure = Callable[..., DictConfig]
 Run = Callable[..., Ended]
@@ -42,7 +41,8 @@ BY_TIME = ("dataset/split=global_time", "dataset.split.validation_from=60%", "da
 GROUPS = ("model", "loss", "scheduler", "logger")
 CONFIGS = (
     SYNTHETIC,
-    *((*SYNTHETIC, f"{group}={path.stem}") for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))),
+    *((*SYNTHETIC, f"{group}={path.stem}") for group in GROUPS for path in sorted((CONF / group).glob("[!w]*.yaml"))),
+    (*SYNTHETIC, "logger=wandb", "logger.mode=disabled"),
     (*SYNTHETIC, "model/mixture=fixed", "model/gate@model.parts.local_gate=softmax"),
     ("dataset=custom", *LOG),
     ("dataset=custom", *LOG, *BY_TIME),
@@ -79,19 +79,17 @@ def pairs(configure: Configure, configs: Sequence[tuple[str, ...]]) -> list[Pair
                 target = targets.get(f"{key.rpartition('.')[0]}._target_")
                 found.setdefault((key, str(target)), overrides)
     keys = [(overrides, key) for (key, _), overrides in found.items()]
-    return [(*pair, value) for pair in [*keys, *((SYNTHETIC, node) for node in NODES)] for value in VALUES]
+    return [(*pair, value) for pair in keys for value in VALUES]
 
 
 def refused(pair: Pair, configure: Configure) -> bool:
     """Whether the check, or OmegaConf, refuses a value in one line."""
     overrides, key, text = pair
     cfg = configure(*overrides, *SHORT, "output_dir=out")
-    (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])
     if "wandb" in str(overrides):
         cfg.logger.update({"job_type": "job", "tags": []})  # which only a run knows
     try:
-        OmegaConf.update(cfg, key, override.value(), merge=True)
-        check(cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)))
+        check(changed(cfg, f"{key}={text}"))
     except (InputError, OmegaConfBaseException) as error:
         return "\n" not in (explain(error) or "\n")
     return False
@@ -128,10 +126,10 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("log")
 def test_some_odd_values(configure: Configure, run: Run, tmp_path: Path) -> None:
-    some = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 100)
+    some = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 60)
     passed = [pair for pair in some if not refused(pair, configure)]
-    assert 5 < len(passed) < 60
-    for pair in passed[:3]:
+    assert 0 < len(passed) < 40
+    for pair in passed[:1]:
         assert outcome(pair, run, tmp_path / "run") in ("works", "one line"), pair
 
 
@@ -140,8 +138,10 @@ def test_some_odd_values(configure: Configure, run: Run, tmp_path: Path) -> None
 def test_every_odd_value_of_every_key(configure: Configure, run: Run, tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (16 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))  # not to fill memory
     counts, failed = Counter[str](), []
-    for number, pair in enumerate(pairs(configure, CONFIGS)):
-        end = "refused" if refused(pair, configure) else outcome(pair, run, tmp_path / str(number))
+    of_nodes = [(SYNTHETIC, node, value) for node in NODES for value in VALUES]
+    for number, pair in enumerate([*of_nodes, *pairs(configure, CONFIGS)]):
+        decided = pair not in of_nodes and refused(pair, configure)  # what a group is, only Hydra can tell
+        end = "refused" if decided else outcome(pair, run, tmp_path / str(number))
         counts[end if end in ("refused", "one line", "works", "time") else "traceback"] += 1
         if end not in ("refused", "one line", "works"):
             failed.append((pair, end))
