@@ -136,7 +136,8 @@ def record_kill(folder: Path, reason: str) -> None:
     """Leave the reason in the folder of a run that was killed and could not do so itself, unless it had finished."""
     print(f"failed: {folder}: {reason}", file=sys.stderr)
     if not (folder / RESULTS).exists():
-        write_first(folder / ERROR, f"{reason}\n")
+        with suppress(OSError):  # where the folder itself is what the run could not write to
+            write_first(folder / ERROR, f"{reason}\n")
 
 
 def read_json(path: Path) -> Any:

@@ -126,9 +126,15 @@ def check(config: Mapping[str, Any]) -> None:
     wrong = list(complaints("", config, keys_of(Config), config))
     if not wrong and "fit" in config["stages"] and config["ckpt"] is not None:
         wrong = [f"ckpt={written(config['ckpt'])}: is for stages without fit; resume=PATH goes on with a training"]
-    if not wrong:
-        wrong = [line for key, node in nodes("", config) for line in complaints(key, node, taken_by(key, node), config)]
     if wrong:
+        raise InputError("; ".join(wrong))
+    check_nodes("", config)
+
+
+def check_nodes(key: str, config: Mapping[str, Any]) -> None:
+    """Refuse wrong keys and values in the nodes of a config, which may be the part of another below a key."""
+    found = [(place, node, taken_by(place, node)) for place, node in nodes(key, config)]
+    if wrong := [line for place, node, takes in found for line in complaints(place, node, takes, config)]:
         raise InputError("; ".join(wrong))
 
 

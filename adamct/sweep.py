@@ -21,6 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from adamct.errors import InputError, explain, on_one_line, require
 from adamct.folder_names import sweep_name
 from adamct.run_folder import ERROR
+from adamct.schema import check_nodes
 
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
@@ -53,6 +54,8 @@ class SweepFrame(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Give the sweep its folder, for itself alone."""
         with fatal():
+            for part in ("sweeper", "launcher"):
+                check_nodes(f"hydra.{part}", cast(dict[str, Any], OmegaConf.to_container(config.hydra[part])))
             folder = name_sweep(config.hydra)
             self.lock = lock(folder)
             (folder / STOPPING).unlink(missing_ok=True)

@@ -87,8 +87,11 @@ WORDS = {
 def refusal(value: Any, annotation: Any) -> str | None:
     """Return what a value must be to be what an annotation allows, None if it is.
 
-    Whole numbers count as numbers, but true and false do not, nor does text as anything else. Lists are tuples.
+    Whole numbers count as numbers, but true and false do not, nor does text as anything else. Lists are tuples. An
+    interpolation may be anything.
     """
+    if isinstance(value, str) and "${" in value:
+        return None
     try:
         validate(annotation)(plain(value))
     except ValidationError as error:

@@ -98,7 +98,7 @@ class AmazonDataModule(SequenceDataModule):
             self.cache_dir,
             {
                 "sha256": source_sha256,
-                "name": self.path.name,  # the format is read off the name
+                "names": [file.name for file in files_of(self.path)],  # the formats are read off the names
                 "columns": list(self.columns),
                 "min_rating": self.min_rating,
                 "repeats": self.repeats,
@@ -123,8 +123,14 @@ class AmazonDataModule(SequenceDataModule):
         return interactions if self.ties == "file" else shuffle_ties(interactions, self.seed)
 
     def prepare(self) -> Interactions:
-        """Read the file and line up its sequences."""
+        """Read the file and line up its sequences.
+
+        Raises:
+            InputError: a missing or unreadable file, or one that changes while it is read.
+        """
         log = without_repeats(read_log(self.path, self.columns, self.min_rating), self.repeats)
+        same = sha256(self.path) == self.source_sha256
+        require(same, f"{self.path}: changed while it was read; run again when nothing writes to it any more")
         return build_sequences(log, self.min_user, self.min_item)
 
     @cached_property

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from adamct.errors import require, writing
+from adamct.errors import InputError, writing
 from datamodules.fingerprint import Bytes, Prepared, contents, digests, from_contents
 from datamodules.preprocessing import Interactions
 
@@ -35,19 +35,19 @@ def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], In
     """
     key = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     entry = folder / key
-    if (prepared := load(entry)) is not None:
+    if (prepared := load(entry, facts)) is not None:
         return prepared
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{entry}.lock").acquire()
     with lock:
-        if (prepared := load(entry)) is None:  # nobody has built it in the meantime
+        if (prepared := load(entry, facts)) is None:  # nobody has built it in the meantime
             if os.path.lexists(entry):
                 print(f"{entry}: damaged; the data is prepared again", file=sys.stderr)
             save(contents(build()), entry, facts)
-            prepared = load(entry)
-    require(prepared is not None, f"{entry}: is not what was just written there; check the disk")
-    assert prepared is not None
+            prepared = load(entry, facts)
+    if prepared is None:
+        raise InputError(f"{entry}: differs from what was just written there; check the disk")
     return prepared
 
 
@@ -72,15 +72,16 @@ def save(parts: Mapping[str, Bytes], entry: Path, facts: dict[str, object]) -> N
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def load(entry: Path) -> Prepared | None:
+def load(entry: Path, facts: dict[str, object]) -> Prepared | None:
     """Map the files of an entry; return None if it is missing, or anything but what was written.
 
     They are mapped copy-on-write: processes share their pages, and torch may wrap them.
     """
     try:
-        expected = json.loads((entry / ABOUT).read_text())["sha256"]
+        about = json.loads((entry / ABOUT).read_text())
+        expected = about["sha256"]
         parts = {name: np.memmap(entry / name, np.uint8, "c") for name in expected}
-        if digests(parts) == expected:
+        if about["facts"] == facts and digests(parts) == expected:
             return Prepared(from_contents(parts), expected)
     except (OSError, ValueError, KeyError, TypeError):  # of a missing, empty, cut or foreign file
         pass

@@ -72,7 +72,7 @@ def check_records(lines: Lines, columns: Collection[str], separator: str) -> Non
                 f"line {number}: a stray quotation mark or carriage return; put the field in quotation marks, and "
                 "double those within it"
             )
-        fields = re.sub(rf"{quoted}", "", record).count(separator) + 1
+        fields = len(re.findall(rf"(?:^|{separator}){field}", record))
         width = width or fields
         if fields > width:
             raise DamageError(f"line {number}: {fields} fields, but the first row has {width}; mend the row")

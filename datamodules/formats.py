@@ -110,8 +110,10 @@ def _read_sequences(path: Path, fields: Fields) -> Table:
 def _read_delimited(path: Path, fields: Fields, separator: str) -> Table:
     scan = partial(pl.scan_csv, path, separator=separator, has_header=False, infer_schema=False, glob=False)
     head = scan(n_rows=_HEAD).collect(engine="streaming").fill_null("").rows()
-    if any(re.search("[\0\r\ufffd]", name) for name in head[0]):
-        raise UnicodeError("the header is not text")
+    if not head or any(re.search("[\0\r\ufffd]", name) for name in head[0]):
+        raise ValueError("the first row is damaged")
+    if not any(map(any, head)):
+        raise pl.exceptions.NoDataError
     if any(isinstance(name, int) for name in fields.values()):
         header, first = list(map(str, range(1, len(head[0]) + 1))), 1
     elif columns := amazon_ratings(head):

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from adamct.errors import require
 from adamct.keys import flat
 from adamct.sweep import listed_cases
+from adamct.values import PositiveInt
 
 
 class CasesSweeper(BasicSweeper):
@@ -34,8 +35,8 @@ class CasesSweeper(BasicSweeper):
         self,
         cases: Sequence[Sequence[str]],
         constraints: Sequence[DictConfig],
-        params: dict[str, str] | None,
-        max_batch_size: int | None,
+        params: dict[str, Any] | None,
+        max_batch_size: PositiveInt | None,
         jobs: None,
     ):
         super().__init__(max_batch_size, params)

@@ -1,4 +1,4 @@
-"""`hydra/launcher=processes`: a sweep's jobs side by side on this machine, each on its own when it ends badly."""
+"""`hydra/launcher=processes`: a sweep's jobs side by side on this machine, none of which ends another."""
 
 import atexit
 import logging
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -20,11 +21,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from adamct.errors import explain, require
+from adamct.errors import explain
 from adamct.processes import end_with, how_it_ended
 from adamct.run_folder import record_kill
 from adamct.sweep import STOPPING, job_failed
 from adamct.threads import usable_cores
+from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)
 SPAWN = multiprocessing.get_context("spawn")
@@ -39,9 +41,7 @@ class ProcessesLauncher(Launcher):
         n_jobs: how many run at once; -1 is one for each core.
     """
 
-    def __init__(self, n_jobs: int):
-        whole = isinstance(n_jobs, int) and not isinstance(n_jobs, bool)
-        require(whole and (n_jobs >= 1 or n_jobs == -1), f"hydra.launcher.n_jobs={n_jobs}: must be at least 1, or -1")
+    def __init__(self, n_jobs: PositiveInt | Literal[-1]):
         self.n_jobs = usable_cores() if n_jobs == -1 else n_jobs
         self.idle: list[Worker] = []
 
@@ -128,15 +128,15 @@ class Worker:
     def end(self) -> JobReturn:
         """Return how the job ended, and leave word in its folder where it could not do so itself."""
         try:
-            ended = self.pipe.recv() if self.pipe.poll() else None
+            outcome = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, ConnectionResetError):
-            ended = None
-        if isinstance(ended, JobReturn):
-            return ended
-        if ended is None:
+            outcome = None
+        if isinstance(outcome, JobReturn):
+            return outcome
+        if outcome is None:
             self.process.join()
-            ended = how_it_ended(self.process.exitcode or 0)
-        self.record_failure(ended)
+            outcome = how_it_ended(self.process.exitcode or 0)
+        self.record_failure(outcome)
         return JobReturn(overrides=self.config.hydra.overrides.task, status=JobStatus.COMPLETED)
 
     def record_failure(self, reason: str) -> None:
@@ -178,10 +178,10 @@ def work(pipe: Connection, hydra_context: HydraContext, task: str, threads: int)
             config = pipe.recv()
         except EOFError:
             return
-        pipe.send(ended(config, hydra_context, task_function))
+        pipe.send(outcome_of(config, hydra_context, task_function))
 
 
-def ended(config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn | str:
+def outcome_of(config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn | str:
     """Run a job and return its score, or the reason why it could not begin."""
     JobRuntime.instance().set("name", config.hydra.job.name)
     try:

@@ -20,6 +20,7 @@ from adamct.identity import EXECUTION, named
 from adamct.keys import flat
 from adamct.processes import run_name
 from adamct.sweep import exit_if_stopping
+from adamct.values import PositiveInt, Text
 
 if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start
     import optuna
@@ -51,12 +52,12 @@ class OptunaSweeper(Sweeper):
 
     def __init__(
         self,
-        study_name: str | None,
-        storage: str | None,
+        study_name: Text | None,
+        storage: Text | None,
         sampler: DictConfig,
         pruner: DictConfig | None,
-        n_trials: int,
-        n_jobs: int,
+        n_trials: PositiveInt,
+        n_jobs: PositiveInt,
         constraints: Sequence[DictConfig],
         params: Mapping[str, Any] | None,
         trial: int | None,
@@ -66,9 +67,6 @@ class OptunaSweeper(Sweeper):
         self.storage = storage
         self.sampler = sampler
         self.pruner = pruner
-        for key, number in (("n_trials", n_trials), ("n_jobs", n_jobs)):
-            require(isinstance(number, int) and number >= 1, f"hydra.sweeper.{key}={number}: must be at least 1")
-        require(sampler is not None, "hydra.sweeper.sampler=null: see conf/hydra/sweeper/sampler/")
         self.n_trials = n_trials
         self.n_jobs = n_jobs
         self.constraints = [instantiate(constraint) for constraint in constraints]

@@ -207,3 +207,35 @@ def test_another_preparation_of_the_same_file_is_made_anew(tmp_path: Path, log: 
     assert amazon(tmp_path, log).spec.num_users == 2
     assert amazon(tmp_path, log, min_user=4).spec.num_users == 1
     assert amazon(tmp_path, log).spec.num_users == 2
+
+
+def test_a_file_of_a_folder_that_gets_another_format_is_read_again(tmp_path: Path) -> None:
+    """The format is read off the name, which the hash of the content does not cover."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "log.csv").write_text("user item timestamp\nann,x,1\nann,y,2\nann,z,3\n".replace(" ", ","))
+    assert amazon(tmp_path, folder).spec.num_users == 1
+    (folder / "log.csv").rename(folder / "log.txt")
+    with pytest.raises(InputError, match=r"log\.txt"):
+        _ = amazon(tmp_path, folder).interactions
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its data would be kept as that of the file before."""
+    from datamodules import amazon as module
+    from datamodules.sources import read_log
+
+    def read_while_written(path: Path, *settings: Any) -> pl.DataFrame:
+        path.write_text("ann x y z\nbob y z w x\ncat z z z\n")
+        return read_log(path, *settings)
+
+    before = log.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_log", read_while_written)
+        with pytest.raises(InputError, match=r"log\.txt: changed while it was read"):
+            _ = amazon(tmp_path, log).interactions
+    assert amazon(tmp_path, log).spec.num_users == 3
+    log.write_text(before)
+    assert amazon(tmp_path, log).spec.num_users == 2

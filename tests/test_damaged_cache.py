@@ -90,26 +90,30 @@ def test_a_damaged_file_is_prepared_again(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_bit_counts(entry: Path, name: str) -> None:
-    """Those of the facts themselves are not needed to read an entry."""
+    """Of the facts only those of blanks do not."""
     file = entry / name
     content = file.read_bytes()
     for bit in range(len(content) * 8):
         flip(bit)(file, file)
-        prepared = load(entry)
-        assert prepared is None or name == "facts.json"
+        prepared = load(entry, FACTS)
+        assert prepared is None or bytes(content[bit // 8 : bit // 8 + 1]).isspace()
         if prepared is not None:
             assert_equal(prepared, three_users())
         file.write_bytes(content)
-    assert load(entry) is not None
+    assert load(entry, FACTS) is not None
 
 
-@pytest.mark.parametrize("what", ["file", "empty folder", "broken link"])
+@pytest.mark.parametrize("what", ["file", "empty folder", "broken link", "entry of other data"])
 def test_what_is_no_entry_is_replaced(entry: Path, what: str) -> None:
     shutil.rmtree(entry)
     if what == "file":
         entry.write_text("text")
     elif what == "empty folder":
         entry.mkdir()
+    elif what == "entry of other data":
+        load_or_build(entry.parent / "other", FACTS | {"min_user": 4}, lambda: three_users(50))
+        next((entry.parent / "other").glob("*/")).rename(entry)
+        shutil.rmtree(entry.parent / "other")
     else:
         entry.symlink_to("nowhere")
     assert_equal(load_or_build(entry.parent, FACTS, three_users), three_users())

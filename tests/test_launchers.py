@@ -175,13 +175,14 @@ def test_a_search_runs_in_batches_on_ray(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(tmp_path: Path, alone: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(number: int, tmp_path: Path) -> None:
     long = ("hydra/launcher=processes", "seed=1,2,3", "trainer.max_epochs=1000", "patience=1000")
     process = subprocess.Popen(command(*long), cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
     states = [tmp_path / "sweep" / f"seed={seed}" / "checkpoints" / "last.ckpt" for seed in (1, 2)]
     while not all(state.exists() for state in states):
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.splitlines()[-1] == "stopped: sweep; given again, the command goes on"

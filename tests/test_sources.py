@@ -228,6 +228,7 @@ MISTAKES = {
     **{f"empty {name}": (name, b"", ["empty"]) for name in ("a.csv", "a.txt", "a.jsonl", "a.parquet", "a.csv.gz")},
     "empty inside gzip": ("a.csv.gz", gzip.compress(b""), ["empty"]),
     "bom only": ("a.txt", b"\xef\xbb\xbf", ["empty"]),
+    "blank csv": ("a.csv", b"\n\r\n\n", ["empty"]),
     "header only": ("a.csv", HEADER, ["empty", "header"]),
     "header and blanks": ("a.inter", b"user\titem\ttimestamp\n\n\n", ["empty", "header"]),
     "no parquet rows": ("a.parquet", parquet(user=[], item=[], timestamp=pl.Series(TIME).head(0)), ["empty"]),
