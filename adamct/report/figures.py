@@ -105,7 +105,7 @@ def curves(block: Block) -> list[Drawing]:
 
 
 def bars(block: Block) -> list[Drawing]:
-    """The tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
+    """Draw the tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
     variants = [variant for variant in block.best_by_validation(MOST) if block.mean(variant, block.metric) is not None]
     if not variants:
         return []

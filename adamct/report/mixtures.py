@@ -112,7 +112,7 @@ def histograms(
 
 
 def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:
-    """By layer the α of each of the T users that have a test item, and by kind who is of it."""
+    """Return by layer the α of each of the T users that have a test item, and by kind who is of it."""
     arrays = run.arrays.get(COEFFICIENTS, {})
     layers = {key.removeprefix("layer"): values for key, values in arrays.items() if key.startswith("layer")}
     tested = ~np.isnan(next(iter(layers.values()), np.array([])))

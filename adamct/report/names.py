@@ -40,5 +40,5 @@ def numbered(names: Iterable[str], form: str = "{} ({})") -> list[str]:
 
 
 def file_names(names: Iterable[str]) -> list[str]:
-    """Return a different name for each, to begin the names of files with on any system."""
+    """Return a different name for each, of characters and a length that names of files may have anywhere."""
     return numbered((re.sub(r"[^\w.@=,+-]+", "_", name, flags=re.ASCII)[:LONGEST] for name in names), "{}_{}")

@@ -11,14 +11,14 @@ from adamct.report.runs import Run, Sweep
 
 
 def not_started(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """The overrides of each planned job that has no folder, of sweeps that are products of their values."""
+    """Return the overrides of each planned job that has no folder, of sweeps that are products of their values."""
     started = {frozenset(run.overrides) for run in runs}
     jobs = {frozenset(job): job for sweep in sweeps for job in planned(sweep)}
     return [job for overrides, job in jobs.items() if overrides not in started]
 
 
 def planned(sweep: Sweep) -> list[tuple[str, ...]]:
-    """The jobs of a sweep; none where a search draws them, or they cannot be told without the configs."""
+    """Return the jobs of a sweep; none where a search draws them, or they cannot be told without the configs."""
     if not sweep.config:
         return []
     hydra = sweep.config["hydra"]
@@ -37,7 +37,7 @@ def planned(sweep: Sweep) -> list[tuple[str, ...]]:
 
 
 def planned_labels(sweeps: Sequence[Sweep]) -> list[str | None]:
-    """The labels that planned jobs are given, in their order; None of a job without one."""
+    """Return the labels that planned jobs are given, in their order; None of a job without one."""
     jobs = [job for sweep in sweeps for job in planned(sweep)]
     given = [next((override for override in job if override.startswith("label=")), None) for job in jobs]
     return list(dict.fromkeys(None if override is None else given_label(override) for override in given))

@@ -83,7 +83,9 @@ def consistent(record: Record) -> Record:
     monitor = record["config"]["monitor"]
     if monitor not in record["metrics"]:
         raise ValueError(f"metrics lacks {monitor}, which config.monitor names")
-    measured = {"dataset": {**record["config"]["dataset"], **record["dataset"]}}
+    data = record["dataset"]
+    facts = {"sha256": data["sha256"], "num_users": data["num_users"], "num_items": data["num_items"]}
+    measured = {"dataset": record["config"]["dataset"] | facts}
     for key, value, other in differences(record["identity"], measured, PROTOCOL):
         raise ValueError(f"{key} is {other}, but {value} in identity")
     return record

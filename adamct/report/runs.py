@@ -178,7 +178,7 @@ def read_run(folder: Path) -> Run:
 
 
 def ended(folder: Path, record: Record) -> Run:
-    """A run that has finished or was pruned, from its record alone.
+    """Make a run that has finished or was pruned from its record alone.
 
     Raises:
         InputError: its arrays cannot be read, or are not of this run.
@@ -190,7 +190,7 @@ def ended(folder: Path, record: Record) -> Run:
 
 
 def begun(folder: Path) -> Run:
-    """A run without a record, from what was written when it began.
+    """Make a run without a record from what was written when it began.
 
     Raises:
         InputError: one of these files cannot be read.
@@ -207,18 +207,18 @@ def begun(folder: Path) -> Run:
 
 
 def noted_choices(folder: Path) -> dict[str, str | None]:
-    """The config groups' choices that Hydra noted when the job began."""
+    """Return the config groups' choices that Hydra noted when the job began."""
     noted = read(folder / ".hydra" / "hydra.yaml", JOB)
     return noted["hydra"]["runtime"]["choices"] if noted else {}
 
 
 def noted_overrides(folder: Path) -> tuple[str, ...]:
-    """What the job was given, as Hydra noted it when it began."""
+    """Return what the job was given, as Hydra noted it when it began."""
     return tuple(read(folder / ".hydra" / "overrides.yaml", OVERRIDES) or ())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The dotted keys of a run's own ``config.yaml``, as far as they can be resolved outside of the run."""
+    """Return the dotted keys of a run's own ``config.yaml``, as far as they can be resolved outside of the run."""
     content = (read(folder / "config.yaml", CONFIG) or {}) | {"output_dir": str(folder)}
     try:
         return flat(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(content), resolve=True)))

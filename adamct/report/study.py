@@ -33,7 +33,7 @@ ENOUGH = 10
 
 
 def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | None:
-    """A search's table and figures.
+    """Make a search's table and figures.
 
     Args:
         sweep: the search.
@@ -160,7 +160,7 @@ def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
 
 
 def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawing]:
-    """The score of the complete trials against each searched key; nothing where no key was searched."""
+    """Draw the score of the complete trials against each searched key; nothing where no key was searched."""
     keys, across = keys_of(trials), 4
     if not keys:
         return []
