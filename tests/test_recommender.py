@@ -294,3 +294,30 @@ def test_mistakes_are_told_and_leave_nothing(
     assert "\n" not in ended.line
     assert all(name in ended.line for name in named), ended.line
     assert not list(Path("out").glob("*recommendations*"))
+
+
+class Payload:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("key", ["ckpt", "resume"])
+def test_a_run_executes_nothing_of_a_checkpoint_and_tells_weights_that_do_not_fit(
+    key: str, trained: Path, tmp_path: Path, run: Run
+) -> None:
+    stage = ["stages=[fit]", "trainer.max_epochs=5"] if key == "resume" else ["stages=[test]"]
+    given = [*TINY, *stage, f"{key}={tmp_path}/bad.ckpt", f"hydra.run.dir={tmp_path / 'out'}"]
+    torch.save(Payload(tmp_path / "executed"), tmp_path / "bad.ckpt")
+    assert "bad.ckpt: not a readable checkpoint" in run(*given).line
+    assert not (tmp_path / "executed").exists()
+    content = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    content["state_dict"].popitem()
+    torch.save(content, tmp_path / "bad.ckpt")
+    ended = run(*given)
+    assert "the checkpoint's weights do not fit the model: " in ended.line
+    assert "\n" not in ended.line
