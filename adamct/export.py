@@ -1,12 +1,14 @@
 """``python -m adamct.export CHECKPOINT``: a trained encoder as ONNX, for where torch is not (extra [export])."""
 
 import argparse
+import json
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -48,12 +50,12 @@ class Encoder(nn.Module):
 
 
 def export(recommender: Recommender, folder: Path, people: People | None = None) -> float:
-    """Write an encoder, and what its queries are matched with, and compare it with torch's.
+    """Write an encoder and the items that its queries are matched with, once its queries are found to be torch's.
 
     ``encoder.onnx`` takes ``item_seq`` (B, N), right-padded with 0, ``seq_len`` (B,) and, where the model knows users,
     ``user`` (B,), all int64, to ``query`` (B, D): of any B, and of any N up to the model's length unless it wants all.
     ``item_table.npy`` (V, D) has padding first and then the items, ``item_bias.npy`` (V,) is there where the model has
-    one, ``items.txt`` has the items' ids. Scores are ``query @ item_table.T + item_bias``.
+    one, ``items.json`` is the list of the items' ids. Scores are ``query @ item_table.T + item_bias``.
 
     Args:
         recommender: the trained model, on the CPU.
@@ -91,29 +93,33 @@ def export(recommender: Recommender, folder: Path, people: People | None = None)
         raise InputError(f"{name} cannot be exported for batches and histories of any length") from error
     assert program is not None
     folder.mkdir(parents=True, exist_ok=True)
-    program.save(folder / "encoder.onnx")
-    np.save(folder / "item_table.npy", model.item_table().numpy(force=True))
-    if (bias := model.item_bias()) is not None:
-        np.save(folder / "item_bias.npy", bias.numpy(force=True))
-    (folder / "items.txt").write_text("\n".join(recommender.item_ids) + "\n")
-    return difference(recommender, encoder, folder / "encoder.onnx", people)
+    with TemporaryDirectory(prefix=".onnx", dir=folder) as partial:  # goes with all in it, however this ends
+        program.save(Path(partial) / "encoder.onnx")
+        np.save(Path(partial) / "item_table.npy", model.item_table().numpy(force=True))
+        if (bias := model.item_bias()) is not None:
+            np.save(Path(partial) / "item_bias.npy", bias.numpy(force=True))
+        (Path(partial) / "items.json").write_text(json.dumps(list(recommender.item_ids)))
+        largest = difference(recommender, encoder, Path(partial) / "encoder.onnx", people)
+        require(largest < TOLERANCE, f"{name}: the exported encoder computes something else, by {largest:.1e}")
+        for file in Path(partial).iterdir():
+            file.replace(folder / file.name)
+    return largest
 
 
 def difference(recommender: Recommender, encoder: Encoder, file: Path, people: People | None) -> float:
-    """The largest between torch's queries and those of a file, over batches of several sizes."""
+    """Return the largest between torch's queries and those of a file, over batches of several sizes; NaN if any is."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file))
     names = [given.name for given in session.get_inputs()]  # a model that knows no users has no such input
-    largest = 0.0
+    differences = []
     for inputs in compared(recommender, people):
         given = dict(zip(INPUTS, (tensor.numpy() for tensor in inputs), strict=True))
         (found,) = session.run(None, {key: given[key] for key in names})
         with torch.no_grad():
             expected = encoder(*inputs).numpy()
-        largest = max(largest, float(np.abs(found - expected).max()))
-    require(largest < TOLERANCE, f"{file}: computes something else than torch, by {largest:.1e}")
-    return largest
+        differences.append(np.abs(found - expected).max())
+    return float(np.max(differences))
 
 
 def compared(recommender: Recommender, people: People | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -1,6 +1,6 @@
 """The LightningModule around every model: the step, the rankings, the optimizer."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -85,6 +85,11 @@ class NextItemModule(Checked, pl.LightningModule):
     def learns(self) -> bool:
         """Whether the model has anything to train."""
         return any(parameter.requires_grad for parameter in self.model.parameters())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take the weights of a checkpoint; InputError if they do not fit, as where the model's code has changed."""
+        with blame("the checkpoint's weights do not fit the model"):
+            return super().load_state_dict(state_dict, strict, assign)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped every epoch."""

@@ -1,25 +1,20 @@
 """What a trained model recommends: the items it scores highest after a history, by the ids they have in the log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from jaxtyping import Float, Int
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, Seen
 from adamct.checkpoint import read_checkpoint
-from adamct.errors import InputError, require
-from adamct.keys import flat
+from adamct.errors import InputError, on_one_line, require
 from adamct.models.base import NextItemModel
 from adamct.ranking import top_items
-
-TRUSTED = ("adamct.", "torch.nn.")
-"""Where the classes that a checkpoint names may be from: nothing else in it is called."""
+from adamct.rebuild import rebuild
 
 
 class Recommendation(NamedTuple):
@@ -47,31 +42,45 @@ class Recommender:
     def recommend(
         self, histories: Sequence[Sequence[str]], k: int = 10, unseen: bool = True
     ) -> list[list[Recommendation]]:
-        """The best items for people the model need not have seen: it knows only items.
+        """Return the best items for people whom the model need not have seen, as it knows only items.
 
         Args:
-            histories: the ids of each one's items, oldest first; those the model does not know are passed over.
-            k: how many, at most.
+            histories: the item ids of each person, oldest first. Ids that the model does not know are passed over.
+            k: the number of items for each person, at most.
             unseen: whether to leave out the items of the history.
 
         Returns:
-            For each history the best item first.
+            For each history the best item first. The list of a history with no known item is empty.
 
         Raises:
-            InputError: the model is one that learns a vector for each user, or nothing of a history is known to it.
+            InputError: the model learns a vector for each user, a history is not a sequence of ids, or no item of any
+                history is known.
         """
         require(not self.model.knows_users, f"{type(self.model).__name__} knows only the users it was trained on")
-        known = [[self.numbers[item] for item in history if item in self.numbers] for history in histories]
-        for history, given in zip(known, histories, strict=True):
-            require(bool(history), f"none of these items is known to the model: {', '.join(map(str, given))!r:.200}")
-        if not known:
+        numbers = [self.known(history, place) for place, history in enumerate(histories)]
+        if not numbers:
             return []
-        offsets = np.cumsum([0, *map(len, known)])
-        items, scores = self.top(np.concatenate(known), offsets, np.zeros(len(known), np.int64), k, unseen)
-        return [
-            [Recommendation(str(self.item_ids[i - 1]), score) for i, score in zip(*row, strict=True) if i]
-            for row in zip(items.tolist(), scores.tolist(), strict=True)
-        ]
+        people = [place for place, history in enumerate(numbers) if history]
+        require(bool(people), f"none of these items is known to the model: {list(histories)!r:.200}")
+        kept = [numbers[place] for place in people]
+        offsets, users = np.cumsum([0, *map(len, kept)]), np.zeros(len(kept), np.int64)
+        items, scores = self.top(np.concatenate(kept), offsets, users, k, unseen)
+        lists: list[list[Recommendation]] = [[] for _ in numbers]
+        for place, best, of_best in zip(people, items.tolist(), scores.tolist(), strict=True):
+            scored = zip(best, of_best, strict=True)
+            lists[place] = [Recommendation(str(self.item_ids[item - 1]), score) for item, score in scored if item]
+        return lists
+
+    def known(self, history: Sequence[str], place: int) -> list[int]:
+        """Return the numbers of the items that the model knows, of the history at a place among others.
+
+        Raises:
+            InputError: it is not a sequence of texts. A text itself would be one, of its characters.
+        """
+        ids = None if isinstance(history, str | bytes) or not isinstance(history, Iterable) else list(history)
+        if ids is None or not all(isinstance(item, str) for item in ids):
+            raise InputError(f"histories[{place}]={history!r:.80}: must be a list of item ids, such as ['77', '7']")
+        return [self.numbers[item] for item in ids if item in self.numbers]
 
     def batch(
         self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], users: Int[np.ndarray, " B"]
@@ -103,9 +112,10 @@ class Recommender:
             Items and scores on the CPU, the best first; items are 0 where no more are left.
 
         Raises:
-            InputError: k is less than 1, or a score is no number.
+            InputError: k is less than 1, or a score is NaN.
         """
-        require(k >= 1, f"k={k}: must be at least 1")
+        require(isinstance(k, int | np.integer) and k >= 1, f"k={k!r}: must be a whole number from 1 on")
+        require(unseen in (True, False), f"unseen={unseen!r}: must be True or False")
         queries, table = self.model.queries(self.batch(items, offsets, users)), self.model.item_table()
         seen = seen_items(items, offsets, table.device) if unseen else None
         numbers, scores = (found.cpu() for found in top_items(queries, table, self.model.item_bias(), k, seen))
@@ -123,26 +133,46 @@ def seen_items(items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"]
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Recommender:
-    """What a run's ``checkpoints/best.ckpt`` recommends; it needs no other file.
+    """Load what a run's ``checkpoints/best.ckpt`` recommends with; it needs no other file.
+
+    The checkpoint need not be trusted: nothing that it holds is executed.
+
+    Args:
+        checkpoint: its path.
+        device: where the model is to be, such as ``cuda``.
 
     Raises:
-        InputError: the file cannot be read, or names classes that are not this project's.
+        InputError: the file cannot be read, names classes that models are not made of, or holds weights of another
+            model; or there is no such device.
     """
     path = Path(checkpoint)
-    read = read_checkpoint(path, {})
-    require("item_ids" in read, f"{path}: does not say what its items are called: train the model again")
-    model = build(path, read["identity"])
-    weights = {key: value for key, value in read["state_dict"].items() if key.startswith("model.")}
-    model.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()})
-    return Recommender(model.to(device), read["item_ids"], read["identity"]["dataset"]["max_len"])
+    content = read_checkpoint(path, {})
+    try:
+        recommender = restored(content)
+    except Exception as error:  # whatever a file may hold
+        kind = (
+            "" if isinstance(error, InputError) else f"is not a whole checkpoint of a model: {type(error).__name__}: "
+        )
+        raise InputError(f"{path}: {kind}{on_one_line(error):.400}") from error
+    try:
+        recommender.model.to(device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without this kind of device
+        raise InputError(f"device={device}: {on_one_line(error)}") from error
+    return recommender
 
 
-def build(path: Path, identity: dict[str, Any]) -> NextItemModel:
-    """The model a checkpoint says it is of, untrained."""
-    for key, value in flat(identity["model"]).items():
-        trusted = not key.endswith("_target_") or str(value).startswith(TRUSTED)
-        require(trusted, f"{path}: names {value}, which is not of this project: it is not loaded")
-    sizes = identity["dataset"]
-    counts = torch.zeros(sizes["num_items"] + 1)
-    spec = DataSpec(sizes["num_items"], sizes["num_users"], sizes["max_len"], counts)
-    return instantiate(OmegaConf.create(identity["model"]), _partial_=True)(spec)
+def restored(content: dict[str, Any]) -> Recommender:
+    """Build what a checkpoint describes, on the CPU, with its weights."""
+    require("item_ids" in content, "does not say what its items are called: train the model again")
+    item_ids, sizes = content["item_ids"], content["identity"]["dataset"]
+    named = isinstance(item_ids, list) and all(isinstance(name, str) for name in item_ids)
+    require(named and len(set(item_ids)) == len(item_ids), "its item_ids are not a list of different texts")
+    num_items, num_users, max_len = (sizes[key] for key in ("num_items", "num_users", "max_len"))
+    for size in (num_items, num_users, max_len):
+        require(type(size) is int and size >= 1, f"its sizes are not all whole numbers from 1 on: {size!r:.80}")
+    require(num_items == len(item_ids), f"is of {num_items} items, but names {len(item_ids)}")
+    model = rebuild(content["identity"]["model"], DataSpec(num_items, num_users, max_len, torch.zeros(num_items + 1)))
+    prefix = "model."
+    weights = {key.removeprefix(prefix): of for key, of in content["state_dict"].items() if key.startswith(prefix)}
+    model.load_state_dict(weights)
+    return Recommender(model, item_ids, max_len)

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,47 +16,17 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.callbacks import History, Timing
+from adamct.cost import cost
 from adamct.experiment import Outcome
 from adamct.metrics import RankingMetrics
-from adamct.models.base import NextItemModel
 from adamct.module import NextItemModule
 from adamct.ranking import Ranker
 from adamct.report.rankings import in_order, shown_metrics
 from adamct.run_folder import RANKS, RESULTS, write_arrays
 from adamct.selection import Chosen
-
-
-def cost(model: NextItemModel, device: torch.device, max_len: int, timing: Timing) -> dict[str, Any]:
-    """Parameters, FLOPs of one user's query at full length, median seconds an epoch, peak memory in MiB."""
-    one = torch.ones(1, dtype=torch.long, device=device)
-    batch = Batch(user=one - 1, item_seq=one.expand(1, max_len), seq_len=one * max_len, target=one)
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.queries(batch)
-    on_gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident_mib()
-    return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "flops_per_query": counter.get_total_flops(),
-        "train_seconds_per_epoch": median(timing.train_seconds) if timing.train_seconds else None,
-        "validation_seconds": median(timing.validation_seconds) if timing.validation_seconds else None,
-        "epochs": len(timing.train_seconds),
-        "peak_memory_mib": peak,
-    }
-
-
-def peak_resident_mib() -> float | None:
-    """Return the most memory the process has held, None where the system does not tell, as on Windows."""
-    try:
-        import resource
-    except ModuleNotFoundError:
-        return None
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
-    return kib / 1024
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -103,6 +72,11 @@ class RankedData(Protocol):
     @property
     def source_sha256(self) -> str | None:
         """The SHA-256 of the files that it was prepared from."""
+        ...
+
+    @property
+    def longest_history(self) -> int:
+        """The items of the longest history that a model looks at."""
         ...
 
     def references(self) -> dict[str, Ranker]:
@@ -155,7 +129,7 @@ def record(
             "statistics": data.statistics._asdict(),
             "held_out": data.held_out._asdict(),
         },
-        "cost": cost(module.model, module.device, data.spec.max_len, timing),
+        "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
         "seed": module.seed,
         **provenance(module.device),
         **about,

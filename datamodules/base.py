@@ -119,6 +119,11 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         return TestFacts(*facts)
 
     @property
+    def longest_history(self) -> int:
+        """The number of items of the longest history that a model looks at; what follows it is predicted."""
+        return min(self.max_len, int(np.diff(self.interactions.offsets).max()) - 1)
+
+    @property
     def statistics(self) -> Statistics:
         """The dataset's row of the paper's Table 1."""
         return statistics(self.interactions)

@@ -5,11 +5,13 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from filelock import FileLock
+from requests.adapters import HTTPAdapter
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -19,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from urllib3.util import parse_url
 
 from adamct.errors import require, writing
 from adamct.values import Text
@@ -32,11 +35,23 @@ WAIT = 1.0
 """Seconds before the first repetition; each fruitless one doubles it."""
 CHUNK = 1 << 14
 """Bytes written at a time; as many are lost where a server stalls."""
-HERE = ("localhost", "127.0.0.1", "::1")
+REDIRECTS = 10
+"""The most that are followed, one after the other."""
+HERE = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Broken(Exception):
     """A mirror does not give the file; says why."""
+
+
+class SafeAdapter(HTTPAdapter):
+    """Sends only requests to safe addresses, wherever redirects lead."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """Send a request; Broken if its address is not safe."""
+        if not is_safe(request.url or ""):
+            raise Broken(f"leads to {request.url}, which is not HTTPS")
+        return super().send(request, *args, **options)
 
 
 class Download:
@@ -52,8 +67,10 @@ class Download:
         for url in urls:
             require(is_safe(url), f"dataset.download.urls: {url}: must begin with https://")
         require(bool(urls), "dataset.download.urls: must hold at least one address")
+        name = Path(urlsplit(urls[0]).path).name
+        require(name not in ("", ".."), f"dataset.download.urls: {urls[0]}: must end with the name of a file")
         self.urls = list(urls)
-        self.path = Path(folder) / Path(urlsplit(urls[0]).path).name
+        self.path = Path(folder) / name
         self.sha256 = sha256
 
     @property
@@ -99,6 +116,9 @@ class Download:
     def download(self, url: str) -> None:
         """Bring the partial file to its end, in as many attempts as bring something."""
         with requests.Session() as session, progress() as bar:
+            session.max_redirects = REDIRECTS
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, SafeAdapter())
             task = bar.add_task(self.path.name, total=None)
             fruitless = 0
             while (error := self.attempt(session, url, bar, task, have := self.arrived())) is not None:
@@ -108,22 +128,20 @@ class Download:
                 time.sleep(WAIT * 2 ** max(0, fruitless - 1))
 
     def attempt(self, session: requests.Session, url: str, bar: Progress, task: TaskID, have: int) -> Exception | None:
-        """Receive what is missing; gives what ended it before the end."""
+        """Receive what is missing; return what ended it before the end, ValueError for a redirect to no address."""
         try:
             self.receive(session, url, bar, task, have)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             return error
         return None
 
     def receive(self, session: requests.Session, url: str, bar: Progress, task: TaskID, have: int) -> None:
         """Ask for what is missing, or for all where the server cannot tell that its file is still the same."""
-        known = self.version.read_text() if have and self.version.exists() else None
+        known = self.version.read_text("latin-1") if have and self.version.exists() else None
         headers = {"Accept-Encoding": "identity"}
         if known:
             headers |= {"Range": f"bytes={have}-", "If-Range": known}
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if not is_safe(response.url):
-                raise Broken(f"leads to {response.url}, which is not HTTPS")
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 self.forget()
                 raise requests.ConnectionError("its file has become shorter")
@@ -135,12 +153,13 @@ class Download:
             if goes_on and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 self.forget()
                 raise requests.ConnectionError("sends another part than was asked for")
-            length = response.headers.get("Content-Length")
+            length = response.headers.get("Content-Length", "")
             start = have if goes_on else 0
-            bar.update(task, completed=start, total=None if length is None else start + int(length))
+            bar.update(task, completed=start, total=start + int(length) if length.isdecimal() else None)
             if not goes_on:
                 self.forget()
-                self.version.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
+                version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+                self.version.write_text(version, "latin-1")
             with self.partial.open("ab" if goes_on else "wb") as file:
                 for chunk in response.raw.stream(CHUNK, decode_content=False):
                     file.write(chunk)
@@ -173,9 +192,12 @@ class Download:
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody on the way can change what an address gives."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in HERE)
+    """Whether nobody on the way can change what an address gives, which is read as the connection will read it."""
+    try:
+        parts = parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        return False
+    return bool(parts.host) and (parts.scheme == "https" or (parts.scheme == "http" and parts.host in HERE))
 
 
 def reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
-"""To whom something is to be recommended: users of the log, or other people whose histories are in a file."""
+"""The people to recommend to: users of the log, or others whose histories are in a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from datamodules.sources import Columns, read_log
 
 
 def users_of_log(interactions: Interactions, file: Path | None) -> People:
-    """All users with all of their items, or those whose ids are in a file, one a line, in its order.
+    """Return all users with all of their items, or those whose ids are in a file, one a line, in its order.
 
     Raises:
-        InputError: the file cannot be read, or names somebody who is not in the log.
+        InputError: the file cannot be read, or names no user of the log.
     """
     everybody = np.arange(len(interactions.user_ids))
     chosen = everybody if file is None else numbers_of(file, interactions.user_ids)
@@ -26,24 +27,32 @@ def users_of_log(interactions: Interactions, file: Path | None) -> People:
 
 
 def numbers_of(file: Path, user_ids: pl.Series) -> np.ndarray:
-    """The numbers of the users whose ids are in a file."""
+    """Return the numbers of the users whose ids are in a file, each once; others are passed over, and counted.
+
+    Spaces around an id are only its own where a user of that very id is in the log.
+    """
     try:
-        lines = file.read_text().split("\n")
+        lines = file.read_text("utf-8-sig").split("\n")  # with or without a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); give a text file with a user id a line") from error
-    known = {name: number for number, name in enumerate(user_ids)}
-    wanted = [(row, line.strip()) for row, line in enumerate(lines, 1) if line.strip()]
-    for row, name in wanted:
-        require(name in known, f"{file}, line {row}: {name!r} is not a user of the prepared log")
-    require(bool(wanted), f"{file}: empty; give a user id a line")
-    return np.array([known[name] for _, name in wanted])
+        raise InputError(f"{file}: cannot be read ({error}); give a UTF-8 text file with a user id a line") from error
+    numbers = {name: number for number, name in enumerate(user_ids)}
+    named = [line if line in numbers else line.strip() for line in lines if line.strip()]
+    require(bool(named), f"{file}: empty; give a user id a line")
+    strangers = [name for name in named if name not in numbers]
+    require(
+        len(strangers) < len(named), f"{file}: none of its lines is a user of the prepared log, such as {user_ids[0]!r}"
+    )
+    report_passed_over(file, "users who are not in the prepared log", strangers)
+    return np.array([numbers[name] for name in dict.fromkeys(named) if name in numbers])
 
 
 def others(file: Path, columns: Columns, item_ids: pl.Series) -> People:
-    """Everybody in a log of any format, whose items must be some of those the model knows; others are passed over.
+    """Return everybody in a log of any format with those of their items that a model knows.
+
+    Other items are passed over, and so is who has no item that the model knows; both are counted.
 
     Raises:
-        InputError: the file cannot be read, or somebody has no item that the model knows.
+        InputError: the file cannot be read, or nobody has an item that the model knows.
     """
     log = read_log(file, columns)
     known = pl.DataFrame({"item": item_ids, "number": np.arange(1, len(item_ids) + 1, dtype=np.int32)})
@@ -51,9 +60,17 @@ def others(file: Path, columns: Columns, item_ids: pl.Series) -> People:
         "user", "timestamp", maintain_order=True
     )
     of_user = numbered.group_by("user", maintain_order=True).agg(pl.col("number").drop_nulls())
-    lengths = of_user["number"].list.len()
-    if (lengths == 0).any():
-        nobody = of_user["user"].filter(lengths == 0)[0]
-        raise InputError(f"{file}: user {nobody!r} has no item that the model knows; leave this user out")
-    offsets = np.concatenate(([0], lengths.to_numpy().cumsum(dtype=np.int64)))
-    return People(of_user["user"], np.zeros(len(of_user), np.int64), of_user["number"].explode().to_numpy(), offsets)
+    empty = of_user["number"].list.len() == 0
+    require(not empty.all(), f"{file}: none of its items is known to the model, such as {item_ids[0]!r}")
+    unknown = numbered.filter(pl.col("number").is_null())["item"].unique(maintain_order=True)
+    report_passed_over(file, "items that the model does not know", unknown)
+    report_passed_over(file, "users without an item that the model knows", of_user["user"].filter(empty))
+    people = of_user.filter(~empty)
+    offsets = np.concatenate(([0], people["number"].list.len().to_numpy().cumsum(dtype=np.int64)))
+    return People(people["user"], np.zeros(len(people), np.int64), people["number"].explode().to_numpy(), offsets)
+
+
+def report_passed_over(file: Path, what: str, ids: Sequence[str] | pl.Series) -> None:
+    """Print how many ids of a file are passed over, and the first of them, if there are any."""
+    if len(ids):
+        print(f"{file}: passed over {what}: {len(ids):,}, the first {ids[0]!r:.80}")

@@ -7,6 +7,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DRAWING = re.compile(r"\s*(import|from) (matplotlib|scipy|jinja2|markupsafe|PIL)\b")
 """Libraries that only a report needs."""
+EXECUTES = re.compile(
+    r"\b(pickle|dill|joblib|shelve|marshal)\b.*\bload|\bimport (pickle|dill|joblib|shelve|marshal)\b|read_pickle"
+    r"|allow_pickle=True|weights_only=False|yaml\.(unsafe_load|full_load|load\((?!.*SafeLoader))"
+    r"|torch\.load\((?!.*weights_only=True)|load_from_checkpoint|safe_globals|(?<![\w.])(eval|exec)\("
+)
+"""Ways to read a file that execute what it holds."""
 INTERNALS = re.compile(r"\s*(import|from) wandb\.")
 
 
@@ -26,3 +32,26 @@ def test_weights_and_biases_is_used_by_its_public_interface() -> None:
     assert not {
         path for folder in ("adamct", "hydra_plugins", "tests") for path, line in lines(folder) if INTERNALS.match(line)
     }
+
+
+def test_no_file_is_read_in_a_way_that_executes_what_it_holds() -> None:
+    folders = ("adamct", "datamodules", "hydra_plugins", "benchmarks")
+    ours = [
+        *(pair for folder in folders for pair in lines(folder)),
+        *((ROOT / "run.py", line) for line in (ROOT / "run.py").read_text().splitlines()),
+    ]
+    assert not [(path, line) for path, line in ours if EXECUTES.search(line)]
+    for reads in (
+        "torch.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "import pickle",
+        "yaml.load(text)",
+        "eval(text)",
+    ):
+        assert EXECUTES.search(reads)
+
+
+def test_hydra_is_one_that_checks_what_it_calls() -> None:
+    floor = re.search(r'"hydra-core>=([\d.]+)', (ROOT / "pyproject.toml").read_text())
+    assert floor is not None
+    assert tuple(map(int, floor[1].split("."))) >= (1, 3, 4)

@@ -179,12 +179,60 @@ def test_after_a_mirror_that_gives_something_else_the_next_is_asked(answer: Answ
     assert len(asked) == 1
 
 
-def test_an_address_that_leads_to_an_unsafe_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def leading_to(*locations: str) -> Iterator[tuple[str, list[str | None]]]:
+    """A server that leads to one location after the other and then gives the file."""
+
+    def answer(server: Server, n: int) -> None:
+        server.send(b"", status=302, Location=locations[n]) if n < len(locations) else server.send(CONTENT)
+
+    with serving(answer) as served:
+        yield served
+
+
+def test_no_address_is_asked_that_is_not_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that leads back to a safe address would not be seen from the answer at the end."""
     monkeypatch.setattr(download, "HERE", ("127.0.0.1",))
-    with serving(lambda server, _: server.send(CONTENT)) as (good, _):
-        there = good.replace("127.0.0.1", "localhost")
-        with serving(lambda server, _: server.send(b"", status=302, Location=there)) as (url, _):
-            assert f"leads to {there}, which is not HTTPS" in refused(tmp_path, url)
+    with serving(lambda server, _: server.send(b"", status=302, Location=back)) as (there, asked_there):
+        unsafe = there.replace("127.0.0.1", "localhost")
+        for location in (unsafe, unsafe.removeprefix("http:")):
+            with leading_to(location) as (back, asked):
+                assert f"leads to {unsafe}, which is not HTTPS" in refused(tmp_path, back)
+            assert (len(asked), asked_there) == (1, [])
+    assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("file:///etc/hosts", "InvalidSchema"),
+        ("ftp://localhost/a.gz", "InvalidSchema"),
+        ("http://[bad", "Invalid"),
+        ("\xff", "UnicodeDecodeError"),
+        (NAME, "TooManyRedirects: Exceeded 10 redirects"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_told(location: str, told: str, tmp_path: Path) -> None:
+    with serving(lambda server, _: server.send(b"", status=302, Location=location)) as (url, _):
+        assert told in refused(tmp_path, url)
+    assert left(tmp_path) == set()
+
+
+def test_safe_redirects_are_followed_and_a_download_goes_on_behind_them(tmp_path: Path) -> None:
+    with (
+        serving(lambda server, n: server.part(50_000)) as (good, asked),
+        serving(lambda server, _: server.send(b"", status=307, Location=good)) as (leading, _),
+    ):
+        assert Download([leading], str(tmp_path / "far"), None).fetch().read_bytes() == CONTENT
+    assert asked[1] == "bytes=50000-"
+    with leading_to("../a/b.gz", "?mirror=2", f"/{NAME}") as (url, asked):
+        assert Download([url], str(tmp_path / "near"), None).fetch().read_bytes() == CONTENT
+    assert len(asked) == 4
+
+
+def test_a_length_that_is_no_number_says_nothing(tmp_path: Path) -> None:
+    with serving(lambda server, _: server.send(CONTENT, Content_Length="soon")) as (url, _):
+        assert Download([url], str(tmp_path), None).fetch().read_bytes() == CONTENT
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
@@ -204,7 +252,7 @@ def test_processes_that_want_the_same_file_download_it_once(tmp_path: Path) -> N
 
 
 def test_addresses_must_be_safe_and_there(tmp_path: Path) -> None:
-    for urls in (["http://example.org/a.gz"], []):
+    for urls in (["http://example.org/a.gz"], [r"http://example.org\@localhost/a.gz"], ["https://example.org/"], []):
         with pytest.raises(InputError, match=r"dataset\.download\.urls"):
             Download(urls, str(tmp_path), None)
 

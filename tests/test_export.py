@@ -1,5 +1,6 @@
 """The exported encoder against torch, outside of what exports it."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., An
     ours = recommender(build, name)
     limit = 1e-4 if name == "sine" else 1e-5  # its temperature sharpens rounding
     assert export(ours, tmp_path) < limit
-    assert (tmp_path / "items.txt").read_text().split() == NAMES
+    assert json.loads((tmp_path / "items.json").read_text()) == NAMES
     width = SPEC.max_len if ours.model.full_length else 4
     item_seq = np.array([[3, 8, 8, 30], [5, 0, 0, 0], [1, 2, 0, 0]])
     item_seq = np.pad(item_seq, ((0, 0), (0, width - 4)))
@@ -80,6 +81,25 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Looping cannot be exported"):
         export(Recommender(Looping(), NAMES, SPEC.max_len), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_weights_that_are_no_numbers_are_not_exported_and_leave_nothing(
+    build: Callable[..., Any], tmp_path: Path
+) -> None:
+    ours = recommender(build, "sasrec")
+    torch.nn.init.constant_(ours.model.item_table(), torch.nan)
+    with pytest.raises(InputError, match="SASRec: the exported encoder computes something else, by nan"):
+        export(ours, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow
+def test_ids_with_line_breaks_are_kept(build: Callable[..., Any], tmp_path: Path) -> None:
+    ours = recommender(build, "sasrec")
+    ours.item_ids = ["one\ntwo", *NAMES[1:]]
+    export(ours, tmp_path)
+    assert json.loads((tmp_path / "items.json").read_text()) == ours.item_ids
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What is recommended, against scores by hand; from a checkpoint alone, and as a stage of a run."""
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from adamct.errors import InputError
 from adamct.models.base import NextItemModel
 from adamct.ranking import BYTES_AT_ONCE
 from adamct.recommender import Recommender
+from datamodules.people import others, users_of_log
+from datamodules.preprocessing import Interactions
+from datamodules.sources import Columns
 from tests.conftest import TINY, Ended, Largest, give
 
 Run = Callable[..., Ended]
@@ -106,14 +110,46 @@ def test_no_more_is_recommended_than_there_is(build: Callable[..., Any]) -> None
     assert recommender.recommend([]) == []
 
 
-def test_what_the_model_does_not_know_is_passed_over_or_said(build: Callable[..., Any]) -> None:
+def test_items_that_the_model_does_not_know_are_passed_over(build: Callable[..., Any]) -> None:
     recommender = Recommender(build(SPEC), NAMES, SPEC.max_len)
     known, mixed = recommender.recommend([["item-3", "item-4"], ["item-3", "new", "item-4"]])
     assert known == mixed
-    with pytest.raises(InputError, match="none of these items is known to the model: 'new, newer'"):
-        recommender.recommend([["item-3"], ["new", "newer"]])
-    with pytest.raises(InputError, match="k=0"):
-        recommender.recommend([["item-3"]], 0)
+    nobody, somebody, empty = recommender.recommend([["new", "newer"], ["item-3", "item-4"], []])
+    assert (nobody, empty) == ([], [])
+    assert [item for item, _ in somebody] == [item for item, _ in known]
+    with pytest.raises(InputError, match=r"none of these items is known to the model: \[\['new', 'newer'\], \[\]\]"):
+        recommender.recommend([["new", "newer"], []])
+
+
+@pytest.mark.parametrize(
+    ("histories", "options", "told"),
+    [
+        (["77", "7"], {}, r"histories\[0\]='77': must be a list of item ids"),
+        ("77", {}, r"histories\[0\]='7': must be"),
+        ([["7"], b"77"], {}, r"histories\[1\]=b'77': must be"),
+        ([[7, 77]], {}, r"histories\[0\]=\[7, 77\]: must be"),
+        ([["7", None]], {}, r"histories\[0\]=\['7', None\]: must be"),
+        ([7], {}, r"histories\[0\]=7: must be"),
+        ({"ann": ["7"]}, {}, r"histories\[0\]='ann': must be"),
+        ([["7"]], {"k": 0}, "k=0: must be"),
+        ([["7"]], {"k": 1.5}, r"k=1\.5: must be"),
+        ([["7"]], {"k": "3"}, "k='3': must be"),
+        ([["7"]], {"unseen": "no"}, "unseen='no': must be"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_history_is_told(
+    histories: Any, options: dict[str, Any], told: str, build: Callable[..., Any]
+) -> None:
+    recommender = Recommender(build(SPEC), [str(number) for number in range(1, ITEMS + 1)], SPEC.max_len)
+    for function in ("recommend", "known", "top"):  # as outside of tests, which check types
+        method = inspect.unwrap(getattr(Recommender, function))
+        setattr(recommender, function, method.__get__(recommender))
+    with pytest.raises(InputError, match=told):
+        recommender.recommend(histories, **options)
+
+
+def test_a_model_that_learns_users_has_nothing_for_others(build: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match="HGN knows only the users"):
         Recommender(build(SPEC, "model=hgn"), NAMES, SPEC.max_len).recommend([["item-3"]])
 
@@ -200,13 +236,44 @@ def test_some_users_and_other_people(trained: Path, tmp_path: Path, run: Run) ->
     assert new["user"].to_list() == ["new"] * 3
 
 
+def test_a_list_of_users_is_read_as_it_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    user_ids = pl.Series(["ann", "bob", " bob", "Zoë", "eve"])
+    log = Interactions(np.arange(1, 11, dtype=np.int32), np.arange(0, 11, 2), np.arange(10), user_ids, user_ids)
+    (tmp_path / "users.txt").write_bytes(
+        "\ufeffeve\r\n\r\n  Zoë \t\r\n bob\r\nbob\r\n\r\nstranger\r\neve\r\nother".encode()
+    )
+    people = users_of_log(log, tmp_path / "users.txt")
+    assert people.ids.to_list() == ["eve", "Zoë", " bob", "bob"]
+    assert people.users.tolist() == [4, 3, 2, 1]
+    assert people.items.tolist() == [9, 10, 7, 8, 5, 6, 3, 4]
+    told = "passed over users who are not in the prepared log: 2, the first 'stranger'\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'users.txt'}: {told}"
+
+
+def test_people_without_a_known_item_are_passed_over_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("user,item,timestamp\nann,x,1\nbob,b,2\nann,y,2\nbob,x,1\nbob,a,3\neve,a,1\n")
+    people = others(file, Columns(), pl.Series(["a", "b"]))
+    assert people.ids.to_list() == ["bob", "eve"]
+    assert people.items.tolist() == [2, 1, 1]
+    assert people.offsets.tolist() == [0, 2, 3]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: passed over items that the model does not know: 2, the first 'x'",
+        f"{file}: passed over users without an item that the model knows: 1, the first 'ann'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
         (["predict.users=none.txt"], ["none.txt"]),
-        (["predict.users=some.txt"], ["some.txt, line 2", "'nobody'"]),
-        (["predict.users=some.txt", "predict.histories=log.txt"], ["predict.users and predict.histories"]),
-        (["predict.histories=log.txt"], ["log.txt", "'ann'", "no item"]),
+        (["predict.users=nobody.txt"], ["nobody.txt: none of its lines is a user of the prepared log, such as '0'"]),
+        (["predict.users=empty.txt"], ["empty.txt: empty"]),
+        (["predict.users=utf16.txt"], ["utf16.txt: cannot be read", "UTF-8"]),
+        (["predict.users=nobody.txt", "predict.histories=log.txt"], ["predict.users and predict.histories"]),
+        (["predict.histories=log.txt"], ["log.txt: none of its items is known to the model, such as '1'"]),
         (["predict.format=xml"], ["predict.format=xml", "parquet"]),
         (["predict.k=0"], ["k=0"]),
         (["ckpt=null"], ["stages=['predict']", "ckpt=PATH"]),
@@ -217,8 +284,10 @@ def test_mistakes_are_told_and_leave_nothing(
     overrides: list[str], named: list[str], trained: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("some.txt").write_text("1\nnobody\n")
-    Path("log.txt").write_text("bob 1 2\nann x y\n")
+    Path("nobody.txt").write_text("nobody\n")
+    Path("empty.txt").write_text("\n \n")
+    Path("utf16.txt").write_text("1\n", "utf-16")
+    Path("log.txt").write_text("bob u v\nann x y\n")
     stage = ("stages=[predict]", f"ckpt='{trained}/checkpoints/best.ckpt'", "hydra.run.dir=out")
     ended = run(*TINY, *stage, *overrides)
     assert ended.code == 1
@@ -227,9 +296,28 @@ def test_mistakes_are_told_and_leave_nothing(
     assert not list(Path("out").glob("*recommendations*"))
 
 
-def test_classes_of_strangers_are_not_called(trained: Path, tmp_path: Path) -> None:
-    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    checkpoint["identity"]["model"]["parts"]["entry"]["_target_"] = "os.system"
-    torch.save(checkpoint, tmp_path / "bad.ckpt")
-    with pytest.raises(InputError, match=r"bad\.ckpt: names os\.system"):
-        adamct.load(tmp_path / "bad.ckpt")
+class Payload:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("key", ["ckpt", "resume"])
+def test_a_run_executes_nothing_of_a_checkpoint_and_tells_weights_that_do_not_fit(
+    key: str, trained: Path, tmp_path: Path, run: Run
+) -> None:
+    stage = ["stages=[fit]", "trainer.max_epochs=5"] if key == "resume" else ["stages=[test]"]
+    given = [*TINY, *stage, f"{key}={tmp_path}/bad.ckpt", f"hydra.run.dir={tmp_path / 'out'}"]
+    torch.save(Payload(tmp_path / "executed"), tmp_path / "bad.ckpt")
+    assert "bad.ckpt: not a readable checkpoint" in run(*given).line
+    assert not (tmp_path / "executed").exists()
+    content = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    content["state_dict"].popitem()
+    torch.save(content, tmp_path / "bad.ckpt")
+    ended = run(*given)
+    assert "the checkpoint's weights do not fit the model: " in ended.line
+    assert "\n" not in ended.line
