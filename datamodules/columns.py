@@ -76,7 +76,7 @@ def amazon_ratings(head: list[tuple[str, ...]]) -> list[str] | None:
     Args:
         head: the first rows of the file.
     """
-    if len(head[0]) != 4 or not all(map(_NUMBER.fullmatch, head[0][2:])):
+    if len(head[0]) != 4 or not all(map(is_number, head[0][2:])):
         return None
     orders = [
         order
@@ -84,6 +84,11 @@ def amazon_ratings(head: list[tuple[str, ...]]) -> list[str] | None:
         if any(all(_AMAZON_IDS[field].fullmatch(id) for field, id in zip(order, row, strict=False)) for row in head)
     ]
     return [*orders[0], "rating", "timestamp"] if len(orders) == 1 else None
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number, in the way that ratings and times are written."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def without_type(name: str) -> str:

@@ -8,10 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import polars as pl
+
 Lines: TypeAlias = Iterator[tuple[int, str]]
 """The lines of a file with their numbers from 1."""
 Check: TypeAlias = Callable[[Lines, Collection[str]], None]
 """Raises `DamageError` at the first line that is not what a format wants; told the columns that may be read."""
+
+
+_STRAY = "a stray quotation mark or carriage return; put the field in quotation marks, and double those within it"
 
 
 class DamageError(ValueError):
@@ -27,6 +32,8 @@ def explain(path: Path, check: Check | None, columns: Collection[str], error: Ba
         columns: the columns that may be read.
         error: why the file could not be read.
     """
+    if isinstance(error, DamageError):
+        return f"{path}, {error}"
     reason = " ".join(str(error).split("\n\n")[0].split())
     if check is not None and path.suffix.lower() != ".zst":
         try:
@@ -62,20 +69,41 @@ def check_sequences(lines: Lines, columns: Collection[str]) -> None:
 
 def check_records(lines: Lines, columns: Collection[str], separator: str) -> None:
     """Refuse a row of delimited text that has stray quotation marks, or more fields than the first."""
-    quoted, bare = r'"[^"]*(?:""[^"]*)*"', rf'[^"{separator}\r\n][^{separator}\r\n]*'
-    field = rf"(?:{quoted}|{bare}|)"
-    well_formed = re.compile(rf"{field}(?:{separator}{field})*\r*\n?")
+    field, record = _patterns(separator)
     width = None
-    for number, record in _records(lines):
-        if not well_formed.fullmatch(record):
-            raise DamageError(
-                f"line {number}: a stray quotation mark or carriage return; put the field in quotation marks, and "
-                "double those within it"
-            )
-        fields = len(re.findall(rf"(?:^|{separator}){field}", record))
+    for number, text in _records(lines):
+        if text.count('"') % 2 or not re.fullmatch(rf"{record}\r*\n?", text):
+            raise DamageError(f"line {number}: {_STRAY}")
+        fields = len(re.findall(rf"(?:^|{separator}){field}", text))
         width = width or fields
         if fields > width:
             raise DamageError(f"line {number}: {fields} fields, but the first row has {width}; mend the row")
+
+
+def check_quotation(path: Path, separator: str) -> None:
+    """Raise a DamageError if a quoted field holds a quotation mark that is not doubled.
+
+    polars reads on to the next line's mark, so that the rows between become part of the field and are lost.
+    """
+    _, record = _patterns(separator)
+    marks, row = pl.col("marks"), pl.col("row").first()
+    within = (marks.cum_sum() - marks) % 2 == 1
+    lines = pl.scan_lines(path, name="line", glob=False, row_index_name="row", row_index_offset=1)
+    records = (
+        lines.with_columns(marks=pl.col("line").str.count_matches('"', literal=True))
+        .with_columns(within=within, record=(~within).cum_sum())
+        .filter((marks > 0) | pl.col("within"))
+        .group_by("record", maintain_order=True)
+        .agg(row, pl.col("line").str.join("\n"))
+    )
+    for (number,) in records.filter(~pl.col("line").str.contains(f"^{record}$")).select("row").head(1).collect().rows():
+        raise DamageError(f"line {number}: {_STRAY}")
+
+
+def _patterns(separator: str) -> tuple[str, str]:
+    """Return regular expressions of a field and of a row."""
+    field = rf'(?:"[^"]*(?:""[^"]*)*"|[^"{separator}\r\n][^{separator}\r\n]*|)'
+    return field, f"{field}(?:{separator}{field})*"
 
 
 def _records(lines: Lines) -> Lines:

@@ -24,8 +24,16 @@ from typing import BinaryIO, NamedTuple
 import polars as pl
 
 from adamct.errors import InputError
-from datamodules.columns import Fields, amazon_ratings, candidates, choose, without_type
-from datamodules.damage import Check, check_objects, check_records, check_sequences, explain, parse_object
+from datamodules.columns import Fields, amazon_ratings, candidates, choose, is_number, without_type
+from datamodules.damage import (
+    Check,
+    check_objects,
+    check_quotation,
+    check_records,
+    check_sequences,
+    explain,
+    parse_object,
+)
 
 
 class Table(NamedTuple):
@@ -42,6 +50,7 @@ class Table(NamedTuple):
 
 ORDER = "the order of a user's items but not their times"
 """The clock of a sequence file."""
+_NUL = "an id holds a NUL character"
 _NUMBERS = "times that are numbers"
 _MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
 _HEAD = 100
@@ -126,7 +135,12 @@ def _read_delimited(path: Path, fields: Fields, separator: str) -> Table:
         raise InputError(f"{error}; or, where these are no header but data, each to its place from 1") from error
     table = scan().select(pl.nth(header.index(name)).alias(field) for field, name in names.items())
     filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end come as nulls
-    rows = _collect(table.filter(filled).with_row_index("row", 1))
+    rows = table.filter(filled).with_row_index("row", 1).collect(engine="streaming")
+    others = [place for place, name in enumerate(header) if name not in names.values()]
+    if not all(is_number(row[place]) for row in head[first - 1 :] for place in others) or _ids_hold(rows, '[\0\n"]'):
+        if _ids_hold(rows, "\0"):
+            raise ValueError(_NUL)
+        check_quotation(path, separator)  # only texts have quotation marks: ratings are spared the time
     return Table(names, _NUMBERS, rows[first - 1 :])
 
 
@@ -142,9 +156,11 @@ def _read_json_lines(path: Path, fields: Fields) -> Table:
     def decode(text: pl.Expr) -> pl.DataFrame:
         objects = lines.select("row", object=text.str.json_decode(texts))
         values = {field: pl.col("object").struct.field(name) for field, name in names.items()}
-        return _collect(objects.select("row", **values))
+        return objects.select("row", **values).collect(engine="streaming")
 
     rows = decode(pl.col("line"))
+    if _ids_hold(rows, "\0"):
+        raise ValueError(_NUL)
     # A number with a fraction or an exponent was read as a float. If it may have lost digits, its text is read instead.
     rounded = {field: _may_be_rounded(rows[field]) for field in names}
     if any(series.any() for series in rounded.values()):
@@ -158,7 +174,7 @@ def _read_json_lines(path: Path, fields: Fields) -> Table:
 
 
 def _may_be_rounded(numbers: pl.Series) -> pl.Series:
-    long = numbers.str.len_bytes() > 15
+    long = (numbers.str.len_bytes() > 15) & (numbers < ":")  # digits, a sign and a point are less than a colon
     return long & numbers.str.contains(r"^-?\d[\d.e-]+$") if long.any() else long
 
 
@@ -219,9 +235,5 @@ def _lines(path: Path) -> pl.LazyFrame:
     return lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line").str.contains(r"\S"))
 
 
-def _collect(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Carry out the plan of a text file; ValueError if an id holds a NUL character."""
-    table = rows.collect(engine="streaming")
-    if any(table[field].str.contains("\0", literal=True).any() for field in ("user", "item")):
-        raise ValueError("an id holds a NUL character")
-    return table
+def _ids_hold(rows: pl.DataFrame, pattern: str) -> bool:
+    return any(rows[field].str.contains(pattern).any() for field in ("user", "item"))
