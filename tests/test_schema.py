@@ -79,6 +79,7 @@ WRONG = {
     "trainer.max_epochs=1e3": "trainer.max_epochs=1000.0: must be a whole number",
     "trainer.check_val_every_n_epoch=0": "trainer.check_val_every_n_epoch=0: must be at least 1",
     "trainer.limit_test_batches=0": "trainer.limit_test_batches=0: must be at least 1 or above 0",
+    "trainer.val_check_interval=0": "trainer.val_check_interval=0: must be at least 1 or above 0",
     "trainer.log_every_n_steps=0": "trainer.log_every_n_steps=0: must be at least 1",
     "stages=fit": "stages=fit: must be a list: [A, B, ...]",
     "stages=[]": "stages=[]: must be a list of 1 or more",
