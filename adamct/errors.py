@@ -68,9 +68,11 @@ def explain(error: BaseException) -> str | None:
         return f"{error.full_key} is not set: give {error.full_key}=VALUE"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain_composition(error)
-    if isinstance(error, ValueError) and raised_in(error) == "hydra":
-        override = innermost(error).f_locals.get("override")  # which its message leaves out
-        return f"{override.input_line}: {on_one_line(error)}" if override else on_one_line(error)
+    if isinstance(error, ValueError | TypeError) and raised_in(error) == "hydra":
+        found = innermost(error).f_locals  # where Hydra refuses a group's choice, its message leaves the group out
+        override, default = found.get("override"), found.get("d")
+        group = getattr(override, "input_line", None) or getattr(default, "group", None)
+        return group and f"{group}: not the name of a choice ({on_one_line(error)})"
     refusal = isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
     if refusal and raised_in(error) in ("pytorch_lightning", "lightning_fabric"):
         return f"trainer: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
