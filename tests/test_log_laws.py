@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
-from datamodules.sources import Columns, read_log
+from datamodules.columns import Columns
+from datamodules.sources import read_log
 from tests.test_sources import FUZZED, GOOD, TEXTS, compress, parquet
 
 BIG = 2**53

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
-from datamodules.sources import Columns, read_log, sha256
+from datamodules.columns import Columns
+from datamodules.sources import read_log, sha256
 
 ROWS = [("0001", "B00ABC", 30), ("1e5", "007", 10), ("0001", "NA", 20), ('ü "q"', "x, y", -5), ("1e5", "007", 10)]
 SEQUENCES = [("0001", ["B00ABC", "007", "NA"]), ("1e5", ["1.0", "B00ABC"]), ("ü", ["1.0"])]

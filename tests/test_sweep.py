@@ -180,8 +180,8 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path, ru
     assert ended.code == 1
     assert "trainer.max_epochs=0" in ended.line
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
-    assert run(*command, "optimizer.lr=0.5", "resume=null").code == 0
-    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() != before
+    assert run(*command, "optimizer.lr=0.5", "resume=null").code == 1  # which starts the same run again
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
 def test_runs_beside_each_other_share_devices_evenly(tmp_path: Path) -> None:
