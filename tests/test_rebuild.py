@@ -156,9 +156,10 @@ ENDLESS: list[object] = []
 ENDLESS.append(ENDLESS)
 
 
-def strangers_since(modules: set[str]) -> list[str]:
-    """The modules that were imported since and are no models', nor what torch imports by itself."""
-    return [name for name in set(sys.modules) - modules if not name.startswith(("torch.", "adamct.models."))]
+def strangers_since(modules: set[str]) -> set[str]:
+    """The modules that targets name, those of models aside, and that were imported since."""
+    named = {str(target).rpartition(".")[0] for target in STRANGERS}
+    return {name for name in named & (set(sys.modules) - modules) if not name.startswith("adamct.models.")}
 
 
 @pytest.mark.parametrize("target", STRANGERS, ids=str)
