@@ -79,6 +79,7 @@ def test_a_job_given_again_after_it_failed_is_no_failure_any_more(tmp_path: Path
     assert set(results(tmp_path)) == {"job"}
 
 
+@pytest.mark.slow
 def test_failures_of_other_values_before_do_not_count(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}")
     ended = run(*sweep, "optimizer.lr=1e30,2e30")
