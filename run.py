@@ -197,7 +197,7 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
     from adamct.module import NextItemModule
     from adamct.step import compiled, training_loss
 
-    make_model = instantiate(cfg.model, _partial_=True)
+    make_model = instantiate(cfg.model, _partial_=True, _convert_="all")  # plain dicts and lists, as a checkpoint has
     with blame("model"):
         model = make_model(data.spec)
     with blame("loss"):

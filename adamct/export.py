@@ -23,8 +23,8 @@ from adamct.models.base import NextItemModel
 from adamct.predictions import People
 from adamct.randomness import Stream, numpy_generator
 from adamct.recommender import Recommender, load
+from datamodules.columns import Columns
 from datamodules.people import others
-from datamodules.sources import Columns
 
 TOLERANCE = 1e-3
 """How far a number of a query may be from torch's; by 2e-4 single precision itself is off in SINE, which sharpens."""

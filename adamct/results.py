@@ -1,7 +1,6 @@
 """The record of a run: ``results.json``, ``ranks.npz`` and the table at its end."""
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -25,7 +24,7 @@ from adamct.metrics import RankingMetrics
 from adamct.module import NextItemModule
 from adamct.ranking import Ranker
 from adamct.report.rankings import in_order, shown_metrics
-from adamct.run_folder import RANKS, RESULTS, write_arrays
+from adamct.run_folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.selection import Chosen
 
 
@@ -138,7 +137,7 @@ def record(
     if tested:
         save_ranks(folder, module, data.test_facts())
         print_table({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
-    save_results(folder, results)
+    write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     print(f"results: {folder / RESULTS}")
 
 
@@ -185,13 +184,6 @@ def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:
     arrays = {name: module.metric("test", name).joined.numpy() for name in module.rankings} | facts._asdict()
     small = {name: values.astype(np.min_scalar_type(values.max())) for name, values in arrays.items()}
     write_arrays(folder / RANKS, small)
-
-
-def save_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write ``results.json``, whole or not at all."""
-    partial = folder / f".{RESULTS}"
-    partial.write_text(json.dumps(results, indent=2) + "\n")
-    os.replace(partial, folder / RESULTS)
 
 
 @rank_zero_only

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from adamct.errors import InputError
+from adamct.errors import InputError, writing
 from adamct.identity import EXECUTION, as_json, differences, omit
 from adamct.processes import is_first
 
@@ -151,16 +151,18 @@ def read_json(path: Path) -> Any:
 def write_first(path: Path, text: str) -> None:
     """Write a file of the run's folder from the first of its processes, whole or not at all."""
     if is_first():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text)
-        os.replace(partial, path)
+        with writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_text(text)
+            os.replace(partial, path)
 
 
 def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
     """Write a compressed ``.npz``, whole or not at all."""
     import numpy as np
 
-    partial = path.with_name(f".{path.name}")
-    np.savez_compressed(partial, allow_pickle=False, **arrays)
-    os.replace(partial, path)
+    with writing(path.parent):
+        partial = path.with_name(f".{path.name}")
+        np.savez_compressed(partial, allow_pickle=False, **arrays)
+        os.replace(partial, path)

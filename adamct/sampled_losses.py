@@ -16,6 +16,9 @@ from adamct.batch import DataSpec
 from adamct.errors import require
 from adamct.values import Checked, PositiveInt, Probability
 
+Proposal = Literal["uniform", "popularity", "in_batch"]
+"""What negatives are drawn by; see `SampledCrossEntropy`."""
+
 
 class Sampled(Checked, ABC):
     """Scores each target and the negatives of the step.
@@ -81,7 +84,7 @@ class SampledCrossEntropy(Sampled):
         self,
         spec: DataSpec,
         num_negatives: PositiveInt,
-        proposal: Literal["uniform", "popularity", "in_batch"],
+        proposal: Proposal,
         log_q: bool,
     ):
         super().__init__(spec, num_negatives)

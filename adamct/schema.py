@@ -87,7 +87,7 @@ class Trainer(TypedDict):
     gradient_clip_algorithm: Literal["norm", "value"] | None
     accumulate_grad_batches: PositiveInt
     check_val_every_n_epoch: PositiveInt | None
-    val_check_interval: Limit | Text | dict[str, NonNegativeInt]
+    val_check_interval: Limit | Text
     limit_train_batches: Limit
     limit_val_batches: Limit
     limit_test_batches: Limit

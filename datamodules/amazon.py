@@ -9,11 +9,13 @@ from adamct.errors import InputError, require
 from adamct.values import NonNegativeInt, PositiveInt, Seed, Text
 from datamodules.base import SequenceDataModule
 from datamodules.cache import load_or_build
+from datamodules.columns import Columns
 from datamodules.download import Download
 from datamodules.fingerprint import Prepared
+from datamodules.formats import is_sequence_file
 from datamodules.negatives import UniformNegatives
 from datamodules.preprocessing import Interactions, Repeats, build_sequences, statistics, without_repeats
-from datamodules.sources import Columns, files_of, is_sequence_file, read_log, sha256
+from datamodules.sources import files_of, read_log, sha256
 from datamodules.splits import Splitter
 from datamodules.ties import shuffle_ties
 

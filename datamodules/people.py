@@ -8,8 +8,9 @@ import polars as pl
 
 from adamct.errors import InputError, require
 from adamct.predictions import People
+from datamodules.columns import Columns
 from datamodules.preprocessing import Interactions
-from datamodules.sources import Columns, read_log
+from datamodules.sources import read_log
 
 
 def users_of_log(interactions: Interactions, file: Path | None) -> People:

@@ -14,10 +14,7 @@ import polars as pl
 
 from adamct.errors import InputError, require
 from datamodules.columns import Columns
-from datamodules.formats import ORDER, Table, is_sequence_file, open_binary, read_table
-
-__all__ = ["Columns", "files_of", "is_sequence_file", "read_log", "sha256"]
-
+from datamodules.formats import ORDER, Table, open_binary, read_table
 
 _BY_USUAL_NAMES = Columns()
 _MISSING = ("", " ", "nan", "NaN", "NAN", "null", "Null", "NULL", "None", "<NA>", "\\N")

@@ -25,7 +25,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError, explain
 from adamct.models import adamct as parts
 from adamct.models import adamct_variants as variants
-from adamct.models.layers import causal_mask
+from adamct.models.layers import Activation, causal_mask
 from adamct.sampled_losses import BayesianPersonalisedRanking
 from adamct.step import training_loss
 
@@ -171,7 +171,7 @@ def test_attention_is_equations_2_to_6(num_heads: int) -> None:
 @pytest.mark.parametrize("activation", PHI)
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 def test_convolution_is_equations_8_to_10_and_as_released_with_the_norm_first(
-    kernel_size: int, activation: str
+    kernel_size: int, activation: Activation
 ) -> None:
     x = random(1, 7, D)
     for branch, norm_first in (

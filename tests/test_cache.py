@@ -135,8 +135,8 @@ def test_training_works_on_the_mapped_file_itself(tmp_path: Path, log: Path) -> 
 
 def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None = None, **changed: Any) -> Any:
     from datamodules.amazon import AmazonDataModule, Counts
+    from datamodules.columns import Columns
     from datamodules.negatives import UniformNegatives
-    from datamodules.sources import Columns
     from datamodules.splits import LeaveOneOut
 
     arguments: dict[str, Any] = {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamodules.columns import Columns
 from datamodules.fingerprint import contents, digests, fingerprint
 from datamodules.preprocessing import Interactions
-from datamodules.sources import Columns
 from tests.test_cache import amazon, three_users
 
 LOG = pl.DataFrame(

@@ -14,6 +14,7 @@ from adamct import losses
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
 from adamct.step import compiled, training_loss
+from adamct.values import CompileMode
 from datamodules.sequences import Sequences, TrainingBatches
 from tests.conftest import TINY, Ended
 
@@ -83,7 +84,7 @@ def test_no_step_waits(model: NextItemModel) -> None:
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_steps_are_those_of_eager_ones(
-    model: NextItemModel, mode: str, monkeypatch: pytest.MonkeyPatch
+    model: NextItemModel, mode: CompileMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if model.all_positions:
         pytest.skip("is not compiled")

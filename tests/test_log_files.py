@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from adamct.errors import InputError
-from datamodules.sources import Columns, read_log, sha256
+from datamodules.columns import Columns
+from datamodules.sources import read_log, sha256
 from tests.test_sources import HEADER, delimited, parquet, write
 
 

@@ -21,6 +21,7 @@ from adamct.batch import DataSpec
 from adamct.sampled_losses import (
     BayesianPersonalisedRanking,
     GeneralisedBinaryCrossEntropy,
+    Proposal,
     Sampled,
     SampledCrossEntropy,
 )
@@ -183,7 +184,7 @@ def test_sampled_objectives_are_their_formulas(with_bias: bool) -> None:
         found = Fixed(GeneralisedBinaryCrossEntropy(spec(), 4, t), *negatives)(inputs, targets)
         assert found == pytest.approx(mean(gbce), 1e-5)
 
-    weights = {
+    weights: dict[Proposal, list[float]] = {
         "uniform": [1.0] * items,
         "popularity": [1 + math.log(1 + item) for item in range(1, items + 1)],
         "in_batch": [float(item) for item in range(1, items + 1)],
@@ -201,7 +202,7 @@ def test_sampled_objectives_are_their_formulas(with_bias: bool) -> None:
 
 
 @pytest.mark.parametrize("proposal", ["uniform", "popularity"])
-def test_the_estimated_sum_over_the_catalogue_is_the_true_one_on_average(proposal: str) -> None:
+def test_the_estimated_sum_over_the_catalogue_is_the_true_one_on_average(proposal: Proposal) -> None:
     torch.manual_seed(0)
     (queries, table, bias), targets = draw(3, True, 0.3)
     with torch.no_grad():

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
-from datamodules.preprocessing import Interactions, Statistics, build_sequences, k_core, statistics, without_repeats
+from datamodules.preprocessing import (
+    Interactions,
+    Repeats,
+    Statistics,
+    build_sequences,
+    k_core,
+    statistics,
+    without_repeats,
+)
 from datamodules.sources import read_log
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -124,7 +132,7 @@ def plain_without_repeats(rows: list[Row], repeats: str) -> list[Row]:
 @pytest.mark.parametrize("repeats", ["all", "first", "last", "consecutive"])
 @settings(deadline=None, max_examples=60)
 @given(rows=logs(TIMES))
-def test_repeats_equal_plain_python(repeats: str, rows: list[Row]) -> None:
+def test_repeats_equal_plain_python(repeats: Repeats, rows: list[Row]) -> None:
     assert without_repeats(frame(rows), repeats).rows() == plain_without_repeats(rows, repeats)
 
 

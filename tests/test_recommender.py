@@ -18,9 +18,9 @@ from adamct.errors import InputError
 from adamct.models.base import NextItemModel
 from adamct.ranking import BYTES_AT_ONCE
 from adamct.recommender import Recommender
+from datamodules.columns import Columns
 from datamodules.people import others, users_of_log
 from datamodules.preprocessing import Interactions
-from datamodules.sources import Columns
 from tests.conftest import TINY, Ended, Largest, give
 
 Run = Callable[..., Ended]

@@ -231,6 +231,7 @@ def test_maps_of_a_run_and_the_share_that_is_near(tmp_path: Path) -> None:
     assert [axes.get_title() for axes in drawing.figure.axes[:3]] == ["local", "global", "mixture"]
 
 
+@pytest.mark.slow
 def test_maps_of_many_users_fit_a_figure(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     maps = {part: np.full((150, 4, 4), 0.25) for part in ("local", "global", "mixture")}

@@ -16,7 +16,7 @@ from lightning_fabric.utilities.distributed import (
 from adamct import threads
 from adamct.errors import InputError
 from adamct.processes import processes_here
-from adamct.threads import THREADS, Threads, computing_with, measured, threads_of_run
+from adamct.threads import THREADS, Threads, Wanted, computing_with, measured, threads_of_run
 from tests.conftest import CONF, TINY, Ended
 
 
@@ -72,7 +72,7 @@ def test_what_is_asked_comes_before_what_began_and_that_before_the_environment(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
     monkeypatch.setattr(threads, "measured", lambda *_: Threads(5, "(measured)"))
-    cases: list[tuple[int | str, str | None, int]] = [
+    cases: list[tuple[Wanted, str | None, int]] = [
         ("auto", "auto", 3),
         ("auto", "auto", 3),
         (2, "auto", 2),

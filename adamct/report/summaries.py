@@ -135,8 +135,8 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
             rows.append(("paper", tuple(Cell(text, aside=True) for text in (*theirs, last))))
     devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs})
     said = [
-        f"Median over seeds, on {'; '.join(devices)}. A query: one user's history at full length, a multiplication and "
-        "an addition being two operations.",
+        f"Median over seeds, on {'; '.join(devices)}. A query: the longest history of a user, at most max_len items, a "
+        "multiplication and an addition being two operations.",
         "Peak on a CPU: of the whole process, which jobs that ran one after another share.",
     ]
     if any(label == "paper" for label, _ in rows):
