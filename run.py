@@ -89,7 +89,7 @@ def run_by_itself(folder: Path, monitor: str) -> float | None:
 
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
-    """Where the config ends: everything below takes typed arguments."""
+    """Check a run's config, take its folder and run it; everything below takes typed arguments."""
     for name, text in described(cfg).items():
         folder.describe(name, text)
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))

@@ -103,7 +103,7 @@ OF_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 
 
 class Takes(NamedTuple):
-    """What can stand below a key."""
+    """The names that can stand below a key."""
 
     named: Mapping[str, Any]
     """The names and their annotations."""

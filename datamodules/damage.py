@@ -20,7 +20,7 @@ _STRAY = "a stray quotation mark or carriage return; put the field in quotation 
 
 
 class DamageError(ValueError):
-    """What is wrong with a line, beginning with its number."""
+    """The damage of a line, beginning with its number."""
 
 
 def explain(path: Path, check: Check | None, columns: Collection[str], error: BaseException) -> str:

@@ -33,7 +33,7 @@ class Config(TypedDict):
 
 
 class Chosen(TypedDict):
-    """How the weights of a ranking were chosen."""
+    """The choice of the weights of a ranking."""
 
     monitor: str | None
     epoch: int
@@ -102,7 +102,7 @@ class Sweeper(TypedDict):
 
 
 class SweepOverrides(TypedDict):
-    """What a sweep was given on the command line."""
+    """The overrides of a sweep on the command line."""
 
     task: NotRequired[list[str]]
 
@@ -122,7 +122,7 @@ class Multirun(TypedDict):
 
 
 class Runtime(TypedDict):
-    """What Hydra notes of a job when it begins."""
+    """The facts that Hydra notes of a job when it begins."""
 
     choices: dict[str, str | None]
 
