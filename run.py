@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from adamct.errors import blame, explain, require
+from adamct.errors import InputError, blame, explain, require
 from adamct.identity import identity_of
 from adamct.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
 from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before, record_kill
@@ -82,7 +82,7 @@ def run_by_itself(folder: Path, monitor: str) -> float | None:
     if code < 0:
         record_kill(folder, how_it_ended(code))
         return None
-    if (folder / ERROR).exists():
+    if code != 0 and (folder / ERROR).exists():
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
     return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
@@ -96,7 +96,7 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     check(config)
     given = [str(override).partition("=")[0] for override in HydraConfig.get().overrides.hydra]
     require_one_folder(cfg.trainer.num_nodes, "hydra.run.dir" in given)
-    if cfg.resume == "auto" and (results := finished_before(folder.path, config)):
+    if cfg.resume == "auto" and (results := finished_before(folder.path, config)) and same_source(cfg, results):
         print(f"finished before: {folder.path / RESULTS}")
         return results["metrics"][cfg.monitor]
     with folder:
@@ -107,6 +107,18 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
             if is_first():
                 print(threads)
             return compute(cfg, config, folder, quiet)
+
+
+def same_source(cfg: DictConfig, results: dict[str, Any]) -> bool:
+    """Whether a log of the user's own is still what a finished run read, or is no longer there."""
+    from datamodules.sources import sha256
+
+    if cfg.dataset.get("path") is None:
+        return True
+    try:
+        return sha256(Path(cfg.dataset.path)) == results["dataset"]["source_sha256"]
+    except InputError:
+        return True
 
 
 def described(cfg: DictConfig) -> dict[str, str]:
@@ -130,7 +142,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     data = instantiate(cfg.dataset)
     announce(data.statistics, data.held_out)
     module = build_module(cfg, config, data)
-    folder.claim(module.identity)
+    folder.claim(module.identity, config["stages"])
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
     checkpoints = folder.path / CHECKPOINTS
     with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
@@ -149,11 +161,16 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             trial_report(cfg.monitor),
             quiet,
         )
-        for logger in trainer.loggers:
-            logger.log_hyperparams(
-                {**config, "statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}
-            )
-        outcome = run_stages(trainer, module, data, checkpoints, selected, config["stages"], cfg.ckpt, cfg.resume)
+
+        def begin() -> None:
+            folder.begin()
+            for logger in trainer.loggers:
+                facts = {"statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}
+                logger.log_hyperparams(config | facts)
+
+        outcome = run_stages(
+            trainer, module, data, checkpoints, selected, config["stages"], cfg.ckpt, cfg.resume, begin
+        )
         score = outcome.chosen[0].val_scores[cfg.monitor]
         if "predict" in config["stages"] and trainer.is_global_zero:
             print(f"recommendations: {recommend(cfg, module, data, folder.path)}")
@@ -166,6 +183,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             "choices": dict(job.runtime.choices),
             "pruned": pruned(trainer),
         }
+        folder.own()
         record(folder.path, trainer, module, data, outcome, about)
     return score
 

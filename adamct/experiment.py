@@ -3,7 +3,7 @@
 import logging
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -148,6 +148,7 @@ def run_stages(
     stages: Sequence[str],
     ckpt: str | None,
     resume: str | None,
+    begin: Callable[[], None],
 ) -> Outcome:
     """Run the stages in order, the test once for each choice of weights.
 
@@ -162,13 +163,16 @@ def run_stages(
             each.
         resume: a checkpoint to continue training from; ``auto`` takes the folder's own, if there is one; None trains
             from scratch.
+        begin: called when the stages have been found to fit together, before they change anything.
 
     Raises:
         InputError: stages or checkpoints that do not fit together.
     """
     ended_by, source = None, None if ckpt is None else Path(ckpt)
-    if "fit" in stages:
-        ended_by, source = fit(trainer, module, data, folder, choices, resume), folder
+    if "fit" not in stages:
+        begin()
+    else:
+        ended_by, source = fit(trainer, module, data, folder, choices, resume, begin), folder
     if source is None:
         raise InputError(f"stages={list(stages)} needs the weights to use: ckpt=PATH")
     if not source.is_dir():  # one file for all rankings
@@ -224,6 +228,7 @@ def fit(
     folder: Path,
     choices: Sequence[Choice],
     resume: str | None,
+    begin: Callable[[], None],
 ) -> str:
     """Train until patience ends or a limit is reached, from scratch or from where a checkpoint stands.
 
@@ -231,6 +236,7 @@ def fit(
         Why training ended; see `Outcome`.
     """
     if not module.learns:
+        begin()
         trainer.validate(module, data, verbose=False)
         require_validated(bool(module.scores.get("val")))
         trainer.save_checkpoint(folder / choices[0].file)
@@ -239,6 +245,7 @@ def fit(
     patience = next(callback for callback in callbacks if isinstance(callback, Patience))
     start = Path(resume) if resume not in (None, "auto") else folder / LAST
     if resume is None or (resume == "auto" and not start.exists()):
+        begin()
         trainer.fit(module, data)
     else:
         checkpoint = read_checkpoint(start, module.identity)
@@ -256,6 +263,7 @@ def fit(
                 callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
         if patience.exhausted:  # had stopped before
             return "patience"
+        begin()
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
     require_validated(has_best(trainer))
     return "patience" if patience.exhausted else "limit"

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,8 @@ class RunFolder:
     """A folder that one run at a time uses, and that no other run changes once it holds results or checkpoints.
 
     Within the ``with`` block other processes are kept out. What describes the run is written at once where the folder
-    holds nothing to lose; otherwise only when `claim` has shown that the run is the one that the folder holds.
+    holds nothing to lose. Otherwise it waits until `claim` has shown that the run is the one that the folder holds and,
+    where that has finished, until the run goes on (`begin`) or has a new record (`own`).
 
     Args:
         path: the folder.
@@ -55,7 +56,7 @@ class RunFolder:
                     f"{self.path}: another run is going on there; wait for its end, or give another hydra.run.dir"
                 ) from None
             if not self.holds_run():
-                self._own()
+                self.own()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,11 +73,11 @@ class RunFolder:
         else:
             self.waiting[name] = text
 
-    def claim(self, identity: dict[str, Any]) -> None:
-        """Make the folder the run's, which from now on may replace what it holds.
+    def claim(self, identity: dict[str, Any], stages: Sequence[str]) -> None:
+        """Make sure that the folder is the run's, which from now on may replace what it holds.
 
         Raises:
-            InputError: it holds the results or checkpoints of another run.
+            InputError: it holds the results or checkpoints of another run, or results of a stage that the run lacks.
         """
         if self.holds_run():
             held = self._identity()
@@ -91,8 +92,22 @@ class RunFolder:
                     f"{self.path}: holds a run with {key}={before}, but this one has {key}={now}; give the overrides "
                     "of that run, or another hydra.run.dir"
                 )
-        self._own()
+        if not (self.path / RESULTS).exists():
+            self.own()
+        elif missing := set(self._stages()) - set(stages):
+            raise InputError(
+                f"{self.path}: holds results of {', '.join(sorted(missing))}, which stages=[{','.join(stages)}] leaves "
+                "out; give these stages too, or another hydra.run.dir"
+            )
         write_first(self.path / IDENTITY, json.dumps(identity, indent=2) + "\n")
+
+    def begin(self) -> None:
+        """Set the record of a finished run aside, whose weights training is about to change."""
+        if is_first():
+            for name in (RESULTS, RANKS):
+                if (self.path / name).exists():
+                    os.replace(self.path / name, self.path / f"earlier_{name}")
+        self.own()
 
     def record_failure(self, error: BaseException) -> None:
         """Leave the traceback of what ended the run, unless the folder is or holds another run."""
@@ -100,7 +115,8 @@ class RunFolder:
             if self.owned:
                 write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
 
-    def _own(self) -> None:
+    def own(self) -> None:
+        """Write what describes the run."""
         self.owned = True
         if is_first():
             (self.path / ERROR).unlink(missing_ok=True)
@@ -114,6 +130,13 @@ class RunFolder:
             results = read_json(self.path / RESULTS)
             held = results.get("identity") if isinstance(results, dict) else None
         return held if isinstance(held, dict) else None
+
+    def _stages(self) -> list[str]:
+        results = read_json(self.path / RESULTS)
+        try:
+            return list(results["config"]["stages"])
+        except (TypeError, KeyError):  # a damaged record, which is to be made again
+            return []
 
 
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:

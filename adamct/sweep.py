@@ -75,14 +75,17 @@ class SweepFrame(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report, and end with an error that names the jobs that failed."""
         folder = Path(config.hydra.sweep.dir)
-        with fatal():
-            if config.hydra.runtime.choices["hydra/launcher"] != "basic":
-                end_on_signals()
+        try:
+            with fatal():
+                if config.hydra.runtime.choices["hydra/launcher"] != "basic":
+                    end_on_signals()
+                exit_if_stopping(folder)
+                if self.report:
+                    report_on(folder, config.logger)
+            failed = failed_jobs(folder)
+        finally:  # the next command would forget who failed
             self.lock.release()
-            exit_if_stopping(folder)
-            if self.report:
-                report_on(folder, config.logger)
-        if failed := failed_jobs(folder):
+        if failed:
             names, why = ", ".join(failed), f"the lines above and their {ERROR} tell why"
             sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; {why}")
 

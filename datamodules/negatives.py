@@ -14,7 +14,7 @@ ROWS = 2**16
 """Users looked at together, so that little memory is needed beside the negatives themselves."""
 
 LEAST_ACCEPTED = 1 / 16
-"""The share of random items that can be a row's last negative; where it is smaller, none is drawn at random."""
+"""The share of random items that can be a row's last negative; below it negatives are drawn from what is left."""
 
 
 class UniformNegatives(Checked):

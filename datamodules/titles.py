@@ -33,7 +33,8 @@ def read_titles(file: Path, item_ids: pl.Series) -> pl.Series:
                 title = described.get("title")
                 item = next((name for name in ids_of(described) if name in numbers), None)
                 if item is not None and isinstance(title, str) and title:
-                    titles[numbers[item]] = title
+                    # Half of a character that was cut in two has no place in a file.
+                    titles[numbers[item]] = title.encode("utf-8", "replace").decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error}); give Amazon's metadata of the category") from error
     require(any(titles), f"{file}: has a title for none of the items; is it of another category or edition?")

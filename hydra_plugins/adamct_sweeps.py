@@ -105,9 +105,10 @@ class OptunaSweeper(Sweeper):
             returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
             exit_if_stopping(folder)  # before trials that were cut off count as ended
             for trial, returned in zip(batch, returns, strict=True):
-                if returned.return_value is None:  # killed: the trial is to go on when the command is given again
+                score = score_of(returned)
+                if score is None:  # killed: the trial is to go on when the command is given again
                     continue
-                exhausted |= end(study, trial, score_of(returned))
+                exhausted |= end(study, trial, score)
                 print(f"trial {trial.number}: {study.get_trials(deepcopy=False)[trial.number].state.name.lower()}")
         report_best(study, folder)
 
@@ -176,11 +177,11 @@ def short(value: str) -> str:
         return value
 
 
-def score_of(returned: JobReturn) -> float:
-    """A job's score, NaN where it has none."""
-    if returned.status != JobStatus.COMPLETED or returned.return_value is None:
+def score_of(returned: JobReturn) -> float | None:
+    """Return a job's score, NaN where it failed, None where it was killed."""
+    if returned.status != JobStatus.COMPLETED:
         return float("nan")
-    return float(returned.return_value)
+    return None if returned.return_value is None else float(returned.return_value)
 
 
 def report_best(study: "optuna.Study", folder: Path) -> None:

@@ -45,6 +45,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         pytest.param(["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=None", marks=pytest.mark.slow),
         (["stages=[test]", "ckpt=FINISHED/checkpoints"], "ckpt=None"),
         (["model.dropout=2"], "dropout"),
+        (["trainer.max_epochs=0"], "more than trainer.max_epochs=0"),
+        (["stages=[fit,predict]"], "holds results of test"),
         (["monitor=val/none"], "monitor=val/none"),
     ],
 )
@@ -68,6 +70,33 @@ def test_the_record_of_what_does_not_learn_is_not_replaced(tmp_path: Path, run: 
     assert "holds a run with" in run(*command, "seed=4").line
     assert "dataset.sha256" in run(*command, SEED, "dataset.process.seed=1").line
     assert contents(tmp_path) == before
+
+
+def test_a_run_that_is_cut_off_while_it_goes_on_has_not_finished(finished: Path, run: Run) -> None:
+    record = (finished / "results.json").read_bytes()
+    command = (*TINY, SEED, f"hydra.run.dir={finished}")
+    assert run(*command, "trainer.max_epochs=2", "stages=[fit,test,predict]", "predict.users=nobody.txt").code == 1
+    assert not (finished / "results.json").exists()
+    assert (finished / "earlier_results.json").read_bytes() == record
+    assert (finished / "error.txt").exists()
+    assert run(*command, "trainer.max_epochs=2").code == 0
+    assert json.loads((finished / "results.json").read_text())["config"]["trainer"]["max_epochs"] == 2
+
+
+def test_a_log_that_has_changed_is_another_run_s(tmp_path: Path, run: Run) -> None:
+    log = tmp_path / "log.txt"
+    keys = [key for key in TINY if not key.startswith(("dataset.num_users", "dataset.process", "model."))]
+    data = ("dataset=custom", f"dataset.path={log}", "dataset.min_user=3", "dataset.min_item=1", f"data_dir={tmp_path}")
+    command = (*keys, *data, "model=popularity", f"hydra.run.dir={tmp_path / 'run'}")
+    log.write_text("".join(f"{user} {' '.join(str(user + item) for item in range(5))}\n" for user in range(40)))
+    assert run(*command).code == 0
+    before = contents(tmp_path / "run")
+    assert run(*command).code == 0
+    log.write_text("".join(f"{user} {' '.join(str(user + 2 * item) for item in range(5))}\n" for user in range(40)))
+    ended = run(*command)
+    assert ended.code == 1
+    assert "holds a run with dataset." in ended.line
+    assert contents(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize("text", ["", '{"metrics": ', "[]", '{"foreign": true}'])
