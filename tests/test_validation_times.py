@@ -64,7 +64,7 @@ def test_without_a_validation_the_weights_of_before_are_not_chosen(key: str, tmp
     assert ended.code == 1
     assert "before any validation" in ended.line
     assert key.partition("=")[0].partition(".")[2] in ended.line
-    assert (tmp_path / "results.json").read_bytes() == results
+    assert (tmp_path / "earlier_results.json").read_bytes() == results
 
 
 @pytest.mark.slow
