@@ -104,12 +104,12 @@ def log_histogram(trainer: pl.Trainer, name: str, values: Float[Tensor, " U"]) -
 
 
 class KnownUsers(Protocol):
-    """What `CoefficientRecord` asks of the data."""
+    """The facts that `CoefficientRecord` asks of the data."""
 
     spec: DataSpec
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
-        """What is known of the users beside their items."""
+        """Return what is known of the users beside their items."""
         ...
 
 

@@ -20,7 +20,7 @@ class Divides:
         self.number = number
 
     def __call__(self, values: Mapping[str, Any]) -> bool:
-        """Where one is not known, or is no whole number, nothing is against the other."""
+        """Allow any value where the other is not known, or is no whole number."""
         divisor, number = values.get(self.divisor), values.get(self.number)
         if not isinstance(divisor, int) or not isinstance(number, int):
             return True

@@ -67,7 +67,7 @@ class ItemCorrelations(Checked, pl.Callback):
 
 
 def last_layer(model: AdaMCT, item_seq: Int[Tensor, "B N"]) -> dict[str, Float[Tensor, "B N D"]]:
-    """What each of `PARTS` gives for every position, in the last layer."""
+    """Return the output of each of `PARTS` for every position, in the last layer."""
     found: dict[str, Tensor] = {}
     layer = model.layers[-1]
     handles = [

@@ -90,7 +90,7 @@ def frames(
 
 
 def write_parquet(rows: Iterable[pl.DataFrame], path: Path) -> None:
-    """By way of a file for each batch, which are then streamed into one."""
+    """Write a file for each batch, and stream these into one."""
     parts = path.with_name("parts")
     parts.mkdir()
     for number, frame in enumerate(rows):
@@ -99,7 +99,7 @@ def write_parquet(rows: Iterable[pl.DataFrame], path: Path) -> None:
 
 
 def write_csv(rows: Iterable[pl.DataFrame], path: Path) -> None:
-    """With a header."""
+    """Write a CSV file with a header."""
     with path.open("wb") as file:
         for number, frame in enumerate(rows):
             frame.write_csv(file, include_header=number == 0)

@@ -85,7 +85,7 @@ class Recommender:
     def batch(
         self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], users: Int[np.ndarray, " B"]
     ) -> Batch:
-        """What of the histories ``items[offsets[b] : offsets[b + 1]]`` the model looks at; targets are 0."""
+        """Cut the histories ``items[offsets[b] : offsets[b + 1]]`` to what the model looks at; targets are 0."""
         kept = np.minimum(np.diff(offsets), self.max_len)
         position = np.arange(self.max_len if self.model.full_length else int(kept.max()))
         index = np.minimum(offsets[1:, None] - kept[:, None] + position, len(items) - 1)

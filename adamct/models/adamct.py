@@ -153,7 +153,7 @@ class AdaptiveMixture(Mixture):
 
 
 class Parts(NamedTuple):
-    """What the model is made of, as constructors: every layer builds its own."""
+    """The constructors of the model's parts: every layer builds its own."""
 
     entry: Callable[[int, float], nn.Module]
     """(hidden_size, dropout), between the embeddings and the first layer."""

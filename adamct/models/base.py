@@ -40,7 +40,7 @@ class NextItemModel(Checked, nn.Module, ABC):
         """The vectors the queries are matched with."""
 
     def item_bias(self) -> Float[Tensor, " V"] | None:
-        """What is added to each item's score, if anything."""
+        """Return what is added to each item's score, None for nothing."""
         return None
 
     def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
@@ -48,5 +48,5 @@ class NextItemModel(Checked, nn.Module, ABC):
         return self.queries(batch), batch.target
 
     def penalty(self, batch: Batch) -> Float[Tensor, ""]:
-        """What is added to the loss, such as a regulariser on the embeddings a batch uses."""
+        """Return what is added to the loss, such as a regulariser on the embeddings a batch uses."""
         return torch.zeros((), device=batch.item_seq.device)

@@ -48,7 +48,7 @@ class Block:
 
     @property
     def runs(self) -> list[Run]:
-        """Of all variants."""
+        """The runs of all variants."""
         return [run for variant in self.variants for run in variant.runs]
 
     @property

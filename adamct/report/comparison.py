@@ -62,7 +62,7 @@ def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tu
 
 
 def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
-    """What the paper has for a metric and how far each variant is from it; no rows where it has nothing."""
+    """List the paper's values of a metric and how far each variant is from them; no rows where it has none."""
     found = [in_paper(block, variant, metric) for variant in block.variants]
     theirs = [None if one is None else one.value for one in found]
     if all(value is None for value in theirs):
@@ -79,7 +79,7 @@ def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
 
 
 def in_paper(block: Block, variant: Variant, metric: str) -> Reported | None:
-    """What the paper has for a variant on the test split, if it can be told that it is of this one."""
+    """Return the paper's value of a variant on the test split, None where it is not known to be of this one."""
     if block.split != "test" or not variant.known:
         return None
     return reported(block.dataset, variant.model, variant.label, metric)
@@ -93,18 +93,18 @@ def sources(block: Block) -> str:
 
 
 def improvement(values: Sequence[float | None]) -> str:
-    """How far the last value is above the best of the others."""
+    """Return how far the last value is above the best of the others."""
     others = [value for value in values[:-1] if value is not None]
     return percent(values[-1], max(others)) if others else ""
 
 
 def percent(value: float | None, base: float | None) -> str:
-    """How far a value is above a base, with its sign; empty where either is missing."""
+    """Write how far a value is above a base, with its sign; empty where either is missing."""
     return "" if value is None or not base else f"{100 * (value / base - 1):+.1f} %"
 
 
 def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
-    """How to read the table."""
+    """Explain the table."""
     said = [
         "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
     ]
@@ -125,7 +125,7 @@ def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
 
 
 def measured(block: Block) -> str:
-    """What a block is compared by, for the axis of a figure: ``test NDCG@10 (uni100)``."""
+    """Name what a block is compared by, for the axis of a figure: ``test NDCG@10 (uni100)``."""
     return f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}"
 
 

@@ -77,7 +77,7 @@ def drawings(block: Block) -> list[Drawing]:
 
 
 def curves(block: Block) -> list[Drawing]:
-    """How the monitored metric went over the epochs; nothing where no run has a history of it."""
+    """Draw the monitored metric over the epochs; nothing where no run has a history of it."""
     histories = [(variant, history(variant, block.monitor)) for variant in block.best_by_validation(MOST)]
     trained = [(variant, runs) for variant, runs in histories if runs.size]
     if not trained:
@@ -140,7 +140,7 @@ def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
 
 
 def seeds(variants: Sequence[Variant]) -> str:
-    """How many seeds the drawn variants have."""
+    """Say how many seeds the drawn variants have."""
     counts = sorted({len(variant.runs) for variant in variants})
     return f"Seeds of a variant: {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}."
 

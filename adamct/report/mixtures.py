@@ -122,6 +122,6 @@ def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, 
 
 
 def auc(values: Float[np.ndarray, " U"], positive: Bool[np.ndarray, " U"]) -> float:
-    """How often a positive's value is above a negative's, ties counting half."""
+    """Return how often a positive's value is above a negative's, ties counting half."""
     statistic = stats.mannwhitneyu(values[positive], values[~positive]).statistic
     return float(statistic / (positive.sum() * (~positive).sum()))

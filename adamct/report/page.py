@@ -70,7 +70,7 @@ def drawn(svg: bytes) -> Markup:
 
 
 def provenance(block: Block) -> list[tuple[str, str]]:
-    """How a block's numbers were made, as names and values."""
+    """Tell how a block's numbers were made, as names and values."""
     run = block.runs[0]
     count, excluded = (run.config.get(f"dataset.negatives.{key}") for key in ("count", "exclude"))
     items = run.results["dataset"]["num_items"]
@@ -132,7 +132,7 @@ def source(run: Run) -> list[tuple[str, str]]:
 
 
 def machine(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """What some runs were made with and on."""
+    """Tell what some runs were made with and on."""
     devices = (f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in runs)
     return [
         ("Versions", distinct(versions(run) for run in runs)),
@@ -142,7 +142,7 @@ def machine(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def versions(run: Run) -> str:
-    """Of what a run was made with."""
+    """List the versions that a run was made with."""
     return " ".join(f"{name} {version}" for name, version in run.results.get("versions", {}).items())
 
 
