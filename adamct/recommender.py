@@ -12,8 +12,8 @@ from torch import Tensor
 from adamct.batch import Batch, DataSpec, Seen
 from adamct.checkpoint import read_checkpoint
 from adamct.errors import InputError, on_one_line, require
+from adamct.evaluation.ranking import top_items
 from adamct.models.base import NextItemModel
-from adamct.ranking import top_items
 from adamct.rebuild import rebuild
 
 

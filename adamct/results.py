@@ -19,11 +19,11 @@ from rich.table import Column, Table
 from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.callbacks import History, Timing
 from adamct.cost import cost
+from adamct.evaluation.metrics import RankingMetrics
+from adamct.evaluation.names import in_order, shown_metrics
+from adamct.evaluation.ranking import Ranker
 from adamct.experiment import Outcome
-from adamct.metrics import RankingMetrics
 from adamct.module import NextItemModule
-from adamct.ranking import Ranker
-from adamct.report.rankings import in_order, shown_metrics
 from adamct.run_folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.selection import Chosen
 

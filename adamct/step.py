@@ -8,9 +8,9 @@ from torch import Tensor
 
 from adamct.batch import Batch
 from adamct.errors import require
+from adamct.evaluation.ranking import in_single_precision
 from adamct.losses import cross_entropy
 from adamct.models.base import NextItemModel
-from adamct.ranking import in_single_precision
 from adamct.values import CompileMode
 
 Loss = Callable[[NextItemModel, Batch], Tensor]

@@ -19,10 +19,10 @@ from omegaconf import DictConfig
 from adamct.batch import Batch
 from adamct.callbacks import now
 from adamct.cost import peak_resident_mib
+from adamct.evaluation.ranking import rank_targets
 from adamct.memory import keep_freed_memory
 from adamct.models.base import NextItemModel
 from adamct.randomness import seed_libraries
-from adamct.ranking import rank_targets
 from adamct.step import training_loss
 from benchmarks import reference
 from benchmarks.plain_data import prepare

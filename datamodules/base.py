@@ -11,8 +11,8 @@ from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
 from adamct.errors import require
+from adamct.evaluation.ranking import Ranker, Ranks, rank_targets
 from adamct.randomness import Stream, numpy_generator
-from adamct.ranking import Ranker, Ranks, rank_targets
 from adamct.values import Checked, PositiveInt, Seed
 from datamodules.fingerprint import Prepared, fingerprint
 from datamodules.negatives import UniformNegatives

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool
 
 from adamct.batch import Batch
-from adamct.ranking import Ranker, Ranks, ranks
+from adamct.evaluation.ranking import Ranker, Ranks, ranks
 from adamct.values import PositiveInt, Seed
 from datamodules.base import SequenceDataModule
 from datamodules.fingerprint import Prepared, contents, digests

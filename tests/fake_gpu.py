@@ -26,8 +26,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from adamct.batch import Batch, Candidates, DataSpec, Seen
+from adamct.evaluation.ranking import rank_targets, top_items
 from adamct.models.base import NextItemModel
-from adamct.ranking import rank_targets, top_items
 from adamct.step import training_loss
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -60,7 +60,7 @@ def test_eight_processes_at_once_build_once(tmp_path: Path, before: str) -> None
         load_or_build(tmp_path / "cache", FACTS, three_users)
         next(tmp_path.glob("cache/*/items.*")).write_bytes(b"")
     context = get_context("forkserver")  # as cold as spawn, but the libraries are imported once
-    context.set_forkserver_preload(["pytest", "adamct.metrics", "datamodules.cache"])
+    context.set_forkserver_preload(["pytest", "adamct.evaluation.metrics", "datamodules.cache"])
     barrier = context.Barrier(8)
     processes = [context.Process(target=ask_at_once, args=(number, barrier, tmp_path)) for number in range(8)]
     for process in processes:

@@ -17,8 +17,8 @@ from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNorm
 
 from adamct.batch import Candidates, Seen
 from adamct.errors import InputError
-from adamct.metrics import ListMetrics, RankingMetrics
-from adamct.ranking import BYTES_AT_ONCE, Ranks, rank_targets, ranks, top_items
+from adamct.evaluation.metrics import ListMetrics, RankingMetrics
+from adamct.evaluation.ranking import BYTES_AT_ONCE, Ranks, rank_targets, ranks, top_items
 from tests.conftest import Largest
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40
@@ -253,7 +253,7 @@ def rank_in_two_processes(process: int, folder: Path, ranked: Tensor) -> None:
 def test_two_processes_with_unequal_shares_give_the_metrics_of_one_to_the_last_bit(tmp_path: Path) -> None:
     ranked = torch.randint(1, 102, (100,), generator=torch.Generator().manual_seed(5))
     # As cold as spawn, but the libraries are imported once.
-    get_context("forkserver").set_forkserver_preload(["pytest", "adamct.metrics", "datamodules.cache"])
+    get_context("forkserver").set_forkserver_preload(["pytest", "adamct.evaluation.metrics", "datamodules.cache"])
     start_processes(rank_in_two_processes, (tmp_path, ranked), nprocs=2, start_method="forkserver")
     for process in range(2):
         values, joined, error = torch.load(tmp_path / f"{process}.pt")

@@ -15,8 +15,8 @@ from torch import Tensor
 import adamct
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
+from adamct.evaluation.ranking import BYTES_AT_ONCE
 from adamct.models.base import NextItemModel
-from adamct.ranking import BYTES_AT_ONCE
 from adamct.recommender import Recommender
 from datamodules.columns import Columns
 from datamodules.people import others, users_of_log

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adamct.report.gains import gains
+from adamct.evaluation.gains import gains
 from adamct.report.served import KINDS, names_of_bins, recommended_table, served
 from adamct.report.table import NONE, Table
 from tests.test_report import block_of, draw, kinds_of_users, scores, write_run

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adamct.errors import InputError, on_one_line, require
-from adamct.report.gains import is_mean_over_users, mean_gain
+from adamct.evaluation.gains import is_mean_over_users, mean_gain
 from adamct.report.record import Record, damage
 from adamct.run_folder import COEFFICIENTS, CORRELATIONS, RANKS
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adamct.errors import InputError, require
+from adamct.evaluation.gains import is_mean_over_users
+from adamct.evaluation.names import in_order
 from adamct.identity import PROTOCOL, differences
-from adamct.report.gains import is_mean_over_users
 from adamct.report.names import file_names
-from adamct.report.rankings import in_order
 from adamct.report.runs import Run
 from adamct.report.variants import Variant, group
 

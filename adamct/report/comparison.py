@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from statistics import stdev
 
+from adamct.evaluation.gains import KINDS
+from adamct.evaluation.names import shown_metrics
 from adamct.report.blocks import Block
-from adamct.report.gains import KINDS
 from adamct.report.paper import Reported, reported
-from adamct.report.rankings import shown_metrics
 from adamct.report.statistics import Comparison
 from adamct.report.table import NONE, Cell, Table, plain
 from adamct.report.variants import Variant

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment
 from markupsafe import Markup
 
+from adamct.evaluation.names import candidates
 from adamct.report.blocks import Block
 from adamct.report.figures import Drawing, inline
-from adamct.report.rankings import candidates
 from adamct.report.runs import Run
 from adamct.report.table import Table
 

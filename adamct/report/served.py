@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from adamct.evaluation.gains import gains
+from adamct.evaluation.names import AMONG_ALL
 from adamct.report.blocks import Block
 from adamct.report.comparison import MANY, written
 from adamct.report.figures import Drawing, seeds
-from adamct.report.gains import gains
-from adamct.report.rankings import AMONG_ALL
 from adamct.report.runs import Run
 from adamct.report.style import COMPARED, WIDTH, lines, styled
 from adamct.report.table import NONE, Cell, Table

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from adamct.evaluation.gains import gains
 from adamct.report.blocks import Block
-from adamct.report.gains import gains
 from adamct.report.resampling import LEVEL, resample
 from adamct.report.runs import Run
 from adamct.report.variants import Variant
