@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import InputError, blame, explain, require
 from adamct.identity import identity_of
-from adamct.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
-from adamct.run_folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before, record_kill
-from adamct.schema import check, may_be_null
+from adamct.runs.folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_before, record_kill
+from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
+from adamct.runs.schema import check, may_be_null
+from adamct.runs.threads import THREADS, let_threads_sleep, threads_of_run
 from adamct.sweep import STOPPING
-from adamct.threads import THREADS, let_threads_sleep, threads_of_run
 
 if TYPE_CHECKING:
     from adamct.module import NextItemModule

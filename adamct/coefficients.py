@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adamct.batch import DataSpec
 from adamct.models.adamct import Coefficient
-from adamct.run_folder import COEFFICIENTS, write_arrays
+from adamct.runs.folder import COEFFICIENTS, write_arrays
 
 FOLLOWED_USERS = (0, 1)
 

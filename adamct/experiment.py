@@ -24,8 +24,8 @@ from adamct.identity import WEIGHTS
 from adamct.memory import keep_freed_memory
 from adamct.module import NextItemModule
 from adamct.precision import require_kept, require_trains
-from adamct.processes import require_tasks, slurm_tasks
 from adamct.randomness import seed_libraries
+from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.selection import Choice, Chosen, Patience
 from adamct.trial import TrialReport
 from adamct.values import MatmulPrecision

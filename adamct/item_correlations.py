@@ -11,7 +11,7 @@ from torch import Tensor
 from adamct.batch import Batch
 from adamct.errors import InputError
 from adamct.models.adamct import AdaMCT
-from adamct.run_folder import CORRELATIONS, write_arrays
+from adamct.runs.folder import CORRELATIONS, write_arrays
 from adamct.values import Checked, PositiveInt, Text
 
 PARTS = {"local": "local_gate", "global": "global_gate", "mixture": "mixture"}

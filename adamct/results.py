@@ -24,7 +24,7 @@ from adamct.evaluation.names import in_order, shown_metrics
 from adamct.evaluation.ranking import Ranker
 from adamct.experiment import Outcome
 from adamct.module import NextItemModule
-from adamct.run_folder import RANKS, RESULTS, write_arrays, write_first
+from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.selection import Chosen
 
 

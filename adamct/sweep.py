@@ -20,8 +20,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adamct.errors import InputError, explain, on_one_line, require
 from adamct.folder_names import sweep_name
-from adamct.run_folder import ERROR
-from adamct.schema import check_nodes
+from adamct.runs.folder import ERROR
+from adamct.runs.schema import check_nodes
 
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""

@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adamct.results import provenance
-from adamct.threads import computing_with, from_environment, let_threads_sleep, load, measured, usable_cores
+from adamct.runs.threads import computing_with, from_environment, let_threads_sleep, load, measured, usable_cores
 from benchmarks.commands import ROOT, accuracy, finished, jobs, projected, started, startup
 from benchmarks.measures import composed, configured, device
 

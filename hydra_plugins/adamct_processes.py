@@ -22,10 +22,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from adamct.errors import explain
-from adamct.processes import end_with, how_it_ended
-from adamct.run_folder import record_kill
+from adamct.runs.folder import record_kill
+from adamct.runs.processes import end_with, how_it_ended
+from adamct.runs.threads import usable_cores
 from adamct.sweep import STOPPING, job_failed
-from adamct.threads import usable_cores
 from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from adamct.errors import require
 from adamct.folder_names import job_name, readable
 from adamct.identity import EXECUTION, named
 from adamct.keys import flat
-from adamct.processes import run_name
+from adamct.runs.processes import run_name
 from adamct.sweep import exit_if_stopping
 from adamct.values import PositiveInt, Text
 

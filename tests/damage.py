@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import yaml
 
-from adamct.run_folder import write_arrays
+from adamct.runs.folder import write_arrays
 from adamct.study import open_storage
 from tests.test_report import draw, kinds_of_users, write_multirun, write_run
 

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, explain
 from adamct.keys import flat
-from adamct.schema import check
+from adamct.runs.schema import check
 from tests.conftest import CONF, Ended, changed
 
 Configure = Callable[..., DictConfig]

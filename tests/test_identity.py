@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.identity import EXECUTION, EXTENT, PROTOCOL, SEEDS, SOURCE, WEIGHTS, as_json, differences, identity_of
 from adamct.keys import flat
-from adamct.run_folder import finished_before
+from adamct.runs.folder import finished_before
 
 Configure = Callable[..., DictConfig]
 FACTS = {"sha256": "0" * 64, "num_items": 9, "num_users": 5, "ties_seed": None}

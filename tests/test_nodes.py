@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from adamct.errors import InputError
-from adamct.processes import require_one_folder, require_tasks, run_name
+from adamct.runs.processes import require_one_folder, require_tasks, run_name
 from tests.conftest import CONF, TINY, Ended
 
 # Dropout is drawn by each process for its own share of a batch, so it is left out. Sums of gradients are rounded

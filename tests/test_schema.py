@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from adamct.errors import InputError
-from adamct.schema import check
+from adamct.runs.schema import check
 from adamct.values import Checked, DropoutRate, OddInt, PositiveInt, refusal
 from tests.conftest import CONF, TINY, Ended, changed
 

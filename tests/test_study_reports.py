@@ -23,7 +23,7 @@ from adamct.report.statistics import compare
 from adamct.report.summaries import cost_tables
 from adamct.report.table import Table
 from adamct.report.whole import report
-from adamct.run_folder import write_arrays
+from adamct.runs.folder import write_arrays
 from tests.test_report import cells_of, draw, write_run
 
 

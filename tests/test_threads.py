@@ -13,10 +13,10 @@ from lightning_fabric.utilities.distributed import (
     _set_num_threads_if_needed,  # pyright: ignore[reportPrivateUsage]
 )
 
-from adamct import threads
 from adamct.errors import InputError
-from adamct.processes import processes_here
-from adamct.threads import THREADS, Threads, Wanted, computing_with, measured, threads_of_run
+from adamct.runs import threads
+from adamct.runs.processes import processes_here
+from adamct.runs.threads import THREADS, Threads, Wanted, computing_with, measured, threads_of_run
 from tests.conftest import CONF, TINY, Ended
 
 

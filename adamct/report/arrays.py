@@ -9,7 +9,7 @@ import numpy as np
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.gains import is_mean_over_users, mean_gain
 from adamct.report.record import Record, damage
-from adamct.run_folder import COEFFICIENTS, CORRELATIONS, RANKS
+from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, RANKS
 
 FACTS = ("target_count", "history_len")
 """The arrays of a test that are no ranks; see `adamct.batch.TestFacts`."""

@@ -8,7 +8,7 @@ from adamct.report.arrays import PARTS
 from adamct.report.blocks import Block
 from adamct.report.figures import Drawing
 from adamct.report.style import WIDTH, styled
-from adamct.run_folder import CORRELATIONS
+from adamct.runs.folder import CORRELATIONS
 
 MOST = 20
 """Users in the figure, which could not be saved if it were much taller."""

@@ -13,7 +13,7 @@ from adamct.report.figures import Drawing
 from adamct.report.runs import Run
 from adamct.report.style import COLOURS, INK, WIDTH, lines, styled
 from adamct.report.table import Table, plain
-from adamct.run_folder import COEFFICIENTS
+from adamct.runs.folder import COEFFICIENTS
 
 BINS = np.linspace(0, 1, 41)
 

@@ -18,7 +18,7 @@ from adamct.keys import flat
 from adamct.report.arrays import FACTS, Arrays, read_arrays
 from adamct.report.names import label_of, printable, shortened
 from adamct.report.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
-from adamct.run_folder import ERROR, RANKS, RESULTS
+from adamct.runs.folder import ERROR, RANKS, RESULTS
 
 Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
 

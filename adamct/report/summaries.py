@@ -11,7 +11,7 @@ from adamct.report.resampling import RESAMPLES
 from adamct.report.statistics import Comparison, agreement, seeds_note
 from adamct.report.table import NONE, RHO, Cell, Table, plain
 from adamct.report.variants import Variant
-from adamct.run_folder import RANKS
+from adamct.runs.folder import RANKS
 
 COSTS = {
     "parameters": ("parameters", 1.0, ",.0f"),

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from adamct.errors import InputError, writing
 from adamct.identity import EXECUTION, as_json, differences, omit
-from adamct.processes import is_first
+from adamct.runs.processes import is_first
 
 if TYPE_CHECKING:
     import numpy as np
