@@ -25,7 +25,7 @@ from adamct.sweep import STOPPING
 
 if TYPE_CHECKING:
     from adamct.module import NextItemModule
-    from adamct.trial import TrialReport
+    from adamct.search.pruning import TrialReport
 
 RUN = Path(__file__).resolve()
 CONF = RUN.parent / "conf"
@@ -243,7 +243,7 @@ def trial_report(monitor: str) -> "TrialReport | None":
     search = HydraConfig.get().sweeper
     if search.get("trial") is None or search.storage is None:
         return None
-    from adamct.trial import TrialReport
+    from adamct.search.pruning import TrialReport
 
     return TrialReport(search.storage, search.study_name, search.trial, instantiate(search.pruner), monitor)
 

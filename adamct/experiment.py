@@ -26,8 +26,8 @@ from adamct.module import NextItemModule
 from adamct.precision import require_kept, require_trains
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
+from adamct.search.pruning import TrialReport
 from adamct.selection import Choice, Chosen, Patience
-from adamct.trial import TrialReport
 from adamct.values import MatmulPrecision
 
 NOTHING = nullcontext()

@@ -25,7 +25,7 @@ class CasesSweeper(BasicSweeper):
 
     Args:
         cases: lists of overrides, each a case, or several where values are swept in it.
-        constraints: configs of `adamct.constraints.Constraint`.
+        constraints: configs of `adamct.search.constraints.Constraint`.
         params: swept values beside the cases, which the command line adds to and changes.
         max_batch_size: jobs launched together; None is all.
         jobs: the overrides of each job; set when the sweep starts, for reports.

@@ -40,12 +40,12 @@ class OptunaSweeper(Sweeper):
 
     Args:
         study_name: the study's name in its storage; None is the sweep's own.
-        storage: see `adamct.study.open_storage`.
+        storage: see `adamct.search.storage.open_storage`.
         sampler: config of one of Optuna's samplers; its seed changes whenever a study is continued.
         pruner: config of one of Optuna's pruners, or None.
         n_trials: how many trials the study is to have, however they end.
         n_jobs: how many are launched together.
-        constraints: what cannot be drawn together; see `adamct.search_space.draw`.
+        constraints: what cannot be drawn together; see `adamct.search.space.draw`.
         params: the search space, which the command line adds to.
         trial: the number of the trial that a job is; set for each.
     """
@@ -85,7 +85,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study has as many as it should."""
-        from adamct.study import cut_off, end, own_name
+        from adamct.search.storage import cut_off, end, own_name
 
         assert self.config is not None
         assert self.launcher is not None
@@ -123,7 +123,7 @@ class OptunaSweeper(Sweeper):
         """The study as it stands, or a new one."""
         import optuna
 
-        from adamct.study import continued_seed, open_storage, open_study
+        from adamct.search.storage import continued_seed, open_storage, open_study
 
         assert self.study_name is not None
         storage = open_storage(self.storage)
@@ -148,7 +148,7 @@ class OptunaSweeper(Sweeper):
 
     def job(self, trial: "optuna.Trial", overrides: Sequence[Override]) -> list[str]:
         """A trial as the overrides of a job."""
-        from adamct.search_space import draw, parameter
+        from adamct.search.space import draw, parameter
 
         fixed = [override for override in overrides if not override.is_sweep_override()]
         space = [parameter(override) for override in overrides if override.is_sweep_override()]

@@ -12,7 +12,7 @@ import optuna
 import yaml
 
 from adamct.runs.folder import write_arrays
-from adamct.study import open_storage
+from adamct.search.storage import open_storage
 from tests.test_report import draw, kinds_of_users, write_multirun, write_run
 
 USERS = 200

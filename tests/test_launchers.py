@@ -15,7 +15,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from adamct.study import open_storage
+from adamct.search.storage import open_storage
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]

@@ -13,12 +13,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from rich.console import Console
 
-from adamct.constraints import Divides
 from adamct.errors import InputError
 from adamct.report.study import find_study
 from adamct.report.whole import report
-from adamct.search_space import Parameter, draw, parameter
-from adamct.study import continued_seed, end, handle, open_storage, open_study, own_name, trial_of
+from adamct.search.constraints import Divides
+from adamct.search.space import Parameter, draw, parameter
+from adamct.search.storage import continued_seed, end, handle, open_storage, open_study, own_name, trial_of
 from hydra_plugins.adamct_sweeps import trial_folder
 from tests.conftest import TINY, Ended
 

@@ -114,7 +114,7 @@ CASES = (
     "hydra/sweeper=cases",
     "hydra.sweeper.cases=[['label=plain'],['label=b','model.kernel_size=3,5'],['model.num_heads=3'],"
     "['label=\"d=${model.dropout}\"','model.attn_dropout=0.25','model.dropout=${model.attn_dropout}']]",
-    "hydra.sweeper.constraints=[{_target_:adamct.constraints.Divides,divisor:model.num_heads,number:model.hidden_size}]",
+    "hydra.sweeper.constraints=[{_target_:adamct.search.constraints.Divides,divisor:model.num_heads,number:model.hidden_size}]",
 )
 
 

@@ -24,7 +24,7 @@ from adamct.report.record import damage
 from adamct.report.runs import Run, Sweep
 from adamct.report.style import COLOURS, INK, WIDTH, styled
 from adamct.report.table import NONE, Table, plain
-from adamct.study import open_storage
+from adamct.search.storage import open_storage
 
 SHOWN = 10
 """Best trials in the table."""

@@ -7,8 +7,8 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from adamct.constraints import Constraint
 from adamct.errors import InputError, require
+from adamct.search.constraints import Constraint
 
 
 class Parameter(NamedTuple):

@@ -9,7 +9,7 @@ class TrialReport(pl.Callback):
     """Tells an Optuna study each epoch's score, through its storage, so also from another process or machine.
 
     Args:
-        storage: where the study is kept; see `adamct.study.open_storage`.
+        storage: where the study is kept; see `adamct.search.storage.open_storage`.
         study_name: its name there.
         number: the trial's number in it.
         pruner: Optuna's, which decides whether the trial is worth going on with.
@@ -17,7 +17,7 @@ class TrialReport(pl.Callback):
     """
 
     def __init__(self, storage: str, study_name: str, number: int, pruner: Any, monitor: str):
-        from adamct.study import trial_of  # Optuna is an extra
+        from adamct.search.storage import trial_of  # Optuna is an extra
 
         self.trial = trial_of(storage, study_name, number, pruner)
         self.monitor = monitor
