@@ -31,7 +31,7 @@ FAILED = ".failed"
 """A file in the folder of a sweep with the folders of the jobs that failed since its command was given, a line each."""
 ENDING = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 """What Python does on signals that end it."""
-WANDB = "adamct.wandb_run.WandbRun"
+WANDB = "adamct.loggers.WandbRun"
 
 
 class SweepFrame(Callback):
