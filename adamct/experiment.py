@@ -16,9 +16,9 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 
+from adamct.analysis.mixture_coefficients import MixtureMonitor
 from adamct.callbacks import LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
-from adamct.coefficients import MixtureMonitor
 from adamct.errors import InputError, blame, require
 from adamct.identity import WEIGHTS
 from adamct.memory import keep_freed_memory

@@ -10,17 +10,17 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from adamct.analysis.item_correlations import correlations, last_layer
 from adamct.batch import DataSpec
 from adamct.checkpoint import read_checkpoint
-from adamct.item_correlations import correlations, last_layer
 from adamct.models.adamct import Coefficient
 from tests.conftest import TINY, Ended, composed
 
 Run = Callable[..., Ended]
 SPEC = DataSpec(num_items=30, num_users=8, max_len=9, item_counts=torch.zeros(31))
 CALLBACKS = (
-    "{_target_: adamct.coefficients.CoefficientRecord, folder: '${output_dir}'}",
-    "{_target_: adamct.item_correlations.ItemCorrelations, folder: '${output_dir}', num_users: 4}",
+    "{_target_: adamct.analysis.mixture_coefficients.CoefficientRecord, folder: '${output_dir}'}",
+    "{_target_: adamct.analysis.item_correlations.ItemCorrelations, folder: '${output_dir}', num_users: 4}",
 )
 
 

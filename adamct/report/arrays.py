@@ -14,7 +14,7 @@ from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, RANKS
 FACTS = ("target_count", "history_len")
 """The arrays of a test that are no ranks; see `adamct.batch.TestFacts`."""
 PARTS = ("local", "global", "mixture")
-"""The item correlations of AdaMCT's parts; see `adamct.item_correlations`."""
+"""The item correlations of AdaMCT's parts; see `adamct.analysis.item_correlations`."""
 CLOSE = 1e-6
 """Relative: a metric of the record and the same of the ranks differ by the order of addition."""
 

@@ -26,7 +26,7 @@ CHECKPOINTS = "checkpoints"
 IDENTITY = ".identity.json"
 """The identity of the run whose results or checkpoints a folder holds."""
 COEFFICIENTS, CORRELATIONS = "coefficients.npz", "item_correlations.npz"
-"""What `adamct.coefficients` and `adamct.item_correlations` write."""
+"""What `adamct.analysis.mixture_coefficients` and `adamct.analysis.item_correlations` write."""
 
 
 class RunFolder:
