@@ -190,8 +190,8 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
 
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
     """Write what the trained model recommends to the users of the log, to some of them, or to other people."""
-    from adamct.predictions import write_recommendations
-    from adamct.recommender import Recommender
+    from adamct.serving.predictions import write_recommendations
+    from adamct.serving.recommender import Recommender
     from datamodules.people import others, users_of_log
     from datamodules.titles import read_titles
 

@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adamct.recommender import load
+    from adamct.serving.recommender import load
 
 __all__ = ["load"]
 
@@ -14,7 +14,7 @@ __all__ = ["load"]
 def __getattr__(name: str) -> Any:
     """Import torch only where it is needed: the command line's help does without."""
     if name == "load":
-        from adamct.recommender import load
+        from adamct.serving.recommender import load
 
         return load
     raise AttributeError(f"module 'adamct' has no attribute {name!r}")

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from adamct.errors import InputError, require
-from adamct.predictions import People
+from adamct.serving.predictions import People
 from datamodules.columns import Columns
 from datamodules.preprocessing import Interactions
 from datamodules.sources import read_log

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from adamct.errors import InputError, writing
-from adamct.predictions import FORMS, People, write_recommendations
-from adamct.recommender import Recommender
+from adamct.serving.predictions import FORMS, People, write_recommendations
+from adamct.serving.recommender import Recommender
 from adamct.values import TableFormat
 from datamodules.cache import load_or_build
 from datamodules.download import Download
@@ -102,7 +102,7 @@ def test_recommendations_that_do_not_fit_on_the_disk_are_told_and_leave_nothing(
 ) -> None:
     """Parquet and CSV are written by polars, whose errors have no number."""
     rows = pl.DataFrame({"score": np.random.default_rng(0).random(4096)})
-    monkeypatch.setattr("adamct.predictions.frames", lambda *_: [rows])
+    monkeypatch.setattr("adamct.serving.predictions.frames", lambda *_: [rows])
     recommender, nobody = object.__new__(Recommender), People(pl.Series(), *[np.zeros(0, np.int64)] * 3)
     with full_after(4096), pytest.raises(InputError) as refused:
         write_recommendations(recommender, nobody, tmp_path, form, 1, False, 1, None)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
-from adamct.export import export, main
 from adamct.models.base import NextItemModel
-from adamct.recommender import Recommender, load
+from adamct.serving.export import export, main
+from adamct.serving.recommender import Recommender, load
 from tests.conftest import CONF, TINY, Ended
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -124,7 +124,7 @@ def test_a_recurrent_model_takes_any_length(tmp_path: Path, run: Callable[..., E
     """In a process of its own: the type checks of tests cannot be traced within its loop."""
     assert run(*TINY, "model=gru4rec", "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
     checkpoint, out = tmp_path / "checkpoints" / "best.ckpt", tmp_path / "onnx"
-    command = [sys.executable, "-m", "adamct.export", str(checkpoint), f"--out={out}"]
+    command = [sys.executable, "-m", "adamct.serving.export", str(checkpoint), f"--out={out}"]
     ended = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True, check=True)
     assert "differ from torch's by at most" in ended.stdout
     ours = load(checkpoint)

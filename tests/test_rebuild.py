@@ -17,10 +17,10 @@ from torch import nn
 
 import adamct
 import adamct.models
-from adamct import rebuild as rebuilding
 from adamct.batch import DataSpec
 from adamct.errors import InputError
-from adamct.rebuild import built, part, rebuild
+from adamct.serving import rebuild as rebuilding
+from adamct.serving.rebuild import built, part, rebuild
 from tests.conftest import CONF, composed
 
 ITEMS = 30
@@ -121,7 +121,7 @@ STRANGERS = [
     "builtins.print",
     "adamct.results.Path.write_text",
     "adamct.sweep.OmegaConf.save",
-    "adamct.recommender.load",
+    "adamct.serving.recommender.load",
     "adamct.models.layers.initialize",
     "adamct.models.layers.torch.save",
     "adamct.models.layers.nn.Linear",

@@ -17,7 +17,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
 from adamct.evaluation.ranking import BYTES_AT_ONCE
 from adamct.models.base import NextItemModel
-from adamct.recommender import Recommender
+from adamct.serving.recommender import Recommender
 from datamodules.columns import Columns
 from datamodules.people import others, users_of_log
 from datamodules.preprocessing import Interactions

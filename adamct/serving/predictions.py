@@ -11,7 +11,7 @@ from jaxtyping import Int
 from rich.progress import track
 
 from adamct.errors import writing
-from adamct.recommender import Recommender
+from adamct.serving.recommender import Recommender
 from adamct.values import TableFormat
 
 NAME = "recommendations"

@@ -1,4 +1,4 @@
-"""``python -m adamct.export CHECKPOINT``: a trained encoder as ONNX, for where torch is not (extra [export])."""
+"""``python -m adamct.serving.export CHECKPOINT``: a trained encoder as ONNX, for where torch is not (extra [export])."""
 
 import argparse
 import json
@@ -20,9 +20,9 @@ from torch.export import Dim
 from adamct.batch import Batch
 from adamct.errors import InputError, explain, require
 from adamct.models.base import NextItemModel
-from adamct.predictions import People
 from adamct.randomness import Stream, numpy_generator
-from adamct.recommender import Recommender, load
+from adamct.serving.predictions import People
+from adamct.serving.recommender import Recommender, load
 from datamodules.columns import Columns
 from datamodules.people import others
 
@@ -145,7 +145,7 @@ def histories(recommender: Recommender, count: int, longest: int) -> tuple[Tenso
 
 def main() -> None:
     """Parse the command line, export, and say a user's mistake in one line."""
-    parser = argparse.ArgumentParser("python -m adamct.export", description="Export a trained encoder to ONNX.")
+    parser = argparse.ArgumentParser("python -m adamct.serving.export", description="Export a trained encoder to ONNX.")
     parser.add_argument("checkpoint", type=Path, help="a run's checkpoints/best.ckpt")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write; onnx beside the checkpoint")
     parser.add_argument(

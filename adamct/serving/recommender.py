@@ -14,7 +14,7 @@ from adamct.checkpoint import read_checkpoint
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.ranking import top_items
 from adamct.models.base import NextItemModel
-from adamct.rebuild import rebuild
+from adamct.serving.rebuild import rebuild
 
 
 class Recommendation(NamedTuple):
