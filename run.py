@@ -24,8 +24,8 @@ from adamct.runs.threads import THREADS, let_threads_sleep, threads_of_run
 from adamct.sweep import STOPPING
 
 if TYPE_CHECKING:
-    from adamct.module import NextItemModule
     from adamct.search.pruning import TrialReport
+    from adamct.training.module import NextItemModule
 
 RUN = Path(__file__).resolve()
 CONF = RUN.parent / "conf"
@@ -133,10 +133,10 @@ def described(cfg: DictConfig) -> dict[str, str]:
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool) -> float:
     """Build what the config names, run the stages and record them; return the best validation score."""
     # torch takes seconds to import, and --help, --cfg and what has finished do without it.
-    from adamct.experiment import build_trainer, pruned, run_stages, set_up_torch
-    from adamct.gpus import placed
-    from adamct.results import announce, record
-    from adamct.selection import choices
+    from adamct.training.gpus import placed
+    from adamct.training.record import announce, record
+    from adamct.training.selection import choices
+    from adamct.training.trainer import build_trainer, pruned, run_stages, set_up_torch
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
@@ -212,8 +212,8 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
 
 def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
     """The model for this data in its LightningModule."""
-    from adamct.module import NextItemModule
-    from adamct.step import compiled, training_loss
+    from adamct.training.module import NextItemModule
+    from adamct.training.step import compiled, training_loss
 
     make_model = instantiate(cfg.model, _partial_=True, _convert_="all")  # plain dicts and lists, as a checkpoint has
     with blame("model"):

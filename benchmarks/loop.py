@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.experiment import build_trainer
 from adamct.models.base import NextItemModel
-from adamct.module import NextItemModule
-from adamct.selection import choices
-from adamct.step import training_loss
+from adamct.training.module import NextItemModule
+from adamct.training.selection import choices
+from adamct.training.step import training_loss
+from adamct.training.trainer import build_trainer
 from benchmarks.measures import configured
 from datamodules.base import SequenceDataModule
 from run import build_module

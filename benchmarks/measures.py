@@ -17,13 +17,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adamct.batch import Batch
-from adamct.callbacks import now
-from adamct.cost import peak_resident_mib
 from adamct.evaluation.ranking import rank_targets
 from adamct.memory import keep_freed_memory
 from adamct.models.base import NextItemModel
 from adamct.randomness import seed_libraries
-from adamct.step import training_loss
+from adamct.training.callbacks import now
+from adamct.training.cost import peak_resident_mib
+from adamct.training.step import training_loss
 from benchmarks import reference
 from benchmarks.plain_data import prepare
 from datamodules.base import SequenceDataModule
@@ -110,7 +110,7 @@ def unseen(side: str, *overrides: str) -> dict[str, float]:
 
 
 def our_ranks(model: NextItemModel, batch: Batch) -> Any:
-    """As in `adamct.module`."""
+    """As in `adamct.training.module`."""
     assert batch.candidates is not None
     return rank_targets(model.queries(batch), model.item_table(), model.item_bias(), batch.target, batch.candidates)
 

@@ -28,7 +28,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from adamct.batch import Batch, Candidates, DataSpec, Seen
 from adamct.evaluation.ranking import rank_targets, top_items
 from adamct.models.base import NextItemModel
-from adamct.step import training_loss
+from adamct.training.step import training_loss
 
 CONF = Path(__file__).parents[1] / "conf"
 PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed")

@@ -27,7 +27,7 @@ from adamct.models import adamct as parts
 from adamct.models import adamct_variants as variants
 from adamct.models.layers import Activation, causal_mask
 from adamct.sampled_losses import BayesianPersonalisedRanking
-from adamct.step import training_loss
+from adamct.training.step import training_loss
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]

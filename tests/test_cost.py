@@ -12,10 +12,10 @@ import torch
 from hydra.utils import instantiate
 
 from adamct.batch import Batch, DataSpec
-from adamct.cost import flops
 from adamct.report.summaries import COSTS, cost
 from adamct.report.table import NONE
 from adamct.report.variants import Variant
+from adamct.training.cost import flops
 from tests.conftest import TINY, Ended, composed
 
 SPEC = DataSpec(num_items=30, num_users=8, max_len=6, item_counts=torch.arange(31.0))

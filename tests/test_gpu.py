@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adamct import losses
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.step import compiled, training_loss
+from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
 from datamodules.sequences import Sequences, TrainingBatches
 from tests.conftest import TINY, Ended

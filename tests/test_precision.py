@@ -11,8 +11,8 @@ from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT_STR  #
 
 from adamct.batch import DataSpec
 from adamct.errors import InputError
-from adamct.precision import require_kept
-from adamct.step import training_loss
+from adamct.training.precision import require_kept
+from adamct.training.step import training_loss
 from tests.conftest import TINY, Ended
 
 MODELS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "model").glob("*.yaml"))

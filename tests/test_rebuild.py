@@ -119,7 +119,7 @@ STRANGERS = [
     "os.system",
     "setuptools._distutils.spawn.spawn",
     "builtins.print",
-    "adamct.results.Path.write_text",
+    "adamct.training.record.Path.write_text",
     "adamct.sweep.OmegaConf.save",
     "adamct.serving.recommender.load",
     "adamct.models.layers.initialize",

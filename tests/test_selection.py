@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adamct.errors import InputError
-from adamct.selection import Choice, Patience, choices
+from adamct.training.selection import Choice, Patience, choices
 from tests.conftest import TINY, Ended, give
 
 Run = Callable[..., Ended]

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adamct import step
 from adamct.batch import Batch, DataSpec
-from adamct.callbacks import Progress
 from adamct.models.base import NextItemModel
-from adamct.step import training_loss
+from adamct.training import step
+from adamct.training.callbacks import Progress
+from adamct.training.step import training_loss
 from tests.conftest import TINY, Ended
 
 Run = Callable[..., Ended]
@@ -49,7 +49,9 @@ def results(folder: Path) -> dict[str, Any]:
 def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     """Let some seconds pass between any two looks of the bar at the clock."""
     monotonic = count(0, seconds).__next__
-    monkeypatch.setattr("adamct.callbacks.time", SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter))
+    monkeypatch.setattr(
+        "adamct.training.callbacks.time", SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter)
+    )
 
 
 def test_no_step_reads_from_the_device(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ import pytest
 import pytorch_lightning as pl
 from filelock import FileLock
 
-from adamct.gpus import least_used
+from adamct.training.gpus import least_used
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]

@@ -8,9 +8,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch
-from adamct.callbacks import Timing
 from adamct.errors import on_one_line
 from adamct.models.base import NextItemModel
+from adamct.training.callbacks import Timing
 
 
 def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int, timing: Timing) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
 from adamct.evaluation.ranking import FULL, FULL_UNSEEN, names_of_rankings, rank_targets, top_items
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, seed_torch
-from adamct.step import Loss
+from adamct.training.step import Loss
 from adamct.values import Checked, PositiveInt
 
 LOOK_EVERY = 50
@@ -226,7 +226,7 @@ class NextItemModule(Checked, pl.LightningModule):
         checkpoint["epoch_loss"] = (self.summed_epoch, self.epoch_loss.item(), self.epoch_examples)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what is not among the weights; `adamct.experiment.fit` has compared the identities."""
+        """Take back what is not among the weights; `adamct.training.trainer.fit` has compared the identities."""
         self.scores["val"] = checkpoint["val_scores"]
         self.summed_epoch, total, self.epoch_examples = checkpoint["epoch_loss"]
         self.epoch_loss = torch.tensor(total)

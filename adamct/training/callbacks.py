@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
-from adamct.module import NextItemModule
-from adamct.selection import Choice
+from adamct.training.module import NextItemModule
+from adamct.training.selection import Choice
 
 LAST = "last.ckpt"
 """The state to resume from."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import pytorch_lightning as pl
 
 from adamct.errors import require
-from adamct.module import NextItemModule
+from adamct.training.module import NextItemModule
 from adamct.values import Checked, PositiveInt
 
 BEST = "best.ckpt"

@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
-from adamct.callbacks import History, Timing
-from adamct.cost import cost
 from adamct.evaluation.metrics import RankingMetrics
 from adamct.evaluation.names import in_order, shown_metrics
 from adamct.evaluation.ranking import Ranker
-from adamct.experiment import Outcome
-from adamct.module import NextItemModule
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
-from adamct.selection import Chosen
+from adamct.training.callbacks import History, Timing
+from adamct.training.cost import cost
+from adamct.training.module import NextItemModule
+from adamct.training.selection import Chosen
+from adamct.training.trainer import Outcome
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

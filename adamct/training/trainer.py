@@ -17,17 +17,17 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 
 from adamct.analysis.mixture_coefficients import MixtureMonitor
-from adamct.callbacks import LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.errors import InputError, blame, require
 from adamct.identity import WEIGHTS
 from adamct.memory import keep_freed_memory
-from adamct.module import NextItemModule
-from adamct.precision import require_kept, require_trains
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.search.pruning import TrialReport
-from adamct.selection import Choice, Chosen, Patience
+from adamct.training.callbacks import LAST, BestCheckpoint, History, LastCheckpoint, Progress, Timing
+from adamct.training.module import NextItemModule
+from adamct.training.precision import require_kept, require_trains
+from adamct.training.selection import Choice, Chosen, Patience
 from adamct.values import MatmulPrecision
 
 NOTHING = nullcontext()
