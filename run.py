@@ -21,7 +21,7 @@ from adamct.runs.folder import CHECKPOINTS, ERROR, RESULTS, RunFolder, finished_
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first, processes_here, require_one_folder
 from adamct.runs.schema import check, may_be_null
 from adamct.runs.threads import THREADS, let_threads_sleep, threads_of_run
-from adamct.sweep import STOPPING
+from adamct.sweeps.callback import STOPPING
 
 if TYPE_CHECKING:
     from adamct.search.pruning import TrialReport

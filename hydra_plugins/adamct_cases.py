@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
 from adamct.keys import flat
-from adamct.sweep import listed_cases
+from adamct.sweeps.callback import listed_cases
 from adamct.values import PositiveInt
 
 

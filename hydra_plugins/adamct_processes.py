@@ -25,7 +25,7 @@ from adamct.errors import explain
 from adamct.runs.folder import record_kill
 from adamct.runs.processes import end_with, how_it_ended
 from adamct.runs.threads import usable_cores
-from adamct.sweep import STOPPING, job_failed
+from adamct.sweeps.callback import STOPPING, job_failed
 from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
-from adamct.folder_names import job_name, readable
 from adamct.identity import EXECUTION, named
 from adamct.keys import flat
 from adamct.runs.processes import run_name
-from adamct.sweep import exit_if_stopping
+from adamct.sweeps.callback import exit_if_stopping
+from adamct.sweeps.folders import job_name, readable
 from adamct.values import PositiveInt, Text
 
 if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start

@@ -17,7 +17,7 @@ from adamct.report.planned import not_started
 from adamct.report.runs import find_runs, find_sweeps, read_run
 from adamct.report.whole import Report, report
 from adamct.runs.folder import write_arrays
-from adamct.sweep import REPORT_ERROR, report_on
+from adamct.sweeps.callback import REPORT_ERROR, report_on
 from tests.damage import CONTENTS, Damage, damaged, damages, of_arrays, write_folder
 from tests.test_report import block_of, draw, write_run
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import ListConfig
 
-from adamct.folder_names import LONGEST, folder_name, job_name, sweep_name, written
+from adamct.sweeps.folders import LONGEST, folder_name, job_name, sweep_name, written
 
 PARSER = OverridesParser.create()
 TEXTS = st.one_of(st.text(max_size=300), st.text(" _/.a,='\"\\${}", max_size=8))

@@ -19,9 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adamct.errors import InputError, explain, on_one_line, require
-from adamct.folder_names import sweep_name
 from adamct.runs.folder import ERROR
 from adamct.runs.schema import check_nodes
+from adamct.sweeps.folders import sweep_name
 
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""

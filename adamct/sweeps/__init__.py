@@ -1,0 +1,1 @@
+"""Multirun sweeps: their folders, reports and exit codes."""
