@@ -1,4 +1,4 @@
-"""``python -m adamct.serving.export CHECKPOINT``: a trained encoder as ONNX, for where torch is not (extra [export])."""
+"""``python -m adamct.serving.export CHECKPOINT``: a trained encoder as ONNX, to serve without torch (extra [export])."""
 
 import argparse
 import json
