@@ -1,7 +1,7 @@
 """The ranges of values, as annotations, and the one function that holds values against annotations. Imports no torch.
 
-A parameter's annotation is all that anyone writes about the values it takes. `adamct.runs.schema` checks the config with
-it, and `Checked` checks a call from Python.
+A parameter's annotation is all that anyone writes about the values it takes. `adamct.runs.schema` checks the config
+with it, and `Checked` checks a call from Python.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -8,7 +8,7 @@ import wandb
 import yaml
 
 from tests.conftest import CONF, TINY, Ended, Reported
-from tests.test_resume import CUT, interrupt_at
+from tests.training.test_resume import CUT, interrupt_at
 
 Run = Callable[..., Ended]
 

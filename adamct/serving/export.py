@@ -1,4 +1,7 @@
-"""``python -m adamct.serving.export CHECKPOINT``: a trained encoder as ONNX, to serve without torch (extra [export])."""
+"""``python -m adamct.serving.export CHECKPOINT``: a trained encoder as ONNX, for use without torch.
+
+Needs the extra [export].
+"""
 
 import argparse
 import json

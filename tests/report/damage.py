@@ -1,0 +1,178 @@
+"""Every way to damage a folder of runs, file by file, for the tests of reports."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+import yaml
+
+from adamct.runs.folder import write_arrays
+from adamct.search.storage import open_storage
+from tests.report.test_report import draw, kinds_of_users, write_multirun, write_run
+
+USERS = 200
+MONITOR = "val/uni100/ndcg@10"
+SPARED = ("core", "sasrec", "1")
+"""Runs that are left as they are."""
+VALUES = (None, True, "$x_$\n", -1, 0.5, float("nan"), [], [1], {"x": 1})
+CONTENTS = (b"", b"\n", b"{", b"[]", b"{}", b"3", b"null", b'"x"', b"a: [", b"- 1\n- {a: 1}", b"\x89PNG\r\n\0\xff\xfe")
+CONTENTS += (b"[" * 100_000, b"&a [*a]", b"{2014: 2014-13-45, ? [1] : 2}", b"%PDF\n", b"1" * 5000, b'["\\ud800"]')
+"""What may be in a file that is not a run's."""
+
+
+class Damage(NamedTuple):
+    """One way to damage a file."""
+
+    file: Path
+    kind: str
+    act: Callable[[Path], object]
+
+
+def write_folder(folder: Path) -> Path:
+    """A sweep of three models of which one recorded all it can, a failed run, an unfinished one, and a search."""
+    history = {f"mixture/layer1/{kind}": [0.5, None, 0.4] for kind in ("mean", "std", "user0")}
+    history[MONITOR] = [0.1, None, 0.2]
+    held_out = {"test_tied": 0.25, "validation_from": None, "test_from": None}
+    for model, strength in (("sasrec", 4.0), ("core", 5.0), ("adamct", 8.0)):
+        ranks = draw(int(strength), strength, USERS)
+        path = write_run(folder / model, model, 1, ranks, facts=kinds_of_users(USERS), history=history)
+        results = json.loads((path / "results.json").read_text())
+        results["dataset"]["held_out"] = held_out
+        (path / "results.json").write_text(json.dumps(results))
+    alpha = np.linspace(0, 1, USERS, dtype=np.float32)
+    write_arrays(folder / "adamct" / "coefficients.npz", {"layer1": alpha, "taste-driven": alpha > 0.4})
+    maps = {part: np.full((1, 10, 10), 0.1) for part in ("local", "global", "mixture")}
+    facts = {"user": np.array([7]), "seq_len": np.array([10]), "item_seq": np.ones((1, 10), dtype=int)}
+    write_arrays(folder / "adamct" / "item_correlations.npz", maps | facts)
+    write_run(folder / "failed", "hgn", 1, error="ValueError: no luck")
+    write_run(folder / "unfinished", "hgn", 2)
+    write_multirun(folder, ["dataset=beauty", "model=sasrec,core,adamct,hgn,sine", "seed=1"])
+    write_search(folder / "search")
+    return folder
+
+
+def write_search(folder: Path) -> None:
+    """A search of two trials."""
+    folder.mkdir()
+    study = optuna.create_study(
+        study_name="search", storage=open_storage(str(folder / "study.log")), direction="maximize"
+    )
+    for number in range(2):
+        trial = study.ask()
+        rate = trial.suggest_float("optimizer.lr", 0.1, 0.2)
+        trial.report(0.2 + rate, 0)
+        study.tell(trial, 0.2 + rate)
+        keys = {"optimizer.lr": rate}
+        write_run(folder / f"{number}", "adamct", 1, keys=keys, metrics={MONITOR: 0.2 + rate})
+    sweeper = {
+        "_target_": "some.Search",
+        "study_name": "search",
+        "storage": "${hydra.sweep.dir}/study.log",
+        "sampler": {"_target_": "some.Sampler"},
+    }
+    hydra = {"sweeper": sweeper, "sweep": {"dir": str(folder)}, "overrides": {"task": []}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra, "monitor": MONITOR}))
+
+
+def damages(folder: Path, draws: int) -> Iterator[Damage]:
+    """Every damage to every file below a folder.
+
+    Args:
+        folder: of runs.
+        draws: how many random truncations and flipped bytes each file gets.
+    """
+    rng = np.random.default_rng(0)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not set(path.parts) & set(SPARED)):
+        content = file.read_bytes()
+        yield Damage(file, "deleted", Path.unlink)
+        yield Damage(file, "a folder", lambda path: (path.unlink(), path.mkdir()))
+        for other in CONTENTS:
+            yield Damage(file, f"foreign {other[:20]!r}", lambda path, other=other: path.write_bytes(other))
+        for length in sorted(set(rng.integers(1, max(len(content), 2), draws).tolist())):
+            yield Damage(file, f"cut at {length}", lambda path, part=content[:length]: path.write_bytes(part))
+        for place in sorted(set(rng.integers(0, max(len(content), 1), draws).tolist())):
+            flipped = bytearray(content)
+            flipped[place] ^= int(rng.integers(1, 256))
+            yield Damage(file, f"flipped at {place}", lambda path, other=bytes(flipped): path.write_bytes(other))
+        if file.suffix == ".npz":
+            yield from of_arrays(file)
+        elif file.suffix in (".json", ".yaml"):
+            yield from of_keys(file)
+
+
+def of_keys(file: Path) -> Iterator[Damage]:
+    """Every key of a file left out, and with every value."""
+    text = file.read_text()
+    content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    write = json.dumps if file.suffix == ".json" else yaml.safe_dump
+    for place in places(content):
+        for value in (*VALUES, places):  # the last stands for none
+            changed = deepcopy(content)
+            parent = changed
+            for key in place[:-1]:
+                parent = parent[key]
+            if value is places:
+                del parent[place[-1]]
+            else:
+                parent[place[-1]] = value
+            kind = f"{'.'.join(map(str, place))}: {'removed' if value is places else repr(value)}"
+            yield Damage(file, kind, lambda path, changed=changed: path.write_text(write(changed)))
+
+
+def places(content: Any) -> Iterator[tuple[Any, ...]]:
+    """The path of every key and index."""
+    keys = content.keys() if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
+    for key in keys:
+        yield (key,)
+        yield from ((key, *below) for below in places(content[key]))
+
+
+def of_arrays(file: Path) -> Iterator[Damage]:
+    """Every array of a file left out, renamed and with values that it cannot have."""
+    with np.load(file) as loaded:
+        arrays = dict(loaded)
+    yield Damage(file, "one array", lambda path: path.write_bytes(npy(path)))
+    for name, values in arrays.items():
+        rest = {key: other for key, other in arrays.items() if key != name}
+        changes = {
+            "removed": rest,
+            "renamed": rest | {f"{name}_other": values},
+            "shorter": rest | {name: values[:-1]},
+            "longer": rest | {name: np.concatenate([values, values[:1]])},
+            "empty": rest | {name: values[:0]},
+            "a number": rest | {name: np.array(3)},
+            "deeper": rest | {name: values[None]},
+            "strings": rest | {name: values.astype(str)},
+            "NaN": rest | {name: np.full(values.shape, np.nan)},
+            "zero": rest | {name: np.zeros_like(values)},
+            "huge": rest | {name: np.full(values.shape, 2**40)},
+            "negative": rest | {name: np.full(values.shape, -1)},
+            "of another": rest | {name: values[::-1].copy() if name in ("uni100", "full") else values * 0 + 3},
+        }
+        if name in ("uni100", "full", "full_unseen"):
+            changes["of another"] = rest | {name: draw(99, 3.0, USERS)[name]}
+        for kind, changed in changes.items():
+            yield Damage(file, f"{name} {kind}", lambda path, changed=changed: write_arrays(path, changed))
+
+
+def npy(path: Path) -> bytes:
+    """The bytes of an array outside of an archive."""
+    plain = path.with_suffix(".npy")
+    np.save(plain, np.arange(3))
+    content = plain.read_bytes()
+    plain.unlink()
+    return content
+
+
+def damaged(folder: Path, whole: Path, damage: Damage) -> Path:
+    """Write a copy of a folder with one damage; return the damaged file."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder)
+    file = folder / damage.file.relative_to(whole)
+    damage.act(file)
+    return file

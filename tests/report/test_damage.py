@@ -1,0 +1,218 @@
+"""Reports of damaged folders: each damage is told of, no other run is lost, and nothing ends in a traceback."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from adamct.errors import InputError
+from adamct.report.planned import not_started
+from adamct.report.runs import find_runs, find_sweeps, read_run
+from adamct.report.whole import Report, report
+from adamct.runs.folder import write_arrays
+from adamct.sweeps.callback import REPORT_ERROR, report_on
+from tests.report.damage import CONTENTS, Damage, damaged, damages, of_arrays, write_folder
+from tests.report.test_report import block_of, draw, write_run
+
+RANKINGS = ("uni100", "full", "full_unseen")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs, a sweep and a search, for tests that copy it or only read it."""
+    return write_folder(tmp_path_factory.mktemp("runs") / "whole")
+
+
+def reported(folder: Path) -> tuple[Report, str]:
+    """The report of a folder, and what it prints."""
+    terminal = StringIO()
+    return report([folder], folder / "report", console=Console(file=terminal, width=400)), terminal.getvalue()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_damaged_runs_and_sweeps_are_named_and_the_others_are_reported(whole: Path, tmp_path: Path) -> None:
+    case = tmp_path / "case"
+    damaged(case, whole, Damage(whole / "adamct" / "results.json", "cut", lambda path: path.write_bytes(b'{"met')))
+    (case / "failed" / ".hydra" / "overrides.yaml").write_text("a: [")
+    (case / "multirun.yaml").write_text("{")
+    (case / "search" / "study.log").write_bytes(b"{}\n{}\n")
+    (case / "core" / "ranks.npz").unlink()
+    found, printed = reported(case)
+    assert found.status == "4 finished, 1 unfinished, 2 damaged"
+    page = (found.out / "report.html").read_text()
+    assert "<h3>damaged: left out</h3>" in page
+    for name in ("adamct/results.json", "failed/.hydra/overrides.yaml", "multirun.yaml", "search/multirun.yaml"):
+        (line,) = [line for line in found.damages if line.startswith(f"{case / name}: damaged, or of something else (")]
+        assert line.endswith("); give the command again, or remove the folder")
+        assert f"damaged: {line}" in printed.splitlines()
+        assert str(case / name) in page
+    assert "Their ranks.npz is not there, so these seeds are not compared: core." in page
+    assert str(case / "adamct") in (found.out / "results.csv").read_text()
+    assert not (case / "report" / "beauty_tests.svg").exists()
+
+
+def test_where_no_run_can_be_read_the_report_ends_in_one_line(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    (tmp_path / "a" / "results.json").write_text("[]")
+    with pytest.raises(
+        InputError, match=r"^no run can be read: .*/a/results.json: damaged, .*\(Input should be a valid dictionary"
+    ):
+        reported(tmp_path)
+    assert not (tmp_path / "report").exists()
+
+
+def test_ranks_that_are_not_those_of_the_record_are_not_compared(whole: Path, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", "core", 1, draw(5, 5.0))
+    file = folder / "ranks.npz"
+    assert read_run(folder).status == "finished"
+    for damage in of_arrays(file):
+        kept = file.read_bytes()
+        damage.act(file)
+        run = read_run(folder)
+        assert (run.status, damage.kind) == ("damaged", damage.kind)
+        assert run.error.startswith(f"{file}: damaged, or of something else (")
+        file.write_bytes(kept)
+    assert read_run(folder).status == "finished"
+
+
+def test_every_content_of_every_file_is_read_or_refused(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "case")
+    counts: Counter[str] = Counter()
+    for name in ("adamct/results.json", "adamct/coefficients.npz", "failed/.hydra/hydra.yaml", "failed/config.yaml"):
+        file = tmp_path / "case" / name
+        for content in CONTENTS:
+            file.write_bytes(content)
+            counts[f"{name} {read_run(tmp_path / 'case' / name.partition('/')[0]).status}"] += 1
+        file.write_bytes((whole / name).read_bytes())
+    assert counts == {
+        "adamct/results.json damaged": len(CONTENTS),
+        "adamct/coefficients.npz damaged": len(CONTENTS),
+        "failed/.hydra/hydra.yaml damaged": len(CONTENTS) - 3,
+        "failed/.hydra/hydra.yaml failed": 3,  # b"", b"\n" and b"null" are as if not written yet
+        "failed/config.yaml damaged": len(CONTENTS) - 4,
+        "failed/config.yaml failed": 4,  # and b"{}" is a config
+    }
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_that_are_being_written_are_reported(tmp_path: Path) -> None:
+    write_run(tmp_path / "done", "core", 1, draw(1, 4.0))
+    started = write_run(tmp_path / "started", "core", 2)
+    (started / ".hydra" / "hydra.yaml").write_text("")  # opened, and not filled yet
+    (started / "config.yaml").unlink()
+    (started / ".results.json").write_text("{")
+    write_arrays(started / "ranks.npz", draw(1, 4.0))  # which come before the record
+    (tmp_path / "multirun.yaml").write_text("")
+    for _ in range(2):  # the second time, the first report is in the folder
+        found, _ = reported(tmp_path)
+        assert found.status == "1 finished, 1 unfinished"
+        assert found.damages == ()
+
+
+def test_a_finished_run_needs_nothing_but_its_record(whole: Path, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", "core", 1, draw(1, 4.0), keys={"model.depth": 2})
+    (folder / "config.yaml").unlink()
+    (folder / ".hydra" / "hydra.yaml").write_text("{")
+    (folder / ".hydra" / "overrides.yaml").write_text("{")
+    (run,) = find_runs([tmp_path])
+    assert (run.status, run.model, run.config["model.depth"]) == ("finished", "core", 2)
+    assert "model.depth=2" in run.overrides
+
+
+def test_a_damaged_run_has_started(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    (folder / "results.json").write_text("{")
+    hydra = {"sweeper": {"_target_": "some.Cases", "jobs": [["dataset=beauty", "model=core", "seed=1"], ["seed=2"]]}}
+    (tmp_path / "multirun.yaml").write_text(json.dumps({"hydra": hydra}))
+    assert not_started(find_sweeps([tmp_path]), find_runs([tmp_path])) == [("seed=2",)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("dataset.sha256", "1" * 64), ("dataset.num_users", 199), ("config.dataset.negatives.count", 20)],
+)
+def test_a_record_that_contradicts_its_identity_is_damaged(tmp_path: Path, key: str, value: Any) -> None:
+    folder = write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    record = json.loads((folder / "results.json").read_text())
+    *parents, last = key.split(".")
+    inner = record
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    (folder / "results.json").write_text(json.dumps(record))
+    run = read_run(folder)
+    assert run.status == "damaged"
+    assert f"{key.removeprefix('config.')} is {value}, but" in run.error
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_that_fails_ends_no_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    with monkeypatch.context() as patch:
+        patch.setattr("adamct.report.whole.page", lambda *_: 1 / 0)
+        report_on(tmp_path, None)
+    trace = tmp_path / REPORT_ERROR
+    line = (
+        f"no report: ZeroDivisionError division by zero; {trace} tells where, "
+        f"and python -m adamct.report {tmp_path} makes it again\n"
+    )
+    assert capsys.readouterr().err == line
+    assert "Traceback" in trace.read_text()
+    report_on(tmp_path, None)
+    assert (tmp_path / "report" / "report.html").exists()
+    assert not trace.exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1, metrics={"val/uni100/ndcg@10": 0.5})
+    (tmp_path / "report").write_text("")
+    with pytest.raises(InputError, match=r"/report: the report cannot be written there \(File exists\); give --out$"):
+        reported(tmp_path)
+
+
+def test_coefficients_of_users_without_a_test_item_do_not_count(tmp_path: Path) -> None:
+    from adamct.report.mixtures import by_kind
+
+    folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
+    alpha, kind = np.repeat([0.25, 0.75, np.nan], [50, 50, 100]), np.repeat([True, False, True], [50, 50, 100])
+    write_arrays(folder / "coefficients.npz", {"layer1": alpha, "taste-driven": kind})
+    table, _ = by_kind(block_of(tmp_path))
+    assert [cell.text for cell in table.rows[0][1]] == ["taste-driven", "0.250", "0.750", "1.000"]  # pyright: ignore
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_no_damage_to_any_file_ends_a_report(whole: Path, tmp_path: Path) -> None:
+    case = tmp_path / "case"
+    damaged(case, whole, Damage(whole / "multirun.yaml", "none", Path.touch))
+    statuses = {run.folder: run.status for run in reported(case)[0].runs}
+    counts: Counter[str] = Counter()
+    failures = []
+    for damage in list(damages(whole, draws=6))[::3]:
+        file = damaged(case, whole, damage)
+        try:
+            found, printed = reported(case)
+        except Exception as error:
+            failures.append(f"{file.relative_to(case)} {damage.kind}: {error!r}")
+            continue
+        of_run = next((folder for folder in file.parents if folder in statuses), None)
+        others = {run.folder: run.status for run in found.runs if run.folder != of_run}
+        if others != {folder: status for folder, status in statuses.items() if folder != of_run}:
+            failures.append(f"{file.relative_to(case)} {damage.kind}: loses other runs: {found.status}")
+        after = next((run.status for run in found.runs if run.folder == of_run), "a sweep")
+        named = bool(re.search(f"damaged: {re.escape(str(file.parent))}", printed))
+        if after == "damaged" and not named:
+            failures.append(f"{file.relative_to(case)} {damage.kind}: is not named")
+        counts[f"{after}{' that is named' if named else ''}"] += 1
+    print(dict(counts), len(failures))
+    assert not failures
+    assert sum(counts.values()) > 1000

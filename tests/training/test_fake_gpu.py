@@ -1,0 +1,52 @@
+"""Steps and rankings of every model, precision and loss keep to a GPU and wait for nothing, shown without a GPU."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import CONF
+
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+MISTAKES = {
+    "another device": ("queries(self, batch) + torch.zeros(64, 1)", "FakeTensorDeviceMismatchError"),
+    "an index on another device": ("queries(self, batch)[torch.arange(64)]", "is on cpu"),
+    "a number that is read": ("queries(self, batch) * float(batch.seq_len.sum())", "DataDependentOutputException"),
+    "a mask": ("queries(self, batch)[batch.seq_len > 0]", "DynamicOutputShapeException"),
+}
+
+
+def printed(*command: str) -> list[str]:
+    """The lines that a process of its own prints."""
+    process = subprocess.run([sys.executable, *command], cwd=CONF.parent, capture_output=True, text=True)
+    assert not process.returncode, process.stderr
+    return process.stdout.splitlines()
+
+
+def test_a_step_and_a_ranking_keep_to_a_gpu() -> None:
+    (line,) = printed("-m", "tests.training.fake_gpu", "adamct", "bf16-true,bf16-mixed", "cross_entropy")
+    assert line.startswith("2 combinations")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_step_and_ranking_keeps_to_a_gpu(model: str) -> None:
+    (line,) = printed("-m", "tests.training.fake_gpu", model)
+    assert line.startswith("20 combinations")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_found(mistake: str) -> None:
+    changed, error = MISTAKES[mistake]
+    lines = (
+        "import torch",
+        "from adamct.models.hgn import HGN",
+        "from tests.training import fake_gpu",
+        "queries = HGN.queries",
+        f"HGN.queries = lambda self, batch: {changed}",
+        "fake_gpu.main('hgn', '32-true', 'cross_entropy')",
+    )
+    found = printed("-c", "\n".join(lines))
+    assert found[0].startswith("hgn 32-true cross_entropy: ")
+    assert error in found[0]

@@ -1,0 +1,205 @@
+"""A run that is killed and resumed ends as one that never was: the same weights and metrics, to the last bit."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from tests.conftest import CONF, TINY, Ended, give
+
+Run = Callable[..., Ended]
+
+
+class Killed(BaseException):
+    """Not an Exception, so that nothing tidies up, as after a kill."""
+
+
+class Cut(pl.Callback):
+    """Calls a function at the start of one step; a test says which, and it is in the config of every run it cuts."""
+
+    step: int | None = None
+    action: ClassVar[list[Callable[[], object]]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        if trainer.global_step == Cut.step:
+            Cut.step = None
+            Cut.action[-1]()
+
+
+CUT = "trainer.callbacks=[{_target_: tests.training.test_resume.Cut}]"
+
+
+def kill_at(step: int) -> None:
+    def kill() -> None:
+        raise Killed
+
+    Cut.step, Cut.action[:] = step, [kill]
+
+
+def interrupt_at(step: int, number: int = signal.SIGINT) -> None:
+    Cut.step, Cut.action[:] = step, [partial(signal.raise_signal, number)]
+
+
+def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]:
+    """Metrics and best epoch, final weights, and steps."""
+    results = json.loads((folder / "results.json").read_text())
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return results["metrics"] | {"chosen": results["chosen"]}, last["state_dict"], last["global_step"]
+
+
+def history(folder: Path) -> dict[str, list[float]]:
+    return json.loads((folder / "results.json").read_text())["history"]
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    metrics, weights, steps = outcome(found)
+    expected_metrics, expected_weights, expected_steps = outcome(expected)
+    assert metrics == expected_metrics
+    assert steps == expected_steps
+    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+    for name, values in history(found).items():  # it lacks an epoch that was cut off between its steps and validation
+        assert values == history(expected)[name][-len(values) :]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        assert give(patch, *TINY, f"hydra.run.dir={folder}").code == 0
+    return folder
+
+
+def steps_an_epoch(folder: Path) -> int:
+    return outcome(folder)[2] // 3
+
+
+@pytest.mark.parametrize(
+    ("save_every_n_steps", "epoch", "step"),
+    [
+        pytest.param("null", 0, 3, id="before the first checkpoint", marks=pytest.mark.slow),
+        pytest.param("null", 1, 3, id="mid-epoch", marks=pytest.mark.slow),
+        pytest.param("1", 0, 3, id="within an epoch"),
+        pytest.param("1", 1, 0, id="between epochs", marks=pytest.mark.slow),
+        pytest.param("1", 1, -1, id="at the last batch", marks=pytest.mark.slow),
+        pytest.param("3", 1, 2, id="lagging", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_resumed(
+    save_every_n_steps: str, epoch: int, step: int, uninterrupted: Path, tmp_path: Path, run: Run
+) -> None:
+    length = steps_an_epoch(uninterrupted)
+    at = epoch * length + step % length
+    command = (*TINY, CUT, f"save_every_n_steps={save_every_n_steps}", "resume=auto", f"hydra.run.dir={tmp_path}")
+    kill_at(at)
+    with pytest.raises(Killed):
+        run(*command)
+    assert not (tmp_path / "results.json").exists()
+    assert run(*command).code == 0
+    assert_same(tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("trainer.val_check_interval=2",),
+        ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5"),
+    ],
+    ids=["within epochs", "every second epoch"],
+)
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])
+@pytest.mark.slow
+def test_killed_where_validations_are_not_those_of_every_epoch(
+    at: int, keys: tuple[str, ...], tmp_path: Path, run: Run
+) -> None:
+    command, whole, cut = (*TINY, CUT, *keys, "save_every_n_steps=1"), tmp_path / "whole", tmp_path / "cut"
+    assert run(*command, f"hydra.run.dir={whole}").code == 0
+    kill_at(at)
+    with pytest.raises(Killed):
+        run(*command, f"hydra.run.dir={cut}")
+    assert run(*command, f"hydra.run.dir={cut}").code == 0
+    assert_same(cut, whole)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
+)
+def test_told_to_stop_it_saves_its_state_and_goes_on(
+    number: int, uninterrupted: Path, tmp_path: Path, run: Run
+) -> None:
+    at = steps_an_epoch(uninterrupted) + 2
+    command, before = (*TINY, CUT, f"hydra.run.dir={tmp_path}"), signal.getsignal(number)
+    interrupt_at(at, number)
+    assert run(*command).code == 1
+    assert signal.getsignal(number) == before
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == at + 1
+    assert not (tmp_path / "results.json").exists()
+    assert run(*command).code == 0
+    assert_same(tmp_path, uninterrupted)
+
+
+@pytest.mark.slow
+def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    sweep = ("-m", *TINY, CUT, "seed=212,1", f"hydra.sweep.dir={tmp_path}")
+    interrupt_at(2)
+    assert run(*sweep).code == 1
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["seed=212"]
+    assert run(*sweep).code == 0
+    assert_same(tmp_path / "seed=212", uninterrupted)
+    assert (tmp_path / "seed=1" / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    kill_at(2 * steps_an_epoch(uninterrupted) + 1)
+    with pytest.raises(Killed):
+        run(*TINY, CUT, f"hydra.run.dir={tmp_path / 'first'}")
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    ended = run(*TINY, CUT, f"resume={moved}/checkpoints/last.ckpt", f"hydra.run.dir={tmp_path / 'second'}")
+    assert ended.code == 0
+    assert_same(tmp_path / "second", uninterrupted)
+
+
+def test_a_finished_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    again = Path(shutil.copytree(uninterrupted, tmp_path / "again"))
+    assert run(*TINY, "resume=auto", f"hydra.run.dir={again}").code == 0
+    assert_same(again, uninterrupted)
+
+
+@pytest.mark.slow
+def test_early_stopped_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+    command = (*TINY, "optimizer.lr=0", "patience=1", "resume=auto", f"hydra.run.dir={tmp_path}")
+    assert run(*command).code == 0
+    first = outcome(tmp_path)
+    assert first[2] < outcome(uninterrupted)[2]
+    assert run(*command).code == 0
+    assert outcome(tmp_path)[0] == first[0]
+    assert outcome(tmp_path)[2] == first[2]
+
+
+@pytest.mark.slow
+def test_killed_by_signal_at_any_moment(uninterrupted: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "resume=auto", f"hydra.run.dir={tmp_path}"]
+    wait, kills = 4.0, 0
+    while not (tmp_path / "results.json").exists():
+        process = subprocess.Popen(command)
+        try:
+            assert process.wait(wait) == 0
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        wait += 0.7
+        time.sleep(0.1)
+    assert kills > 0
+    assert_same(tmp_path, uninterrupted)

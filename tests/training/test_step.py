@@ -1,0 +1,189 @@
+"""A training step: it waits for nothing, compiles once for each shape, and keeps to the loss in half precision."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from adamct.batch import Batch, DataSpec
+from adamct.models.base import NextItemModel
+from adamct.training import step
+from adamct.training.callbacks import Progress
+from adamct.training.step import training_loss
+from tests.conftest import TINY, Ended
+
+Run = Callable[..., Ended]
+Build = Callable[..., Any]
+
+SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))
+LENGTHS = (1, 2, 3, 4, 5, 6, 8, 9)
+MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+EPOCH = ("stages=[fit]", "trainer.max_epochs=1", "dataset.batch_size=32")
+
+
+class Reads(TorchDispatchMode):
+    """Counts the operations that bring a value, or a number of values, from a tensor to Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "masked_select")
+        return func(*args, **(kwargs or {}))
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text())
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Let some seconds pass between any two looks of the bar at the clock."""
+    monotonic = count(0, seconds).__next__
+    monkeypatch.setattr(
+        "adamct.training.callbacks.time", SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter)
+    )
+
+
+def test_no_step_reads_from_the_device(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock(monkeypatch, 0)  # the bar looks at the loss once, however long the run takes
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # what is for a CPU alone is left out then
+    counts = []
+    for steps in (3, 9):
+        with Reads() as reads:
+            bounds = (f"trainer.limit_train_batches={steps}", "trainer.enable_progress_bar=true")
+            assert not run(*TINY, *EPOCH, *bounds, f"hydra.run.dir={tmp_path / str(steps)}").code
+        counts.append(reads.count)
+    assert counts[0] == counts[1]
+
+
+def test_the_bar_shows_the_loss_and_the_best_score(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[dict[str, str]] = []
+    get_metrics = Progress.get_metrics
+    clock(monkeypatch, 1)
+    monkeypatch.setattr(Progress, "get_metrics", lambda *args: bars.append(get_metrics(*args)) or bars[-1])
+    short = (
+        "stages=[fit]",
+        "trainer.max_epochs=2",
+        "trainer.limit_train_batches=2",
+        "trainer.enable_progress_bar=true",
+    )
+    assert not run(*TINY, *short, f"hydra.run.dir={tmp_path}").code
+    assert bars[0].keys() == {"loss"}
+    assert bars[-1].keys() == {"loss", "best"}
+    assert all(float(value) > 0 for value in bars[-1].values())
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
+    """`torch.compile` that only traces, whole functions; the shape of the histories in each graph it made."""
+    shapes: list[tuple[int, ...]] = []
+
+    def backend(graph: Any, inputs: list[Any]) -> Any:
+        shapes.extend(tuple(x.shape) for x in inputs if x.dtype == torch.int64 and x.dim() == 2)
+        return graph
+
+    compile = torch.compile
+
+    def traces(function: Any, mode: str, dynamic: bool) -> Any:
+        return compile(function, fullgraph=True, dynamic=dynamic, backend=backend)
+
+    monkeypatch.setattr(torch, "compile", traces)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks cannot be traced
+    yield shapes
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+def test_compiled_runs_are_those_of_eager_ones(run: Run, tmp_path: Path, traced: list[tuple[int, ...]]) -> None:
+    eager, compiled = tmp_path / "eager", tmp_path / "compiled"
+    short = (*TINY, "model=hgn", "stages=[fit]", "trainer.max_epochs=2")  # without dropout: masks depend on the width
+    assert not run(*short, f"hydra.run.dir={eager}").code
+    assert not traced
+    assert not run(*short, "compile=default", "compile_widths=16", f"hydra.run.dir={compiled}").code
+    assert len(traced) == len(set(traced))
+    assert {width for _, width in traced} <= {16, 32, 48, 50}
+    assert len({rows for rows, _ in traced}) <= 2
+    histories = [results(folder)["history"] for folder in (eager, compiled)]
+    assert histories[0]["train/loss"] == pytest.approx(histories[1]["train/loss"], rel=1e-3)
+    weights = [torch.load(folder / "checkpoints" / "best.ckpt")["state_dict"] for folder in (eager, compiled)]
+    assert weights[0].keys() == weights[1].keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["compile=fast"], ["compile=fast", "reduce-overhead"]),
+        (["compile=default", "compile_widths=0"], ["compile_widths=0"]),
+        (["compile=default", "model=bert4rec"], ["compile=default", "BERT4Rec"]),
+        (["matmul_precision=low"], ["matmul_precision", "low"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_cannot_be_is_told_in_one_line(overrides: list[str], named: list[str], run: Run, tmp_path: Path) -> None:
+    ended = run(*TINY, *overrides, f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert "\n" not in ended.line
+    assert all(name in ended.line for name in named), ended.line
+
+
+def undropped(name: str, build: Build) -> NextItemModel:
+    """The model with every dropout at 0."""
+    torch.manual_seed(0)
+    model = build(SPEC, f"model={name}")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_traced_whole(
+    name: str, build: Build, histories: Callable[..., Batch], traced: list[tuple[int, ...]]
+) -> None:
+    model = undropped(name, build)
+    if model.all_positions:
+        pytest.skip("its shapes depend on the data")
+    loss = step.compiled(training_loss, "default", model, num_widths=1)
+    batch = histories(LENGTHS, SPEC.max_len, SPEC.num_items)
+    torch.testing.assert_close(loss(model, batch), training_loss(model, batch))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_half_precision_keeps_to_the_loss(name: str, build: Build, histories: Callable[..., Batch]) -> None:
+    model, batch = undropped(name, build), histories(LENGTHS, SPEC.max_len, SPEC.num_items)
+    losses = []
+    for enabled in (False, True):
+        torch.manual_seed(0)  # of the masks of BERT4Rec
+        with torch.autocast("cpu", torch.bfloat16, enabled):
+            losses.append(training_loss(model, batch))
+    assert losses[1].dtype == torch.float32
+    torch.testing.assert_close(*losses, rtol=0.05, atol=0)
+    if losses[1].requires_grad:
+        losses[1].backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        assert gradients
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["adamct", "gru4rec", "hgn"])
+def test_half_precision_keeps_to_the_ranks(model: str, run: Run, tmp_path: Path) -> None:
+    scores = []
+    for precision in ("32-true", "bf16-mixed"):
+        folder = tmp_path / precision
+        keys = (f"model={model}", f"trainer.precision={precision}", f"hydra.run.dir={folder}")
+        assert not run(*TINY, *keys).code
+        scores.append(results(folder)["metrics"])
+    assert scores[1]["test/full/mrr"] == pytest.approx(scores[0]["test/full/mrr"], rel=0.15)
+    assert scores[1]["test/uni20/ndcg@10"] == pytest.approx(scores[0]["test/uni20/ndcg@10"], rel=0.15)
