@@ -94,8 +94,8 @@ class KillsItsProcess(pl.Callback):
 
 
 def killer(folder: Path) -> str:
-    of_job = "job: '${output_dir}'"
-    return f"trainer.callbacks=[{{_target_: tests.sweeps.test_launchers.KillsItsProcess, {of_job}, marker: {folder}/marker}}]"
+    target, job = "tests.sweeps.test_launchers.KillsItsProcess", "job: '${output_dir}'"
+    return f"trainer.callbacks=[{{_target_: {target}, {job}, marker: {folder}/marker}}]"
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""A training step and a ranking on a GPU that is not there: ``python -m tests.training.fake_gpu MODEL [PRECISION [LOSS]]``.
+"""A training step and a ranking on a GPU that is not there.
+
+``python -m tests.training.fake_gpu MODEL [PRECISION [LOSS]]`` runs them.
 
 Tensors are fake: they have a shape, a type and a device, and no numbers. Where a number is read, which on a GPU waits
 for all work before, torch raises. `OnlyOnGpu` raises where a tensor of another device takes part.
