@@ -16,9 +16,9 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.utils import make_boxed_func
 from torch.utils._pytree import tree_leaves
 
-from adamct import losses
 from adamct.batch import DataSpec
-from adamct.sampled_losses import (
+from adamct.losses import cross_entropy as losses
+from adamct.losses.sampled import (
     BayesianPersonalisedRanking,
     GeneralisedBinaryCrossEntropy,
     Proposal,

@@ -20,13 +20,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from adamct import losses
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError, explain
+from adamct.losses import cross_entropy as losses
+from adamct.losses.sampled import BayesianPersonalisedRanking
 from adamct.models import adamct as parts
 from adamct.models import adamct_variants as variants
 from adamct.models.layers import Activation, causal_mask
-from adamct.sampled_losses import BayesianPersonalisedRanking
 from adamct.training.step import training_loss
 
 Array = npt.NDArray[np.float64]

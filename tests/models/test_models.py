@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adamct.batch import Batch, DataSpec
-from adamct.losses import cross_entropy
+from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
 
 Build = Callable[..., Any]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adamct import losses
 from adamct.batch import Batch, DataSpec
+from adamct.losses import cross_entropy as losses
 from adamct.models.base import NextItemModel
 from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
