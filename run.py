@@ -143,7 +143,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     announce(data.statistics, data.held_out)
     module = build_module(cfg, config, data)
     folder.claim(module.identity, config["stages"])
-    data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
+    data.full_length, data.all_positions = module.model.pad_to_max_len, module.model.all_positions
     checkpoints = folder.path / CHECKPOINTS
     with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
         selected = choices(
@@ -200,7 +200,8 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
     if keys.histories is None:
         people = users_of_log(data.interactions, None if keys.users is None else Path(keys.users))
     else:
-        require(not module.model.knows_users, f"predict.histories: {type(module.model).__name__} knows only its users")
+        trained_users_only = module.model.uses_user_embedding
+        require(not trained_users_only, f"predict.histories: {type(module.model).__name__} knows only its users")
         people = others(Path(keys.histories), instantiate(keys.columns), data.interactions.item_ids)
     titles = None if keys.titles is None else read_titles(Path(keys.titles), data.interactions.item_ids)
     recommender = Recommender(module.model, module.item_ids, data.max_len)

@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from adamct import kernels
 from adamct.batch import Batch
 from adamct.evaluation.ranking import rank_targets
-from adamct.memory import keep_freed_memory
 from adamct.models.base import NextItemModel
 from adamct.randomness import seed_libraries
 from adamct.training.callbacks import now
@@ -54,7 +54,7 @@ def composed(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemM
     strategy = SimpleNamespace(root_device=device(cfg))  # all that the data asks of a trainer
     data.trainer = cast(Any, SimpleNamespace(strategy=strategy, global_rank=0, world_size=1))
     model = instantiate(cfg.model, _partial_=True)(data.spec).to(device(cfg))
-    data.full_length, data.all_positions = model.full_length, model.all_positions
+    data.full_length, data.all_positions = model.pad_to_max_len, model.all_positions
     return cfg, data, model
 
 
@@ -165,7 +165,7 @@ if __name__ == "__main__":
     }
     kind, side, *overrides = sys.argv[1:]
     if side == "ours":
-        keep_freed_memory()
+        kernels.keep_freed_memory()
     measured = kinds[kind](side, *overrides)
     used_gpu = torch.cuda.is_initialized()
     peak = torch.cuda.max_memory_allocated() / 2**20 if used_gpu else peak_resident_mib()

@@ -18,7 +18,7 @@ class NextItemModel(Checked, nn.Module, ABC):
     out unless `padding_is_a_class`.
     """
 
-    full_length: bool = False
+    pad_to_max_len: bool = False
     """Whether the model needs every batch padded to ``max_len`` rather than to the batch's longest history."""
 
     all_positions: bool = False
@@ -28,7 +28,7 @@ class NextItemModel(Checked, nn.Module, ABC):
     padding_is_a_class: bool = False
     """Whether the softmax of the loss has row 0 as a class, which trains that row. It is never a target."""
 
-    knows_users: bool = False
+    uses_user_embedding: bool = False
     """Whether it learns a vector for each user, so that it has nothing for people it was not trained on."""
 
     @abstractmethod

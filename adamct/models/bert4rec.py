@@ -11,17 +11,17 @@ from annotated_types import Gt, Lt
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
 from adamct.models.layers import (
     INIT_STD,
     LAYER_NORM_EPS,
-    Dropout,
     TransformerLayer,
-    at,
     initialize,
     item_embedding,
     padding_mask,
+    select_positions,
 )
 from adamct.values import DropoutRate, PositiveInt, Probability
 
@@ -59,7 +59,7 @@ class BERT4Rec(NextItemModel):
         self.mask_embedding = nn.Parameter(torch.randn(hidden_size) * INIT_STD)
         self.position_embedding = nn.Embedding(spec.max_len + 1, hidden_size)
         self.embedding_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )
@@ -83,7 +83,7 @@ class BERT4Rec(NextItemModel):
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
         item_seq = F.pad(batch.item_seq, (0, 1))
         masked = torch.arange(item_seq.shape[1], device=item_seq.device) == batch.seq_len[:, None]
-        return self._output(at(self.states(item_seq, masked, batch.seq_len + 1), batch.seq_len))
+        return self._output(select_positions(self.states(item_seq, masked, batch.seq_len + 1), batch.seq_len))
 
     def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
         item_seq = F.pad(batch.item_seq, (0, 1)).scatter(1, batch.seq_len[:, None], batch.target[:, None])

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, item_embedding, latest
+from adamct.models.layers import item_embedding, last_items
 from adamct.values import DropoutRate, PositiveInt
 
 
@@ -26,7 +27,7 @@ class Caser(NextItemModel):
     ReLU, and scores with the embeddings of the input, without b'.
     """
 
-    knows_users = True
+    uses_user_embedding = True
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Caser(NextItemModel):
         )
         self.vertical = nn.Linear(window, num_vertical, bias=False)
         features = window * num_horizontal + hidden_size * num_vertical
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.dense = nn.Linear(features, hidden_size)
         self.output_embedding = item_embedding(spec, 2 * hidden_size)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
@@ -56,7 +57,7 @@ class Caser(NextItemModel):
             self.item_embedding.weight[0] = 0
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D2"]:
-        items = self.item_embedding(latest(batch.item_seq, batch.seq_len, self.window)).transpose(1, 2)  # (B, D, L)
+        items = self.item_embedding(last_items(batch.item_seq, batch.seq_len, self.window)).transpose(1, 2)  # (B, D, L)
         horizontal = [F.relu(convolution(items)).amax(-1) for convolution in self.horizontal]
         features = torch.cat([self.vertical(items).flatten(1), *horizontal], 1)
         z = F.relu(self.dense(self.dropout(features)))  # Eq. 9

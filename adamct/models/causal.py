@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adamct.batch import Batch
 from adamct.models.base import NextItemModel
-from adamct.models.layers import at
+from adamct.models.layers import select_positions
 
 
 class CausalModel(NextItemModel):
@@ -31,7 +31,7 @@ class CausalModel(NextItemModel):
         """States to queries."""
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        return self.output(at(self.states(batch.item_seq), batch.seq_len - 1))
+        return self.output(select_positions(self.states(batch.item_seq), batch.seq_len - 1))
 
     def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
         if not self.all_positions:

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import LAYER_NORM_EPS, Dropout, TransformerLayer, causal_mask, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal_mask, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveFloat, PositiveInt
 
 
@@ -42,7 +43,7 @@ class TransformerWeights(nn.Module):
         super().__init__()
         self.position_embedding = nn.Embedding(max_len, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )
@@ -76,8 +77,8 @@ class CORE(NextItemModel):
         super().__init__()
         self.temperature = temperature
         self.item_embedding = item_embedding(spec, hidden_size)
-        self.session_dropout = Dropout(session_dropout)
-        self.item_dropout = Dropout(item_dropout)
+        self.session_dropout = kernels.Dropout(session_dropout)
+        self.item_dropout = kernels.Dropout(item_dropout)
         self.weights = weights(spec.max_len, hidden_size)
         nn.init.uniform_(self.item_embedding.weight, -(hidden_size**-0.5), hidden_size**-0.5)
         with torch.no_grad():

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, MultiHeadAttention, at, item_embedding, padding_mask
+from adamct.models.layers import MultiHeadAttention, item_embedding, padding_mask, select_positions
 from adamct.values import DropoutRate, PositiveInt, Probability
 
 
@@ -68,7 +69,7 @@ class AttentionLayer(nn.Module):
         self.attention = MultiHeadAttention(hidden_size, num_heads, 0.0, bias=False)
         self.inner = nn.Linear(hidden_size, hidden_size)
         self.outer = nn.Linear(hidden_size, hidden_size)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 1 N"]) -> Float[Tensor, "B N D"]:
         attended = self.attention(x, mask)
@@ -117,7 +118,9 @@ class GCSAN(NextItemModel):
         for layer in self.layers:
             attended = layer(attended, mask)
         last = batch.seq_len - 1
-        return torch.lerp(at(hidden, last), at(attended, last).to(hidden.dtype), self.attention_weight)
+        return torch.lerp(
+            select_positions(hidden, last), select_positions(attended, last).to(hidden.dtype), self.attention_weight
+        )
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
+from adamct import kernels
 from adamct.batch import DataSpec
 from adamct.models.causal import CausalModel
-from adamct.models.layers import Dropout, item_embedding
+from adamct.models.layers import item_embedding
 from adamct.values import DropoutRate, PositiveInt
 
 
@@ -83,10 +84,10 @@ class GRU4Rec(CausalModel):
     ):
         super().__init__(all_positions)
         self.item_embedding = item_embedding(spec, hidden_size)
-        self.embedding_dropout = Dropout(embedding_dropout)
+        self.embedding_dropout = kernels.Dropout(embedding_dropout)
         sizes = [hidden_size] + num_layers * [state_size]
         self.layers = nn.ModuleList(GRULayer(*pair) for pair in pairwise(sizes))
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.dense = nn.Linear(state_size, hidden_size)
         for layer in self.layers.modules():
             if isinstance(layer, nn.Linear):

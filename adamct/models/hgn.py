@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import item_embedding, latest
+from adamct.models.layers import item_embedding, last_items
 from adamct.values import PositiveInt
 
 
@@ -25,7 +25,7 @@ class HGN(NextItemModel):
     with; its L2 term is ``optimizer.weight_decay``.
     """
 
-    knows_users = True
+    uses_user_embedding = True
 
     def __init__(self, spec: DataSpec, hidden_size: PositiveInt, window: PositiveInt):
         super().__init__()
@@ -43,7 +43,7 @@ class HGN(NextItemModel):
             self.item_embedding.weight[0] = 0
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        item_seq = latest(batch.item_seq, batch.seq_len, self.window)
+        item_seq = last_items(batch.item_seq, batch.seq_len, self.window)
         items, user = self.item_embedding(item_seq), self.user_embedding(batch.user)  # (B, L, D), (B, D)
         features = items * (self.feature_gate(items) + self.feature_gate_user(user)[:, None]).sigmoid()  # Eq. 2
         weight = (self.item_gate(features).squeeze(-1) + self.item_gate_user(user)).sigmoid()  # (B, L), Eq. 4

@@ -10,19 +10,20 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import DataSpec
 from adamct.models.causal import CausalModel
-from adamct.models.layers import Dropout, initialize, item_embedding, over_positions
+from adamct.models.layers import ConvolutionOverPositions, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveInt
 
 NORM_EPS = 1e-8  # of the authors' code and RecBole
 
 
-class CausalConvolution(nn.Conv1d):
-    """A dilated convolution that sees no later position: zeros are put before the first (Section 3.3)."""
+class CausalConvolution(ConvolutionOverPositions):
+    """A dilated convolution that sees no later position: zeros stand before the first (Section 3.3)."""
 
     def forward(self, input: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return over_positions(self, F.pad(input, (0, 0, (self.kernel_size[0] - 1) * self.dilation[0], 0)))
+        return super().forward(F.pad(input, (0, 0, (self.kernel_size[0] - 1) * self.dilation[0], 0)))
 
 
 class ResidualBlock(nn.Module):
@@ -62,7 +63,7 @@ class NextItNet(CausalModel):
         super().__init__(all_positions)
         self.item_embedding = item_embedding(spec, hidden_size)
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.output_embedding = item_embedding(spec, hidden_size)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         self.apply(initialize)

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import DataSpec
 from adamct.models.causal import CausalModel
-from adamct.models.layers import LAYER_NORM_EPS, Dropout, MultiHeadAttention, causal_mask, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, MultiHeadAttention, causal_mask, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveInt
 
 
@@ -23,7 +24,7 @@ class SASRecBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         self.inner = nn.Linear(hidden_size, hidden_size)
         self.outer = nn.Linear(hidden_size, hidden_size)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
@@ -58,7 +59,7 @@ class SASRec(CausalModel):
         super().__init__(all_positions)
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.blocks = nn.ModuleList(
             SASRecBlock(hidden_size, num_heads, dropout, attn_dropout) for _ in range(num_layers)
         )

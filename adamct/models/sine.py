@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, item_embedding
+from adamct.models.layers import item_embedding
 from adamct.values import DropoutRate, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -63,7 +64,7 @@ class SINE(NextItemModel):
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.prototypes = nn.Parameter(torch.empty(num_prototypes, hidden_size))
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.concept_pooling = AttentivePooling(hidden_size, 1)
         self.assignment = nn.Linear(hidden_size, hidden_size, bias=False)
         self.assignment_norm = nn.LayerNorm(hidden_size)

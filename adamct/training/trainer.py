@@ -16,11 +16,11 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 
+from adamct import kernels
 from adamct.analysis.mixture_coefficients import MixtureMonitor
 from adamct.checkpoint import AtomicCheckpointIO, read_checkpoint
 from adamct.errors import InputError, blame, require
 from adamct.identity import WEIGHTS
-from adamct.memory import keep_freed_memory
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.search.pruning import TrialReport
@@ -43,7 +43,7 @@ class NoProfiler(PassThroughProfiler):
 
 def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
     """Seed everything, and say how this process keeps memory and how precisely it multiplies float32 matrices."""
-    keep_freed_memory()
+    kernels.keep_freed_memory()
     seed_libraries(seed)
     torch.set_float32_matmul_precision(matmul_precision)
 
