@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.setup import ROOT, compose_config, device
 
 PARTS = ("composing", "data and model", "trainer", "first step")
-"""The parts of a start: Python and Hydra; torch, data and model; the trainer; the beginning of the stage and one step."""
+"""The parts of a start: Python and Hydra; torch, data and model; the trainer; the stage's beginning and one step."""
 ENOUGH = 1.05
 """Doubling the jobs goes on while the throughput grows by at least this factor."""
 

@@ -18,13 +18,13 @@ from adamct.values import DropoutRate, PositiveInt
 class Caser(NextItemModel):
     """Convolutions over the last L items, and the user: scores are W' [z; P_u] + b' (Eq. 10).
 
-    Filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5); others weight
-    the L items as a whole (Eq. 6-8). W' is a table of its own.
+    Horizontal filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5).
+    Vertical filters weight all L items together (Eq. 6-8). W' is a separate output table.
 
-    The authors' code adds a bias to the filters of Eq. 6, and predicts the next three items where this predicts one.
+    The authors' code adds a bias to the filters of Eq. 6, and predicts the next three items instead of one.
 
-    RecBole takes L = ``max_len``, ten times the paper's. It brings [z; P_u] to the hidden size by a linear layer and a
-    ReLU, and scores with the embeddings of the input, without b'.
+    RecBole takes L = ``max_len``, ten times the paper's. It maps [z; P_u] to the hidden size by a linear layer and a
+    ReLU, and scores with the input embeddings, without b'.
     """
 
     uses_user_embedding = True

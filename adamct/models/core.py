@@ -1,4 +1,4 @@
-"""CORE: a history is a mean of its items (Hou et al., SIGIR 2022; equation numbers are the paper's).
+"""CORE: a history is a weighted mean of its items (Hou et al., SIGIR 2022; equation numbers are the paper's).
 
 "CORE: Simple and Effective Session-based Recommendation within Consistent Representation Space".
 """
@@ -18,7 +18,7 @@ from adamct.values import DropoutRate, PositiveFloat, PositiveInt
 
 
 class MeanWeights(nn.Module):
-    """CORE-ave: every item of the history counts the same (Eq. 2)."""
+    """CORE-ave: equal weights for all items of a history (Eq. 2)."""
 
     def __init__(self, max_len: int, hidden_size: int):
         super().__init__()
@@ -28,7 +28,7 @@ class MeanWeights(nn.Module):
 
 
 class TransformerWeights(nn.Module):
-    """CORE-trm: a transformer over items and positions says how much each item counts, softmax(F w) (Eq. 3, 4)."""
+    """CORE-trm: item weights softmax(F w) from a transformer over items and positions (Eq. 3, 4)."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class TransformerWeights(nn.Module):
 
 
 class CORE(NextItemModel):
-    """A history is a weighted mean of its own items' embeddings (Eq. 1), compared by cosine over a temperature (Eq. 6).
+    """Weighted means of item embeddings (Eq. 1), compared with items by cosine over a temperature (Eq. 6).
 
-    So histories and items live in one space: nothing but the weights passes through a network. Dropout falls on the
-    items of the history and, apart from that, on the items to be scored.
+    Histories and items share one space: only the weights come from a network. The items of the history and the items
+    to be scored have separate dropouts.
     """
 
     def __init__(

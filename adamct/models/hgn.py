@@ -16,13 +16,14 @@ from adamct.values import PositiveInt
 class HGN(NextItemModel):
     """Gates on the features, then on the items, of the last L; scores are (u + s + sum of the L items) Q^T (Eq. 7).
 
-    The user's taste u, the gated items' average s (Eq. 5) and the items themselves all meet the output table Q. The
-    average is the gated sum divided by the sum of the items' gates, as in the authors' code and RecBole. On Beauty,
-    validation NDCG@10 among all items after six epochs is .0477 with this, and .0433 divided by the number of items.
+    The user's vector u, the average s of the gated items (Eq. 5) and the items themselves are all multiplied with the
+    output table Q. The average is the gated sum divided by the sum of the items' gates, as in the authors' code and
+    RecBole. On Beauty, validation NDCG@10 among all items after six epochs is .0477 with this, and .0433 divided by the
+    number of items.
 
-    The authors' code also has a bias for each item. RecBole takes L = ``max_len``, ten times the paper's, and lets
-    padding take part in the average. The paper's pairwise loss gives way to the cross-entropy every model here trains
-    with; its L2 term is ``optimizer.weight_decay``.
+    The authors' code also has a bias for each item. RecBole takes L = ``max_len``, ten times the paper's, and its
+    average includes padding. This model trains with the cross-entropy over all items, as every model here, instead of
+    the paper's pairwise loss. The paper's L2 term is ``optimizer.weight_decay``.
     """
 
     uses_user_embedding = True

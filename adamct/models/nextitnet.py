@@ -16,7 +16,7 @@ from adamct.models.causal import CausalModel
 from adamct.models.layers import ConvolutionOverPositions, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveInt
 
-NORM_EPS = 1e-8  # of the authors' code and RecBole
+NORM_EPS = 1e-8  # as in the authors' code and RecBole
 
 
 class CausalConvolution(ConvolutionOverPositions):
@@ -41,14 +41,14 @@ class ResidualBlock(nn.Module):
 
 
 class NextItNet(CausalModel):
-    """Embeddings, dilated residual blocks, and a softmax layer with a table and bias of its own (Section 3.5).
+    """Embeddings, dilated residual blocks, and a softmax layer with a separate table and bias (Section 3.5).
 
-    The authors' code applies a ReLU before the softmax layer, which the paper does not mention. It is left out here: on
-    Beauty, validation NDCG@10 after four epochs is .253 with it and .252 without.
+    The authors' code applies a ReLU before the softmax layer, which the paper does not mention. This model leaves it
+    out. On Beauty, validation NDCG@10 after four epochs is .253 with it and .252 without.
 
-    RecBole puts a linear layer after the blocks and scores with the embeddings of the input instead: on Beauty, without
-    dropout, the best validation NDCG@10 of eight epochs is .311 that way and .280 this. It also reads the state at the
-    last of ``max_len`` positions, which is after the padding; this reads it at the last item.
+    RecBole puts a linear layer after the blocks and scores with the input embeddings. On Beauty, without dropout, the
+    best validation NDCG@10 of eight epochs is .311 that way and .280 this way. RecBole also reads the state at the last
+    of ``max_len`` positions, which is after the padding. This model reads it at the last item.
     """
 
     def __init__(
