@@ -42,7 +42,7 @@ def random(*shape: int) -> Tensor:
 
 
 def en(h: Array, projection: nn.Sequential) -> Array:
-    """Eq. 5 and 7."""
+    """Project the input of a branch (Eq. 5 and 7)."""
     first, _, last = projection
     assert isinstance(first, nn.Linear)
     assert isinstance(last, nn.LayerNorm)
@@ -50,13 +50,13 @@ def en(h: Array, projection: nn.Sequential) -> Array:
 
 
 def mhsa(e: Array, branch: parts.SelfAttention, is_item: list[bool]) -> Array:
-    """Eq. 2 to 4 and 6, where keys that are padding are masked as well."""
+    """Compute the global branch (Eq. 2 to 4 and 6), with keys that are padding masked as well."""
     concat = multi_head(e, branch.attention, lambda i, j: j <= i and is_item[j])
     return layer_norm(linear(concat, branch.output), branch.norm)
 
 
 def conv_mid(e: Array, branch: Any, phi: Callable[[float], float], norm_first: bool) -> Array:
-    """Eq. 8 to 10, or LN before Φ as released, with zeros on both sides."""
+    """Compute the local branch (Eq. 8 to 10, or LN before Φ as released), with zeros on both sides."""
     (n, d), k = e.shape, branch.convolution.kernel_size[0]
     filters, bias = array(branch.convolution.weight), array(branch.convolution.bias)
     padded = np.concatenate([np.zeros((k // 2, d)), e, np.zeros((k // 2, d))])
@@ -68,7 +68,7 @@ def conv_mid(e: Array, branch: Any, phi: Callable[[float], float], norm_first: b
 
 
 def seatt(mod: Array, gate: SqueezeExcitation, visible: list[bool]) -> Array:
-    """Eq. 12 to 14 over max_len positions, with Z = 0 where a position is not visible; a weight per position of mod."""
+    """Compute a weight for each position (Eq. 12 to 14), with Z = 0 where a position is not visible."""
     w_1, w_2 = array(gate.squeeze.weight), array(gate.excite.weight)
     z = np.zeros(w_1.shape[1])
     for i in range(len(mod)):
@@ -84,13 +84,13 @@ def seatt(mod: Array, gate: SqueezeExcitation, visible: list[bool]) -> Array:
 
 
 def ada(h: Array, coefficient: Coefficient) -> float:
-    """Eq. 15 and 16."""
+    """Compute the weight of the local branch (Eq. 15 and 16)."""
     pool = np.array([sum(h[:, j]) for j in range(h.shape[1])]) / len(h)
     return sigma(linear(pool, coefficient.linear)).item()
 
 
 def paper_layer(h: Array, layer: Any, phi: Callable[[float], float], without: str | None = None) -> Array:
-    """Eq. 1, 11, 17 and 18."""
+    """Compute a layer of the paper model (Eq. 1, 11, 17 and 18)."""
     all_real = [True] * len(h)
     g_trm = mhsa(en(h, layer.inputs.global_projection), layer.global_branch, all_real)
     l_conv = conv_mid(en(h, layer.inputs.local_projection), layer.local_branch, phi, norm_first=False)

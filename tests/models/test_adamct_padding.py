@@ -1,4 +1,4 @@
-"""What padding does to AdaMCT, for every choice of its parts."""
+"""Padding takes part in nothing, for every choice of AdaMCT's parts."""
 
 from collections.abc import Callable
 from itertools import product
@@ -32,7 +32,10 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def assemble(build: Build) -> Callable[[tuple[str, ...]], Any]:
-    """A model of any choice of YAMLs, one for each part; a few composed configs have every part between them."""
+    """``assemble(names)``: a model with the parts of these YAMLs, one name for each of `OPTIONS`.
+
+    Composing a config for each choice would take long. A few models have all parts between them.
+    """
     donors = {}
     for i in range(max(map(len, OPTIONS.values()))):
         choice = {part: names[i % len(names)] for part, names in OPTIONS.items()}
@@ -52,8 +55,8 @@ def assemble(build: Build) -> Callable[[tuple[str, ...]], Any]:
 
 
 @torch.no_grad()
-def check_padding_takes_part_in_nothing(model: Any, histories: Histories) -> None:
-    """What stands at padding is as random as the items, and makes no difference to having no padding at all."""
+def assert_padding_takes_part_in_nothing(model: Any, histories: Histories) -> None:
+    """Compare queries with more padding, with less, and without; the padding row is as random as the items."""
     assert not model.pad_to_max_len
     trimmed, padded = (histories(LENGTHS, width, SPEC.num_items) for width in (max(LENGTHS), N))
     queries = model.queries(trimmed)
@@ -68,13 +71,13 @@ PRODUCT = list(product(*OPTIONS.values()))
 
 @pytest.mark.parametrize(
     "names",
-    [pytest.param(names, marks=[pytest.mark.slow] * (at % 4 > 0)) for at, names in enumerate(PRODUCT)],
+    [pytest.param(names, marks=[pytest.mark.slow] * (i % 4 > 0)) for i, names in enumerate(PRODUCT)],
     ids="-".join,
 )
 def test_masked_padding_takes_part_in_nothing(
     assemble: Callable[[tuple[str, ...]], Any], histories: Histories, names: tuple[str, ...]
 ) -> None:
-    check_padding_takes_part_in_nothing(assemble(names), histories)
+    assert_padding_takes_part_in_nothing(assemble(names), histories)
 
 
 @pytest.mark.parametrize("name", ["none", "softmax"])
@@ -85,7 +88,7 @@ def test_parts_of_the_paper_model_can_be_exchanged(build: Build, histories: Hist
     model = build(SPEC, "model=adamct_paper", *overrides, hidden_size=D)
     assert not any(key.endswith(("squeeze.bias", "excite.bias")) for key, _ in model.named_parameters())
     assert isinstance(model.layers[0].local_gate, {"none": variants.NoGate, "softmax": variants.SoftmaxGate}[name])
-    check_padding_takes_part_in_nothing(scrambled(model), histories)
+    assert_padding_takes_part_in_nothing(scrambled(model), histories)
 
 
 def test_attention_is_causal_and_convolution_looks_ahead(

@@ -96,7 +96,7 @@ def test_layer_is_equations_1_11_and_18(build: Build, without: str | None) -> No
 
 
 def test_paper_model_is_equations_1_to_20(build: Build, histories: Histories) -> None:
-    """Section 3.3 and Eq. 1 to 20; the paper has no padding, so the reference sees each history by itself."""
+    """Compare from the items to the probabilities. The paper has no padding, so the oracle takes one history."""
     model = scrambled(build(SPEC, "model=adamct_paper", hidden_size=D, activation="relu"))
     batch = histories(LENGTHS, N, SPEC.num_items)
     e_item, p_os, b_o = array(model.item_embedding.weight), array(model.position_embedding.weight), model.item_bias()

@@ -24,7 +24,7 @@ from tests.models.oracles import (
 
 
 def cloze(model: Any, items: Sequence[int], hidden: Sequence[int]) -> Array:
-    """Eq. 1 to 7 for the masks at the positions ``hidden``, before the table, with the authors' two more norms."""
+    """Fill in the masks at the positions ``hidden`` (Eq. 1 to 7), with the authors' two additional norms."""
     table, positions = array(model.item_embedding.weight), array(model.position_embedding.weight)
     masked = [array(model.mask_embedding) if t in hidden else table[item] for t, item in enumerate(items)]
     x = layer_norm(np.array(masked) + positions[: len(items)], model.embedding_norm)
@@ -34,7 +34,7 @@ def cloze(model: Any, items: Sequence[int], hidden: Sequence[int]) -> Array:
 
 
 def distinct(lengths: Sequence[int], width: int) -> tuple[DataSpec, Batch]:
-    """No item occurs twice in the batch, so that an item tells its position."""
+    """Make a batch of distinct items, so that an item determines its position."""
     count, seq_len = len(lengths), torch.tensor(lengths)
     items = torch.arange(1, count * (width + 1) + 1).view(count, -1)
     target = items.gather(1, seq_len[:, None]).squeeze(1)

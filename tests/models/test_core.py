@@ -27,7 +27,7 @@ from tests.models.oracles import (
 
 
 def importance(model: Any, x: Array) -> Array:
-    """Eq. 3 and 4: the weights of a history's items by a transformer."""
+    """Compute the weights of a history's items by the transformer (Eq. 3 and 4)."""
     hidden = layer_norm(x + array(model.position_embedding.weight)[: len(x)], model.norm)
     for layer in model.layers:
         hidden = transformer(hidden, layer, causal)
@@ -56,7 +56,7 @@ def test_weights_sum_to_1_over_the_items_alone(name: str, make_model: Build, bat
 
 
 def test_history_and_scored_items_have_separate_dropouts(make_model: Build) -> None:
-    single = torch.arange(1, SPEC.num_items + 1)  # each history an item of its own
+    single = torch.arange(1, SPEC.num_items + 1)  # each history is a different item
     batch = Batch(single, single[:, None], torch.ones_like(single), single)
     for rates in ((0.0, 0.5), (0.5, 0.0)):
         model = make_model("core_ave", session_dropout=rates[0], item_dropout=rates[1], temperature=1.0)

@@ -46,7 +46,7 @@ def test_session_graph_holds_the_shares_of_steps_between_items(rows: list[list[i
 
 
 def graph_step(states: dict[int, Array], history: Sequence[int], layer: GraphLayer) -> dict[int, Array]:
-    """Eq. 1 and 2, on a state for each item."""
+    """Update the state of each item (Eq. 1 and 2)."""
     steps = list(pairwise(history))
     w_z, w_r, w_h = np.split(array(layer.from_neighbours.weight), 3)
     p_z, p_r = np.split(array(layer.gates.weight), 2)
@@ -54,7 +54,7 @@ def graph_step(states: dict[int, Array], history: Sequence[int], layer: GraphLay
     for item, s in states.items():
         before = [linear(states[a], layer.edges_in) for a, c in steps if c == item]
         behind = [linear(states[c], layer.edges_out) for a, c in steps if a == item]
-        a = np.concatenate([sum(heard, np.zeros(D)) / max(len(heard), 1) for heard in (before, behind)])
+        a = np.concatenate([sum(edges, np.zeros(D)) / max(len(edges), 1) for edges in (before, behind)])
         z, r = sigma(w_z @ a + p_z @ s), sigma(w_r @ a + p_r @ s)
         candidate = np.tanh(w_h @ a + array(layer.candidate.weight) @ (r * s))
         after[item] = (1 - z) * s + z * candidate

@@ -8,7 +8,7 @@ from tests.models.oracles import SPEC, Array, Build, Histories, agree, array, la
 
 
 def convolved(x: Array, convolution: CausalConvolution, dilation: int) -> Array:
-    """Section 3.3: each position sees its own and those a multiple of the dilation before, zeros before the first."""
+    """Convolve each position with those a multiple of the dilation before it, zeros before the first (Section 3.3)."""
     filters, size = array(convolution.weight), convolution.kernel_size[0]
     out = np.tile(array(convolution.bias) if convolution.bias is not None else 0.0, (len(x), 1))
     for t in range(len(x)):

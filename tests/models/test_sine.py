@@ -12,13 +12,13 @@ from tests.models.oracles import Array, Build, D, agree, array, layer_norm, line
 
 
 def pooling(x: Array, module: AttentivePooling, kind: int) -> Array:
-    """softmax(tanh(X W_1) w_2), the weights of one kind over the positions."""
+    """Compute one set of weights over the positions, softmax(tanh(X W_1) w_2)."""
     w_1, w_2 = array(module.hidden.weight)[kind * D : (kind + 1) * D], array(module.score)[kind]
     return softmax([sum(w_2 * np.tanh(w_1 @ x_t)) for x_t in x])
 
 
 def interests_joined(model: Any, x: Array, count: int) -> Array:
-    """Eq. 2 to 10."""
+    """Compute the query of a history (Eq. 2 to 10)."""
     z = weighted(pooling(x, model.concept_pooling, 0), x)  # Eq. 2
     best = sorted(((float(c @ z), i) for i, c in enumerate(array(model.prototypes))), reverse=True)[:count]
     c_u = [array(model.prototypes)[i] / (1 + math.exp(-affinity)) for affinity, i in best]  # Eq. 3
