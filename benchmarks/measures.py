@@ -21,8 +21,8 @@ from adamct.evaluation.ranking import rank_targets
 from adamct.memory import keep_freed_memory
 from adamct.models.base import NextItemModel
 from adamct.randomness import seed_libraries
+from adamct.runs.provenance import peak_resident_mib
 from adamct.training.callbacks import now
-from adamct.training.cost import peak_resident_mib
 from adamct.training.step import training_loss
 from benchmarks import reference
 from benchmarks.plain_data import prepare

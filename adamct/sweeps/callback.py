@@ -20,11 +20,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adamct.errors import InputError, explain, on_one_line, require
 from adamct.runs.folder import ERROR
+from adamct.runs.job import STOPPING
 from adamct.runs.schema import check_nodes
 from adamct.sweeps.folders import sweep_name
 
-STOPPING = ".stopping"
-"""A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
 REPORT_ERROR = "report_error.txt"
 """A file in the folder of a sweep whose report failed."""
 FAILED = ".failed"
