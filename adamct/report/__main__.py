@@ -17,13 +17,13 @@ def main() -> None:
     parser.add_argument("--wandb", metavar="PROJECT", help="also log tables and figures there as a run of its own")
     given = parser.parse_args()
     # matplotlib and scipy take a second to import, and --help does without them.
-    from adamct.report.whole import report
+    from adamct.report.build import report
 
     out = given.out or (given.folders[0] / "report" if len(given.folders) == 1 else Path("report"))
     try:
         made = report(given.folders, out, given.model, given.metric)
         if given.wandb:
-            from adamct.report.wandb_report import log_to_wandb
+            from adamct.report.outputs.wandb_report import log_to_wandb
 
             log_to_wandb(made, given.wandb)
     except Exception as error:

@@ -8,10 +8,10 @@ import numpy as np
 from scipy import stats
 
 from adamct.evaluation.gains import gains
-from adamct.report.blocks import Block
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import Variant
 from adamct.report.resampling import LEVEL, resample
-from adamct.report.runs import Run
-from adamct.report.variants import Variant
 
 Pairs = list[tuple[Run, Run]]
 """The compared variant's run and another one's, of each seed that both have."""

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from adamct.errors import InputError
-from adamct.report.planned import not_started
-from adamct.report.runs import find_runs, find_sweeps, read_run
-from adamct.report.whole import Report, report
+from adamct.report.build import report
+from adamct.report.inputs.planned_jobs import not_started
+from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
+from adamct.report.outputs.report import Report
 from adamct.runs.folder import write_arrays
 from adamct.sweeps.callback import REPORT_ERROR, report_on
 from tests.report.damage import CONTENTS, Damage, damaged, damages, of_arrays, write_folder
@@ -158,7 +159,7 @@ def test_a_report_that_fails_ends_no_sweep(
 ) -> None:
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     with monkeypatch.context() as patch:
-        patch.setattr("adamct.report.whole.page", lambda *_: 1 / 0)
+        patch.setattr("adamct.report.build.page", lambda *_: 1 / 0)
         report_on(tmp_path, None)
     trace = tmp_path / REPORT_ERROR
     line = (
@@ -180,7 +181,7 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_coefficients_of_users_without_a_test_item_do_not_count(tmp_path: Path) -> None:
-    from adamct.report.mixtures import by_kind
+    from adamct.report.sections.mixtures import by_kind
 
     folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     alpha, kind = np.repeat([0.25, 0.75, np.nan], [50, 50, 100]), np.repeat([True, False, True], [50, 50, 100])

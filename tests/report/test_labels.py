@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from adamct.report.names import LONGEST, file_names, label_of, numbered
-from adamct.report.planned import planned_labels
+from adamct.report.inputs.names import LONGEST, file_names, label_of, numbered
+from adamct.report.inputs.planned_jobs import planned_labels
+from adamct.report.inputs.runs import Sweep, find_runs
+from adamct.report.inputs.variants import group
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.style import styled
 from adamct.report.resampling import resample
-from adamct.report.runs import Sweep, find_runs
+from adamct.report.sections.search import complete, slice_of
 from adamct.report.statistics import compare
-from adamct.report.study import complete, slice_of
-from adamct.report.style import styled
-from adamct.report.variants import group
-from adamct.report.whole import Report
 from tests.report.test_report import block_of, draw, made, scores, write_run
 
 LABELS = {

@@ -19,16 +19,17 @@ from rich.console import Console
 from adamct.errors import InputError
 from adamct.identity import identity_of
 from adamct.report.__main__ import main
-from adamct.report.blocks import Block, make_blocks
-from adamct.report.comparison import comparison_table
-from adamct.report.planned import not_started
-from adamct.report.render import latex, markdown, show
+from adamct.report.build import report
+from adamct.report.inputs.blocks import Block, make_blocks
+from adamct.report.inputs.planned_jobs import not_started
+from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.outputs.render import latex, markdown, show
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.table import RHO, Cell, Table
 from adamct.report.resampling import resample
-from adamct.report.runs import find_runs, find_sweeps
+from adamct.report.sections.comparison import comparison_table
+from adamct.report.sections.significance import significance_table
 from adamct.report.statistics import compare, holm
-from adamct.report.summaries import significance_table
-from adamct.report.table import RHO, Cell, Table
-from adamct.report.whole import Report, report
 from tests.conftest import Reported
 
 SHA = "0" * 64
@@ -532,7 +533,7 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
 def test_weights_and_biases_has_the_tables_and_figures(found: Report, wandb_runs: list[Reported]) -> None:
     import wandb
 
-    from adamct.report.wandb_report import log_to_wandb
+    from adamct.report.outputs.wandb_report import log_to_wandb
 
     log_to_wandb(found, "adamct", mode="offline", group="table2")
     (reported,) = wandb_runs
@@ -546,7 +547,7 @@ def test_weights_and_biases_has_the_tables_and_figures(found: Report, wandb_runs
 def test_a_refusal_of_weights_and_biases_is_one_line(found: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
-    from adamct.report.wandb_report import log_to_wandb
+    from adamct.report.outputs.wandb_report import log_to_wandb
 
     def refuse(**settings: Any) -> None:
         raise wandb.Error("no key:\nlog in")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from adamct.evaluation.gains import gains
-from adamct.report.served import KINDS, names_of_bins, recommended_table, served
-from adamct.report.table import NONE, Table
+from adamct.report.outputs.table import NONE, Table
+from adamct.report.sections.served import KINDS, names_of_bins, recommended_table, served
 from tests.report.test_report import block_of, draw, kinds_of_users, scores, write_run
 from tests.report.test_studies_of_searches import texts
 

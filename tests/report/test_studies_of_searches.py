@@ -9,20 +9,20 @@ import pytest
 import yaml
 from rich.console import Console
 
-from adamct.report.blocks import Block, make_blocks
-from adamct.report.claims import claims_table
-from adamct.report.comparison import comparison_table
-from adamct.report.maps import correlation_maps, near
-from adamct.report.mixtures import auc, by_kind, over_training
-from adamct.report.order import order
-from adamct.report.planned import planned_labels
-from adamct.report.render import show
-from adamct.report.runs import find_runs, find_sweeps
-from adamct.report.sensitivity import alone, sensitivity
+from adamct.report.build import report
+from adamct.report.inputs.blocks import Block, make_blocks
+from adamct.report.inputs.planned_jobs import planned_labels
+from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.outputs.render import show
+from adamct.report.outputs.table import Table
+from adamct.report.sections.claims import claims_table
+from adamct.report.sections.comparison import comparison_table
+from adamct.report.sections.correlation_maps import correlation_maps, near
+from adamct.report.sections.costs import cost_tables
+from adamct.report.sections.mixtures import auc, by_kind, over_training
+from adamct.report.sections.order import order
+from adamct.report.sections.sensitivity import alone, sensitivity
 from adamct.report.statistics import compare
-from adamct.report.summaries import cost_tables
-from adamct.report.table import Table
-from adamct.report.whole import report
 from adamct.runs.folder import write_arrays
 from tests.report.test_report import cells_of, draw, write_run
 
@@ -153,8 +153,8 @@ def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch:
     (drawing,) = sensitivity(block)
     panels = {axes.get_xlabel(): axes for axes in drawing.figure.axes}
     assert set(panels) == {"kernel size", "activation"}  # of two values no panel
-    monkeypatch.setattr("adamct.report.sensitivity.FEWEST", 2)
-    monkeypatch.setattr("adamct.report.sensitivity.ACROSS", 2)
+    monkeypatch.setattr("adamct.report.sections.sensitivity.FEWEST", 2)
+    monkeypatch.setattr("adamct.report.sections.sensitivity.ACROSS", 2)
     (wider,) = sensitivity(block)
     assert {axes.get_xlabel() for axes in wider.figure.axes} == {"kernel size", "activation", "num heads"}
     points = [line for line in panels["kernel size"].lines if line.get_marker() == "D"]

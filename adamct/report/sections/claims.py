@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from adamct.report.blocks import Block
-from adamct.report.comparison import in_paper
-from adamct.report.paper import METRIC, RANKING
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.paper import METRIC, RANKING
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import NONE, Table, plain
+from adamct.report.sections.comparison import in_paper
 from adamct.report.statistics import Comparison, seeds_note
-from adamct.report.table import NONE, Table, plain
-from adamct.report.variants import Variant
 
 CUT_SHORT = "cut short"
 """In place of a verdict on a run that a limit ended."""

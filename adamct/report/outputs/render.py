@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from adamct.report.table import NONE, RHO, Cell, Table
+from adamct.report.outputs.table import NONE, RHO, Cell, Table
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},

@@ -9,9 +9,9 @@ from typing import Any
 
 from adamct.errors import require
 from adamct.identity import EXECUTION, SEEDS, SOURCE, named
-from adamct.report.names import as_text, numbered, printable, shortened
-from adamct.report.paper import position
-from adamct.report.runs import Run
+from adamct.report.inputs.names import as_text, numbered, printable, shortened
+from adamct.report.inputs.paper import position
+from adamct.report.inputs.runs import Run
 
 WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
 """Keys that make no other experiment."""

@@ -6,13 +6,14 @@ from statistics import mean, stdev
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamct.report.blocks import Block
-from adamct.report.comparison import measured
-from adamct.report.figures import Drawing, seeds
-from adamct.report.names import printable, shortened
-from adamct.report.paper import MODEL, reported
-from adamct.report.style import COLOURS, INK, WIDTH, styled
-from adamct.report.variants import Variant, defining, last_part, number
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.names import printable, shortened
+from adamct.report.inputs.paper import MODEL, reported
+from adamct.report.inputs.variants import Variant, defining, last_part, number
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
+from adamct.report.sections.comparison import measured
+from adamct.report.sections.curves import seeds
 
 FEWEST = 3
 """Values of a key that make a panel."""

@@ -5,11 +5,11 @@ from statistics import stdev
 
 from adamct.evaluation.gains import KINDS
 from adamct.evaluation.names import shown_metrics
-from adamct.report.blocks import Block
-from adamct.report.paper import Reported, reported
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.paper import Reported, reported
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import NONE, Cell, Table, plain
 from adamct.report.statistics import Comparison
-from adamct.report.table import NONE, Cell, Table, plain
-from adamct.report.variants import Variant
 
 MANY = 12
 """With more variants than this they are rows, not columns."""

@@ -9,9 +9,9 @@ from adamct.errors import InputError, require
 from adamct.evaluation.gains import is_mean_over_users
 from adamct.evaluation.names import in_order
 from adamct.identity import PROTOCOL, differences
-from adamct.report.names import file_names
-from adamct.report.runs import Run
-from adamct.report.variants import Variant, group
+from adamct.report.inputs.names import file_names
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
 

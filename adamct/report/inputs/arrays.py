@@ -8,7 +8,7 @@ import numpy as np
 
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.gains import is_mean_over_users, mean_gain
-from adamct.report.record import Record, damage
+from adamct.report.inputs.record import Record, damage
 from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, RANKS
 
 FACTS = ("target_count", "history_len")

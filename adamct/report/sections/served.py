@@ -12,13 +12,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from adamct.evaluation.gains import gains
 from adamct.evaluation.names import AMONG_ALL
-from adamct.report.blocks import Block
-from adamct.report.comparison import MANY, written
-from adamct.report.figures import Drawing, seeds
-from adamct.report.runs import Run
-from adamct.report.style import COMPARED, WIDTH, lines, styled
-from adamct.report.table import NONE, Cell, Table
-from adamct.report.variants import Variant
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COMPARED, WIDTH, lines, styled
+from adamct.report.outputs.table import NONE, Cell, Table
+from adamct.report.sections.comparison import MANY, written
+from adamct.report.sections.curves import seeds
 
 DRAWN = 6
 """Variants in the figure."""

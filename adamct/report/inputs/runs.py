@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, require
 from adamct.keys import flat
-from adamct.report.arrays import FACTS, Arrays, read_arrays
-from adamct.report.names import label_of, printable, shortened
-from adamct.report.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
+from adamct.report.inputs.arrays import FACTS, Arrays, read_arrays
+from adamct.report.inputs.names import label_of, printable, shortened
+from adamct.report.inputs.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
 from adamct.runs.folder import ERROR, RANKS, RESULTS
 
 Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
@@ -34,8 +34,8 @@ class Run:
         choices: the chosen name of each config group.
         config: every key of the config, dotted; lists are values.
         overrides: what its job was given on the command line.
-        results: its ``results.json``, as `adamct.report.record.Record` describes it; empty unless it finished or was
-            pruned.
+        results: its ``results.json``, as `adamct.report.inputs.record.Record` describes it; empty unless it finished
+            or was pruned.
         error: the last line of its ``error.txt``; of a damaged run the file, what is wrong with it, and what to do.
         arrays: what its test left of each user, by the names of the files.
     """
@@ -107,8 +107,8 @@ class Sweep:
 
     Attributes:
         folder: where it lies.
-        config: its ``multirun.yaml``, as `adamct.report.record.Multirun` describes it; empty where that is damaged or
-            not written yet.
+        config: its ``multirun.yaml``, as `adamct.report.inputs.record.Multirun` describes it; empty where that is
+            damaged or not written yet.
         error: the damaged file, what is wrong with it, and what to do; empty where none is.
     """
 

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from adamct.report.blocks import Block
-from adamct.report.figures import Drawing
-from adamct.report.runs import Run
-from adamct.report.style import COLOURS, INK, WIDTH, lines, styled
-from adamct.report.table import Table, plain
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, lines, styled
+from adamct.report.outputs.table import Table, plain
 from adamct.runs.folder import COEFFICIENTS
 
 BINS = np.linspace(0, 1, 41)

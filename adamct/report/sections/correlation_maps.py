@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamct.report.arrays import PARTS
-from adamct.report.blocks import Block
-from adamct.report.figures import Drawing
-from adamct.report.style import WIDTH, styled
+from adamct.report.inputs.arrays import PARTS
+from adamct.report.inputs.blocks import Block
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import WIDTH, styled
 from adamct.runs.folder import CORRELATIONS
 
 MOST = 20

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from adamct.errors import InputError
-from adamct.report.blocks import Block
-from adamct.report.runs import Run
-from adamct.report.variants import defining, varied
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import defining, varied
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:

@@ -2,60 +2,37 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from adamct.errors import InputError, require
-from adamct.report.blocks import Block, make_blocks
-from adamct.report.claims import claims_table
-from adamct.report.comparison import comparison_table
-from adamct.report.figures import Drawing, drawings
-from adamct.report.files import runs_csv, write_all
-from adamct.report.maps import correlation_maps
-from adamct.report.mixtures import by_kind, over_training
-from adamct.report.names import file_names, printable
-from adamct.report.order import order
-from adamct.report.page import Section, page, provenance
-from adamct.report.planned import not_started, planned_labels
-from adamct.report.render import latex, markdown, plain_markdown, show
-from adamct.report.runs import Run, Status, Sweep, find_runs, find_sweeps
-from adamct.report.sensitivity import sensitivity
-from adamct.report.served import recommended_table, served
+from adamct.report.inputs.blocks import Block, make_blocks
+from adamct.report.inputs.names import file_names, printable
+from adamct.report.inputs.planned_jobs import not_started, planned_labels
+from adamct.report.inputs.runs import Run, Status, Sweep, find_runs, find_sweeps
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.files import runs_csv, write_all
+from adamct.report.outputs.page import Section, page
+from adamct.report.outputs.render import latex, markdown, plain_markdown, show
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.table import Table
+from adamct.report.sections.claims import claims_table
+from adamct.report.sections.comparison import comparison_table
+from adamct.report.sections.correlation_maps import correlation_maps
+from adamct.report.sections.costs import cost_tables
+from adamct.report.sections.curves import drawings
+from adamct.report.sections.mixtures import by_kind, over_training
+from adamct.report.sections.order import order
+from adamct.report.sections.provenance import provenance
+from adamct.report.sections.rankings import rankings_table
+from adamct.report.sections.sensitivity import sensitivity
+from adamct.report.sections.served import recommended_table, served
+from adamct.report.sections.significance import significance_table
 from adamct.report.statistics import compare
-from adamct.report.summaries import cost_tables, rankings_table, significance_table
-from adamct.report.table import Table
 
 NOTHING = "Nothing has finished yet: there is nothing to compare."
 STATUSES: tuple[Status, ...] = ("finished", "failed", "pruned", "unfinished", "damaged")
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What was reported.
-
-    Attributes:
-        out: the folder it was written to.
-        title: of the page.
-        status: how many runs came how far, in a line.
-        damages: of each file that could not be used, what is wrong with it and what to do.
-        runs: every run found, of any status.
-        blocks: what was compared, one a dataset; empty where nothing has finished.
-        tables: all tables; the first of each dataset is its main one.
-        drawings: all figures.
-        files: everything written.
-    """
-
-    out: Path
-    title: str
-    status: str
-    damages: tuple[str, ...]
-    runs: tuple[Run, ...]
-    blocks: tuple[Block, ...]
-    tables: tuple[Table, ...]
-    drawings: tuple[Drawing, ...]
-    files: tuple[Path, ...]
 
 
 def report(
@@ -148,7 +125,7 @@ def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[
     if not searches:
         return {}, []
     try:
-        from adamct.report.study import study_section
+        from adamct.report.sections.search import study_section
     except ModuleNotFoundError as error:  # Optuna is an extra
         return {}, [f"{sweep.folder}: its study cannot be read ({error}); install adamct[search]" for sweep in searches]
     sections, failures = {}, []

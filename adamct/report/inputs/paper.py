@@ -27,7 +27,7 @@ class Reported(NamedTuple):
 @cache
 def read(name: str) -> list[dict[str, str]]:
     """The rows of a file beside this one."""
-    return list(csv.DictReader((files("adamct.report") / name).read_text().splitlines()))
+    return list(csv.DictReader((files("adamct.report.inputs") / name).read_text().splitlines()))
 
 
 @cache

@@ -6,8 +6,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from adamct.report.names import label_of
-from adamct.report.runs import Run, Sweep
+from adamct.report.inputs.names import label_of
+from adamct.report.inputs.runs import Run, Sweep
 
 
 def not_started(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> list[tuple[str, ...]]:

@@ -2,12 +2,13 @@
 
 from matplotlib.figure import Figure
 
-from adamct.report.blocks import Block
-from adamct.report.comparison import measured
-from adamct.report.figures import Drawing, seeds
-from adamct.report.style import COLOURS, INK, WIDTH, styled
-from adamct.report.table import Table, plain
-from adamct.report.variants import Variant, defining
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.variants import Variant, defining
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
+from adamct.report.outputs.table import Table, plain
+from adamct.report.sections.comparison import measured
+from adamct.report.sections.curves import seeds
 
 KEY = "dataset.shuffle_histories"
 

@@ -17,13 +17,14 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from adamct.errors import InputError, on_one_line
-from adamct.report.figures import Drawing
-from adamct.report.names import printable, shortened
-from adamct.report.page import Section, machine, source
-from adamct.report.record import damage
-from adamct.report.runs import Run, Sweep
-from adamct.report.style import COLOURS, INK, WIDTH, styled
-from adamct.report.table import NONE, Table, plain
+from adamct.report.inputs.names import printable, shortened
+from adamct.report.inputs.record import damage
+from adamct.report.inputs.runs import Run, Sweep
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.page import Section
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
+from adamct.report.outputs.table import NONE, Table, plain
+from adamct.report.sections.provenance import machine, source
 from adamct.search.storage import open_storage
 
 SHOWN = 10

@@ -1,0 +1,1 @@
+"""What a report writes: tables, figures, the page and the other files."""
