@@ -10,9 +10,9 @@ KINDS = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR"}
 """The kinds of metrics that are means over users, and how they are written."""
 
 
-def is_mean_over_users(metric: str) -> bool:
-    """Whether a metric, such as ``full/ndcg@10``, is the mean of the users' gains; coverage, for one, is not."""
-    return metric.rpartition("/")[2].partition("@")[0] in KINDS
+def is_mean_over_users(name: str) -> bool:
+    """Whether a metric, such as ``ndcg@10``, is the mean of the users' gains; coverage, for one, is not."""
+    return name.partition("@")[0] in KINDS
 
 
 def gains(ranks: Integer[np.ndarray, "*users"], name: str) -> Float[np.ndarray, "*users"]:

@@ -1,6 +1,7 @@
 """The rankings of a run: their order, what each is among, and which of its metrics tables show."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 FULL, FULL_UNSEEN = "full", "full_unseen"
 """The names of the rankings among all items, and among those that the user has not had before."""
@@ -11,6 +12,35 @@ AMONG_ALL = (FULL, FULL_UNSEEN)
 def names_of_rankings(num_negatives: int) -> tuple[str, str, str]:
     """Return the names of the rankings as the keys of metrics have them, in the order of `ranking.Ranks`."""
     return f"uni{num_negatives}", FULL, FULL_UNSEEN
+
+
+class Metric(NamedTuple):
+    """A metric's name, which is ``test/uni100/ndcg@10`` as text."""
+
+    split: str
+    """The validation or the test: val or test."""
+    ranking: str
+    name: str
+    """The metric of the ranking, such as ``ndcg@10``."""
+
+    @classmethod
+    def parse(cls, key: str) -> "Metric":
+        """Take apart a key of a record's metrics."""
+        split, ranking, name = key.split("/")
+        return cls(split, ranking, name)
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+    @property
+    def short(self) -> str:
+        """The name without the split, such as ``uni100/ndcg@10``."""
+        return f"{self.ranking}/{self.name}"
+
+    @property
+    def heading(self) -> str:
+        """The name over a column or beside a row, such as ``uni100 ndcg@10``."""
+        return f"{self.ranking} {self.name}"
 
 
 def among_all(ranking: str) -> bool:

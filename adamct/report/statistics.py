@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from adamct.evaluation.gains import gains
+from adamct.evaluation.names import Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.runs import Run
 from adamct.report.inputs.variants import Variant
@@ -23,7 +24,7 @@ class Comparison:
 
     Attributes:
         other: the other variant's name.
-        metric: such as ``uni100/ndcg@10``.
+        metric: the tested metric.
         users: how many were paired.
         seeds: how many both have.
         wins: in how many of them the compared model has the higher mean.
@@ -36,7 +37,7 @@ class Comparison:
     """
 
     other: str
-    metric: str
+    metric: Metric
     users: int
     seeds: int
     wins: int
@@ -61,7 +62,7 @@ def compare(block: Block) -> list[Comparison]:
     """
     if block.split != "test":
         return []
-    names = tuple(dict.fromkeys(("ndcg@10", block.metric.partition("/")[2])))
+    names = tuple(dict.fromkeys(("ndcg@10", block.metric.name)))
     compared = []
     for ranking in block.rankings:
         pairs = {other.name: common(block.chosen, other, ranking) for other in block.others}
@@ -92,7 +93,7 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
     return [
         Comparison(
             other=other,
-            metric=f"{ranking}/{name}",
+            metric=Metric("test", ranking, name),
             users=int(users.sum()),
             seeds=len(pairs),
             wins=int((found.mean(1) > 0).sum()),

@@ -333,7 +333,7 @@ def test_holm_against_numbers_worked_by_hand() -> None:
 
 
 def test_tests_are_those_of_the_raw_vectors(sweep: Path) -> None:
-    found = {(test.metric, test.other): test for test in compare(block_of(sweep))}
+    found = {(test.metric.short, test.other): test for test in compare(block_of(sweep))}
     assert len(found) == 6
 
     def gains(model: str, seed: int) -> np.ndarray:
@@ -358,7 +358,7 @@ def test_stars_are_where_the_tests_say(tmp_path: Path) -> None:
     tests = compare(block)
     cells = [(label, column, cell) for label, row in cells_of(table_of(block)).items() for column, cell in row.items()]
     starred = {(label.replace(" ", "/"), column) for label, column, cell in cells if cell.star}
-    assert starred == {(test.metric, test.other) for test in tests if test.p_holm < 0.05}
+    assert starred == {(test.metric.short, test.other) for test in tests if test.p_holm < 0.05}
     assert {column for _, column in starred} == {"sasrec"}
     assert not any(cell.star for _, row in comparison_table(block, ()).rows for cell in row)
 
@@ -371,7 +371,7 @@ def test_agreement_is_that_of_each_pair_of_rankings(found: Report) -> None:
 
 
 def test_another_metric_is_tested_beside_ndcg(sweep: Path) -> None:
-    tested = {test.metric for test in compare(block_of(sweep, metric="test/full/recall@5"))}
+    tested = {test.metric.short for test in compare(block_of(sweep, metric="test/full/recall@5"))}
     assert tested == {f"{ranking}/{name}" for ranking in EPOCHS for name in ("ndcg@10", "recall@5")}
     with pytest.raises(InputError, match="--metric full/recall@7"):
         block_of(sweep, metric="test/full/recall@7")

@@ -76,7 +76,7 @@ def test_claims_hold_are_contradicted_or_not_decided(ablations: Path) -> None:
         "adamct without global SEAtt": ("above 0", "not decided", "not decided", "not decided"),
     }
     for test in compare(block):
-        column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.partition("/")[0]]
+        column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
         assert found[test.other][column] == f"{test.difference:+.4f}"
     assert "1 holds" in table.title
     assert "It knows nothing of how much trainings differ" in table.notes[-1]

@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from adamct.evaluation.names import Metric
+
 RANKING, MODEL, METRIC = "uni100", "adamct", "ndcg@10"
 """The paper's ranking, its model, and the metric of all its tables but the second."""
 
@@ -54,14 +56,13 @@ def costs() -> dict[tuple[str, str, str], float]:
     return {(row["dataset"], row["model"], row["quantity"]): float(row["value"]) for row in read("costs.csv")}
 
 
-def reported(dataset: str, model: str, label: str | None, metric: str) -> Reported | None:
-    """What the paper has for a model, or for a labelled variant of it, under a metric such as ``uni100/ndcg@10``."""
-    ranking, _, name = metric.partition("/")
-    if ranking != RANKING:
+def reported(dataset: str, model: str, label: str | None, metric: Metric) -> Reported | None:
+    """Return the paper's value of a metric for a model, or for a labelled variant of it; None where it has none."""
+    if metric.ranking != RANKING:
         return None
     if label is None:
-        return models().get((dataset, model, name))
-    return settings().get((dataset, label)) if (model, name) == (MODEL, METRIC) else None
+        return models().get((dataset, model, metric.name))
+    return settings().get((dataset, label)) if (model, metric.name) == (MODEL, METRIC) else None
 
 
 def position(model: str) -> int:

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 from adamct.errors import require
+from adamct.evaluation.names import Metric
 from adamct.identity import EXECUTION, SEEDS, SOURCE, named
 from adamct.report.inputs.names import as_text, numbered, printable, shortened
 from adamct.report.inputs.paper import position
@@ -47,13 +48,14 @@ class Variant:
         """Whether it may be what the paper reports of: its model's only variant, or the only one of its label."""
         return self.name == " ".join(filter(None, (self.model, self.label)))
 
-    def values(self, key: str) -> list[float]:
-        """A metric, such as ``test/uni100/ndcg@10``, of each run that has it."""
+    def values(self, metric: Metric) -> list[float]:
+        """Return a metric of each run that has it."""
+        key = str(metric)
         return [float(run.metrics[key]) for run in self.runs if key in run.metrics]
 
-    def mean(self, key: str) -> float | None:
-        """A metric's mean over the seeds, None where no run has it."""
-        values = self.values(key)
+    def mean(self, metric: Metric) -> float | None:
+        """Return a metric's mean over the seeds, None where no run has it."""
+        values = self.values(metric)
         return mean(values) if values else None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from adamct.evaluation.names import Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.paper import METRIC, RANKING
 from adamct.report.inputs.variants import Variant
@@ -26,7 +27,7 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
             rows.append((name, plain([claim[1], *texts])))
     if not rows:
         return None
-    rankings = [metric.partition("/")[0] for metric in metrics]
+    rankings = [metric.ranking for metric in metrics]
     heads = [text for ranking in rankings for text in (f"here, {ranking}", f"the claim, {ranking}")]
     chosen = block.chosen.name
     said = [
@@ -54,7 +55,7 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
 
 def paper_difference(block: Block, other: Variant) -> tuple[bool, str] | None:
     """Whether the paper has the compared variant above another, and by how much; None where it has nothing on it."""
-    metric = f"{RANKING}/{METRIC}"
+    metric = Metric(block.split, RANKING, METRIC)
     ours, theirs = in_paper(block, block.chosen, metric), in_paper(block, other, metric)
     if ours is None or ours.value is None or theirs is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import stdev
 
 from adamct.evaluation.gains import KINDS
-from adamct.evaluation.names import shown_metrics
+from adamct.evaluation.names import Metric, shown_metrics
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.paper import Reported, reported
 from adamct.report.inputs.variants import Variant
@@ -21,35 +21,35 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
     seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
     rows = [("seeds", plain(seeds))]
     for metric in shown(block):
-        rows.append((metric.replace("/", " "), metric_cells(block, metric, starred)))
+        rows.append((metric.heading, metric_cells(block, metric, starred)))
         rows += paper_rows(block, metric)
     columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
     title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
     with_paper = len(rows) > 1 + len(shown(block))
-    name = block.metric.partition("/")[2]
-    essential = tuple(metric.replace("/", " ") for metric in block.in_each_ranking(name))
+    name = block.metric.name
+    essential = tuple(metric.heading for metric in block.in_each_ranking(name))
     said = notes(block, with_paper, bool(starred))
     table = Table(block.slug, title, "", tuple(columns), tuple(rows), said, essential)
     return table.transposed() if len(block.variants) > MANY else table
 
 
-def shown(block: Block) -> list[str]:
-    """The metrics to show, the tested one after the others of its ranking."""
+def shown(block: Block) -> list[Metric]:
+    """List the metrics to show, the tested one after the others of its ranking."""
     metrics = []
     for ranking in block.rankings:
-        metrics += [f"{ranking}/{name}" for name in shown_metrics(ranking)]
-        metrics += [block.metric] * (block.metric.partition("/")[0] == ranking)
+        metrics += [Metric(block.split, ranking, name) for name in shown_metrics(ranking)]
+        metrics += [block.metric] * (block.metric.ranking == ranking)
     return [metric for metric in dict.fromkeys(metrics) if metric in block.metrics]
 
 
-def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tuple[Cell, ...]:
+def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
     """A metric of each variant and the compared one's improvement over the best other."""
-    means = [block.mean(variant, metric) for variant in block.variants]
+    means = [variant.mean(metric) for variant in block.variants]
     ordered = sorted({value for value in means if value is not None}, reverse=True)
     marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
     cells = []
     for variant, value in zip(block.variants, means, strict=True):
-        values = variant.values(f"{block.split}/{metric}")
+        values = variant.values(metric)
         cells.append(
             Cell(
                 NONE if value is None else f"{value:.4f}",
@@ -61,13 +61,13 @@ def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tu
     return (*cells, Cell(improvement(means))) if block.others else tuple(cells)
 
 
-def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
+def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:
     """List the paper's values of a metric and how far each variant is from them; no rows where it has none."""
     found = [in_paper(block, variant, metric) for variant in block.variants]
     theirs = [None if one is None else one.value for one in found]
     if all(value is None for value in theirs):
         return []
-    away = [percent(block.mean(variant, metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
+    away = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
     paper = ["" if value is None else f"{value:.4f}" for value in theirs]
     if block.others:
         paper.append(improvement(theirs))
@@ -78,7 +78,7 @@ def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
     ]
 
 
-def in_paper(block: Block, variant: Variant, metric: str) -> Reported | None:
+def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
     """Return the paper's value of a variant on the test split, None where it is not known to be of this one."""
     if block.split != "test" or not variant.known:
         return None
@@ -129,8 +129,7 @@ def measured(block: Block) -> str:
     return f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}"
 
 
-def written(metric: str) -> str:
-    """A metric's name for readers: ``NDCG@10 (uni100)``."""
-    ranking, _, name = metric.partition("/")
-    kind, at, k = name.partition("@")
-    return f"{KINDS.get(kind, kind)}{at}{k} ({ranking})"
+def written(metric: Metric) -> str:
+    """Write a metric's name for readers: ``NDCG@10 (uni100)``."""
+    kind, at, k = metric.name.partition("@")
+    return f"{KINDS.get(kind, kind)}{at}{k} ({metric.ranking})"

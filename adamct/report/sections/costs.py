@@ -36,7 +36,7 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
     """A row for each variant, and below it what the paper has."""
     rows, score = [], written(block.metric)
     for variant in variants:
-        mean = block.mean(variant, block.metric)
+        mean = variant.mean(block.metric)
         texts = [cost(variant, key, factor, form) for key, factor, form in COSTS.values()]
         rows.append((variant.name, plain([*texts, NONE if mean is None else f"{mean:.4f}"])))
         theirs = [paper_cost(block, variant, *quantity) for quantity in COSTS.values()]

@@ -26,7 +26,7 @@ def drawings(block: Block) -> list[Drawing]:
 
 def curves(block: Block) -> list[Drawing]:
     """Draw the monitored metric over the epochs; nothing where no run has a history of it."""
-    histories = [(variant, history(variant, block.monitor)) for variant in block.best_by_validation(MOST)]
+    histories = [(variant, history(variant, str(block.monitor))) for variant in block.best_by_validation(MOST)]
     trained = [(variant, runs) for variant, runs in histories if runs.size]
     if not trained:
         return []
@@ -43,7 +43,7 @@ def curves(block: Block) -> list[Drawing]:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(left=0)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"validation {written(block.monitor.partition('/')[2])}")
+    axes.set_ylabel(f"validation {written(block.monitor)}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, handlelength=3.2)
     caption = (
         "Mean over seeds, as far as every seed went; band: from the lowest to the highest seed. "
@@ -54,13 +54,13 @@ def curves(block: Block) -> list[Drawing]:
 
 def bars(block: Block) -> list[Drawing]:
     """Draw the tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
-    variants = [variant for variant in block.best_by_validation(MOST) if block.mean(variant, block.metric) is not None]
+    variants = [variant for variant in block.best_by_validation(MOST) if variant.mean(block.metric) is not None]
     if not variants:
         return []
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(variants)))
     axes = figure.add_subplot()
     for place, variant in enumerate(variants):
-        values = variant.values(f"{block.split}/{block.metric}")
+        values = variant.values(block.metric)
         look = {"color": INK, "alpha": 0.35} if variant is block.chosen else {"color": COLOURS[0], "alpha": 0.45}
         axes.barh(place, np.mean(values), height=0.66, **look, hatch="" if variant is block.chosen else "///")
         if len(values) > 1:

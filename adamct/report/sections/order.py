@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from adamct.evaluation.names import Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.variants import Variant, defining
 from adamct.report.outputs.drawing import Drawing
@@ -15,16 +16,16 @@ KEY = "dataset.shuffle_histories"
 
 def order(block: Block) -> list[Table | Drawing]:
     """A table and a figure of all models with and without order; nothing where none has both."""
-    pairs = [pair for pair in both(block.variants) if all(block.mean(one, block.metric) is not None for one in pair)]
+    pairs = [pair for pair in both(block.variants) if all(one.mean(block.metric) is not None for one in pair)]
     if not pairs:
         return []
-    pairs.sort(key=lambda pair: block.mean(pair[0], block.metric) or 0.0, reverse=True)
-    metrics = block.in_each_ranking(block.metric.partition("/")[2])
+    pairs.sort(key=lambda pair: pair[0].mean(block.metric) or 0.0, reverse=True)
+    metrics = block.in_each_ranking(block.metric.name)
     rows = [
-        (label(plain_one), plain([text for metric in metrics for text in lost(block, metric, plain_one, other)]))
+        (label(plain_one), plain([text for metric in metrics for text in lost(metric, plain_one, other)]))
         for plain_one, other in pairs
     ]
-    heads = [text for metric in metrics for text in (metric.replace("/", " "), "shuffled", "lost")]
+    heads = [text for metric in metrics for text in (metric.heading, "shuffled", "lost")]
     note = "Shuffled: trained and tested with the items of each history in a random order, always the same."
     title = f"{block.dataset}: how much is the order"
     table = Table(f"{block.slug}_order", title, "model", tuple(heads), tuple(rows), (note,))
@@ -46,9 +47,9 @@ def label(variant: Variant) -> str:
     return variant.name.replace(" shuffle_histories=false", "")
 
 
-def lost(block: Block, metric: str, ordered: Variant, shuffled: Variant) -> tuple[str, str, str]:
+def lost(metric: Metric, ordered: Variant, shuffled: Variant) -> tuple[str, str, str]:
     """A metric with and without order, and what share is lost."""
-    one, other = block.mean(ordered, metric) or 0.0, block.mean(shuffled, metric) or 0.0
+    one, other = ordered.mean(metric) or 0.0, shuffled.mean(metric) or 0.0
     return f"{one:.4f}", f"{other:.4f}", f"{100 * (1 - other / one):.1f} %" if one else ""
 
 
@@ -58,7 +59,7 @@ def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
         figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(pairs)))
         axes = figure.add_subplot()
         places = range(len(pairs))
-        ends = [[block.mean(one, block.metric) or 0.0 for one in pair] for pair in pairs]
+        ends = [[one.mean(block.metric) or 0.0 for one in pair] for pair in pairs]
         axes.hlines(
             places, [shuffled for _, shuffled in ends], [ordered for ordered, _ in ends], color=INK, linewidth=1
         )

@@ -20,7 +20,7 @@ def provenance(block: Block) -> list[tuple[str, str]]:
         ("Split", parts(run)),
         ("Rankings", "the target " + ", ".join(rankings)),
         ("Checkpoint", distinct(choice(run) for run in block.runs)),
-        ("Tested metric", f"{block.split}/{block.metric}"),
+        ("Tested metric", str(block.metric)),
         *machine(block.runs),
     ]
 

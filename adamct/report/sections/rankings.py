@@ -10,11 +10,11 @@ from adamct.report.statistics import agreement
 
 def rankings_table(block: Block) -> Table | None:
     """A variant's metric and place in each ranking; None without two rankings or variants."""
-    name = block.metric.partition("/")[2]
+    name = block.metric.name
     metrics = block.in_each_ranking(name)
     if len(metrics) < 2 or not block.others:
         return None
-    scores = {variant.name: [block.mean(variant, metric) for metric in metrics] for variant in block.variants}
+    scores = {variant.name: [variant.mean(metric) for metric in metrics] for variant in block.variants}
     complete = {name: [v for v in values if v is not None] for name, values in scores.items() if None not in values}
     of_metric = list(zip(*complete.values(), strict=True))
     rows = []
@@ -22,10 +22,10 @@ def rankings_table(block: Block) -> Table | None:
         places = [1 + sum(value > mine for value in of) for mine, of in zip(values, of_metric, strict=True)]
         texts = [text for value, place in zip(values, places, strict=True) for text in (f"{value:.4f}", str(place))]
         rows.append((variant, plain(texts)))
-    heads = [(metric.replace("/", " "), f"place in {metric.partition('/')[0]}") for metric in metrics]
+    heads = [(metric.heading, f"place in {metric.ranking}") for metric in metrics]
     columns = tuple(text for head in heads for text in head)
     title = f"{block.dataset}: the rankings side by side"
-    rankings = [metric.partition("/")[0] for metric in metrics]
+    rankings = [metric.ranking for metric in metrics]
     return Table(f"{block.slug}_rankings", title, "model", columns, tuple(rows), orders(rankings, of_metric))
 
 

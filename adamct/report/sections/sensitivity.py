@@ -51,9 +51,9 @@ def alone(block: Block) -> dict[str, dict[str, Variant]]:
     """By key and value the variants that differ from the compared one in this key only, and that one itself."""
     base = without_label(block.chosen)
     found: dict[str, dict[str, Variant]] = {}
-    if block.mean(block.chosen, block.metric) is None:
+    if block.chosen.mean(block.metric) is None:
         return found
-    for variant in (other for other in block.others if block.mean(other, block.metric) is not None):
+    for variant in (other for other in block.others if other.mean(block.metric) is not None):
         keys = without_label(variant)
         differ = [key for key in keys.keys() | base.keys() if keys.get(key) != base.get(key)]
         if len(differ) == 1 and differ[0] in keys and differ[0] in base:
@@ -74,7 +74,7 @@ def place(value: str) -> tuple[bool, float, str]:
 def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> bool:
     """Draw a key's values, evenly spaced; says whether the paper has some of them."""
     numbers = all(number(value) is not None for value in values)
-    scores = [variant.values(f"{block.split}/{block.metric}") for variant in values.values()]
+    scores = [variant.values(block.metric) for variant in values.values()]
     at = range(len(values))
     errors = [stdev(of) if len(of) > 1 else 0.0 for of in scores]
     line = "-" if numbers else "none"  # words have no order that a line could follow

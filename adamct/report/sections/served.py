@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from adamct.evaluation.gains import gains
-from adamct.evaluation.names import AMONG_ALL
+from adamct.evaluation.names import AMONG_ALL, Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.runs import Run
 from adamct.report.inputs.variants import Variant
@@ -61,7 +61,7 @@ def served(block: Block) -> list[Table | Drawing]:
     variants = [variant for variant in block.best_by_validation(MANY) if any(run.facts for run in variant.runs)]
     if not variants or block.split != "test":
         return []
-    name = block.metric.partition("/")[2]
+    name = block.metric.name
     found = {
         (kind, ranking): {variant: binned(variant, ranking, kind, name) for variant in variants}
         for kind in KINDS
@@ -151,7 +151,7 @@ def served_figure(block: Block, variants: Sequence[Variant], found: Found) -> Dr
             for axes, kind in zip(axes_of_row, KINDS, strict=True):
                 panel(axes, kind, {variant: found[kind, ranking][variant] for variant in variants}, block.chosen)
                 axes.set_xlabel(kind.axis if axes in grid[-1] else "")
-            axes_of_row[0].set_ylabel(written(f"{ranking}/{block.metric.partition('/')[2]}"))
+            axes_of_row[0].set_ylabel(written(block.metric._replace(ranking=ranking)))
             scale(axes_of_row[0], block.chosen, [found[kind, ranking] for kind in KINDS])
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3.2)
@@ -197,12 +197,12 @@ def recommended_table(block: Block) -> Table | None:
         (metric, form)
         for ranking in AMONG_ALL
         for name, form in LISTS.items()
-        if (metric := f"{ranking}/{name}") in block.metrics
+        if (metric := Metric(block.split, ranking, name)) in block.metrics
     ]
     if not metrics:
         return None
     rows = [
-        (variant.name, tuple(listed(variant.values(f"{block.split}/{metric}"), form) for metric, form in metrics))
+        (variant.name, tuple(listed(variant.values(metric), form) for metric, form in metrics))
         for variant in block.variants
     ]
     notes = (
@@ -215,7 +215,7 @@ def recommended_table(block: Block) -> Table | None:
         "equally often, 1 where only one is.",
     )
     title = f"{block.dataset}: what is recommended"
-    columns = tuple(metric.replace("/", " ") for metric, _ in metrics)
+    columns = tuple(metric.heading for metric, _ in metrics)
     return Table(f"{block.slug}_recommended", title, "model", columns, tuple(rows), notes)
 
 

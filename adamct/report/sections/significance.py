@@ -15,7 +15,7 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         return None
     rows = [
         (
-            f"{test.metric.replace('/', ' ')}: {test.other}",
+            f"{test.metric.heading}: {test.other}",
             plain(
                 [
                     f"{test.difference:+.4f}",
