@@ -54,7 +54,7 @@ def report(
         console: where the tables are printed; None is the terminal.
 
     Returns:
-        What was found, the tables and figures made of it, and the files written.
+        The runs, the tables and figures made of it, and the files written.
 
     Raises:
         InputError: there are no runs, none of them can be read, the runs must not be put together, or nothing can be
@@ -91,9 +91,9 @@ def report(
 
 
 def parts(block: Block) -> list[Table | Drawing]:
-    """A block's tables and figures, in the order of the page."""
+    """Make a block's tables and figures, in the order of the page."""
     comparisons = compare(block)
-    found = [
+    candidates = [
         comparison_table(block, comparisons),
         claims_table(block, comparisons),
         *sensitivity(block),
@@ -108,7 +108,7 @@ def parts(block: Block) -> list[Table | Drawing]:
         recommended_table(block),
         *cost_tables(block),
     ]
-    return [part for part in found if part is not None]
+    return [part for part in candidates if part is not None]
 
 
 def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[Path, Section], list[str]]:
@@ -141,14 +141,14 @@ def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[
 
 
 def progress(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
-    """How many runs came how far."""
+    """Count the runs of each status, in a line."""
     counts = Counter(run.status for run in runs)
-    said = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    return ", ".join([*said, *([f"{len(missing)} not started"] if missing else [])])
+    sentences = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    return ", ".join([*sentences, *([f"{len(missing)} not started"] if missing else [])])
 
 
 def documents(tables: Sequence[Table], title: str, status: str) -> dict[str, str]:
-    """All tables as a document of Markdown and one of LaTeX, by file name."""
+    """Write all tables as a document of Markdown and one of LaTeX, by file name."""
     shown = list(map(markdown, tables)) if tables else [NOTHING, ""]
     return {
         "table.md": "\n".join([f"# {plain_markdown(title)}", "", status, "", *shown]),

@@ -1,4 +1,4 @@
-"""Whether the compared model and another differ by more than chance: paired by user and seed, and corrected."""
+"""Tests of the compared model against each other one: paired by user and seed, and corrected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,15 +96,15 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
             metric=Metric("test", ranking, name),
             users=int(users.sum()),
             seeds=len(pairs),
-            wins=int((found.mean(1) > 0).sum()),
-            difference=float(found.mean()),
+            wins=int((gain_differences.mean(1) > 0).sum()),
+            difference=float(gain_differences.mean()),
             low=low,
             high=high,
             p=p,
             p_holm=corrected,
             cut_short=any(run.cut_short for pair in pairs for run in pair),
         )
-        for (name, other, pairs), found, (low, high, p), corrected in zip(
+        for (name, other, pairs), gain_differences, (low, high, p), corrected in zip(
             cases, differences, outcomes, holm([p for *_, p in outcomes]), strict=True
         )
     ]
@@ -113,20 +113,20 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
 def seeds_note(comparisons: Sequence[Comparison]) -> list[str]:
     """Say what the tests of one seed and of several know of."""
     seeds = {test.seeds for test in comparisons}
-    said = []
+    sentences = []
     if 1 in seeds:
-        said.append(
+        sentences.append(
             "Of one seed: a paired randomisation test that flips the signs of users' differences (Smucker, Allan & "
             "Carterette, CIKM '07), and the interval of all means that it does not reject. It knows nothing of how "
             "much trainings differ by chance."
         )
     if seeds - {1}:
-        said.append(
+        sentences.append(
             "Of several seeds: random halves of the users and, for how much trainings differ by chance, Student's t of "
             "the mean over seeds, with one degree of freedom less than there are seeds. So with two or three seeds "
             "only large differences are significant."
         )
-    return said
+    return sentences
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,1 +1,1 @@
-"""What a report reads: the folders of runs and sweeps, and the figures of the paper."""
+"""The inputs of a report: the folders of runs and sweeps, and the figures of the paper."""

@@ -95,15 +95,15 @@ def make_blocks(
         make_block(dataset, slug, [run for run in finished if run.dataset == dataset], model, metric, labels)
         for dataset, slug in zip(datasets, file_names(datasets), strict=True)
     ]
-    known = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
-    require(model is None or model in known, f"--model {model}: the runs are of {', '.join(sorted(known))}")
+    names = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
+    require(model is None or model in names, f"--model {model}: the runs are of {', '.join(sorted(names))}")
     return blocks
 
 
 def make_block(
     dataset: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None]
 ) -> Block:
-    """The block of a dataset's finished runs."""
+    """Make the block of a dataset's finished runs."""
     refuse_mixed(dataset, runs)
     monitor = Metric.parse(Counter(run.config["monitor"] for run in runs).most_common(1)[0][0])
     variants = group(runs, labels)
@@ -129,7 +129,7 @@ def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
 
 
 def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: Metric) -> Variant:
-    """The variant to compare the others with: of several candidates the best by validation, never by the test."""
+    """Return the variant to compare the others with. Validation chooses among several candidates, never the test."""
     candidates = (
         [variant for variant in variants if variant.name == model],
         [variant for variant in variants if variant.model == model],
@@ -142,6 +142,6 @@ def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[st
 
 
 def validation(variant: Variant, monitor: Metric) -> float:
-    """A variant's mean of the monitored metric, below all others where it has none."""
+    """Return a variant's mean of the monitored metric; minus infinity where it has none."""
     score = variant.mean(monitor)
     return float("-inf") if score is None else score

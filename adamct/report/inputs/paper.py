@@ -28,13 +28,13 @@ class Reported(NamedTuple):
 
 @cache
 def read(name: str) -> list[dict[str, str]]:
-    """The rows of a file beside this one."""
+    """Read the rows of a file beside this one."""
     return list(csv.DictReader((files("adamct.report.inputs") / name).read_text().splitlines()))
 
 
 @cache
 def models() -> dict[tuple[str, str, str], Reported]:
-    """The figures of each dataset, model and metric, in the paper's order of models."""
+    """Return the figures of each dataset, model and metric, in the paper's order of models."""
     return {
         (row["dataset"], row["model"], row["metric"]): Reported(float(row["value"]), "Table 2")
         for row in read("table2.csv")
@@ -43,7 +43,7 @@ def models() -> dict[tuple[str, str, str], Reported]:
 
 @cache
 def settings() -> dict[tuple[str, str], Reported]:
-    """The figures of each dataset and label of a variant of AdaMCT."""
+    """Return the figures of each dataset and label of a variant of AdaMCT."""
     return {
         (row["dataset"], row["label"]): Reported(float(row[METRIC]) if row[METRIC] else None, row["source"])
         for row in read("settings.csv")
@@ -52,7 +52,7 @@ def settings() -> dict[tuple[str, str], Reported]:
 
 @cache
 def costs() -> dict[tuple[str, str, str], float]:
-    """What each model costs on each dataset, by the names of a run's record."""
+    """Return the cost of each model on each dataset, by the names of a run's record."""
     return {(row["dataset"], row["model"], row["quantity"]): float(row["value"]) for row in read("costs.csv")}
 
 
@@ -66,6 +66,6 @@ def reported(dataset: str, model: str, label: str | None, metric: Metric) -> Rep
 
 
 def position(model: str) -> int:
-    """A model's place among the paper's columns; models it does not have come after them."""
+    """Return a model's place among the paper's columns; models that the paper lacks come last."""
     order = list(dict.fromkeys(model for _, model, _ in models()))
     return order.index(model) if model in order else len(order)

@@ -46,7 +46,7 @@ class HeldOut(TypedDict):
 
 
 class Dataset(TypedDict):
-    """The data of a run."""
+    """Describe the data of a run."""
 
     sha256: str
     num_users: Annotated[int, Field(ge=1)]

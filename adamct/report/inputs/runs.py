@@ -96,7 +96,7 @@ class Run:
         return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name in FACTS}
 
     def name_of(self, group: str) -> str:
-        """The chosen name of a config group, else the class the config names there."""
+        """Return the chosen name of a config group, or else the class in the config."""
         name = self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
         return shortened(printable(name))
 
@@ -129,17 +129,17 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     Raises:
         InputError: there is none.
     """
-    found = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
-    require(bool(found), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
-    return [read_run(found[path]) for path in sorted(found)]
+    folders_by_path = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
+    require(bool(folders_by_path), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
+    return [read_run(folders_by_path[path]) for path in sorted(folders_by_path)]
 
 
 def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
     """Read every sweep, whose folder holds Hydra's ``multirun.yaml``, below some folders."""
-    found = {
+    folders_by_path = {
         path.resolve(): path for folder in folders for path in visited(folder) if (path / "multirun.yaml").exists()
     }
-    return [read_sweep(found[path]) for path in sorted(found)]
+    return [read_sweep(folders_by_path[path]) for path in sorted(folders_by_path)]
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -151,7 +151,7 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def visited(folder: Path) -> Iterator[Path]:
-    """A folder and those below it, but for hidden ones, W&B's, and what lies within a run."""
+    """Yield a folder and those below it, without hidden ones, W&B's, and folders within a run."""
     for path, below, _ in os.walk(folder):
         yield Path(path)
         others = [name for name in below if not name.startswith(".") and name != "wandb"]

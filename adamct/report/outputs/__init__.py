@@ -1,1 +1,1 @@
-"""What a report writes: tables, figures, the page and the other files."""
+"""The outputs of a report: tables, figures, the page and the other files."""

@@ -41,7 +41,7 @@ class Drawing:
 
 
 def saved(figure: Figure, kind: str) -> bytes:
-    """A figure as SVG or PNG, the same bytes for the same figure."""
+    """Return a figure as SVG or PNG, the same bytes for the same figure."""
     buffer = BytesIO()
     with styled():
         metadata = {"Date": None} if kind == "svg" else {}
@@ -51,7 +51,7 @@ def saved(figure: Figure, kind: str) -> bytes:
 
 
 def inline(file: bytes) -> str:
-    """An SVG file's figure as an element of a page: no address in it, its ink the page's text colour."""
+    """Return an SVG file as an element of a page, without addresses and in the page's text colour."""
     svg = file.decode()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     # Within a tag, since a label may hold what looks like an attribute. Names that are referred to are hashes.

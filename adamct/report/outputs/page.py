@@ -56,17 +56,17 @@ def page(
 
 
 def shown(part: Table | Drawing) -> dict[str, Any]:
-    """A table or figure as the template takes it."""
+    """Return a table or figure as the template takes it."""
     if isinstance(part, Table):
         return {"table": part, "title": part.title.partition(": ")[2]}
     return {"figure": drawn(part.svg), "title": part.title.partition(": ")[2], "caption": part.caption}
 
 
 def drawn(svg: bytes) -> Markup:
-    """A figure's file as an element of the page."""
+    """Return a figure's file as an element of the page."""
     return Markup(inline(svg))
 
 
 def distinct(values: Iterable[str | None]) -> str:
-    """Different values, each once."""
+    """Join the different values, each once."""
     return "; ".join(dict.fromkeys(value for value in values if value))

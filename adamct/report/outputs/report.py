@@ -1,4 +1,4 @@
-"""What a report holds once it is written."""
+"""The content of a written report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from adamct.report.outputs.table import Table
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What was reported.
+    """A report that was written.
 
     Attributes:
         out: the folder it was written to.

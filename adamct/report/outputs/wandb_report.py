@@ -57,6 +57,6 @@ def log_to_wandb(
 
 
 def as_wandb(table: Table) -> wandb.Table:
-    """A table whose cells are the texts it shows."""
+    """Make a table whose cells are the texts of another."""
     columns: list[str | int] = [table.corner or " ", *table.columns]
     return wandb.Table(columns=columns, data=[[label, *map(str, cells)] for label, cells in table.rows])

@@ -16,7 +16,7 @@ MANY = 12
 
 
 def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
-    """A row for each metric, the paper's values and the differences from them below it; a column for each variant."""
+    """Make a row for each metric, with the paper's values and differences below, and a column for each variant."""
     starred = {(test.metric, test.other) for test in comparisons if test.significant}
     seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
     rows = [("seeds", plain(seeds))]
@@ -28,8 +28,8 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
     with_paper = len(rows) > 1 + len(shown(block))
     name = block.metric.name
     essential = tuple(metric.heading for metric in block.in_each_ranking(name))
-    said = notes(block, with_paper, bool(starred))
-    table = Table(block.slug, title, "", tuple(columns), tuple(rows), said, essential)
+    sentences = notes(block, with_paper, bool(starred))
+    table = Table(block.slug, title, "", tuple(columns), tuple(rows), sentences, essential)
     return table.transposed() if len(block.variants) > MANY else table
 
 
@@ -43,7 +43,7 @@ def shown(block: Block) -> list[Metric]:
 
 
 def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
-    """A metric of each variant and the compared one's improvement over the best other."""
+    """Make the cells of a metric: one for each variant, and the compared one's improvement over the best other."""
     means = [variant.mean(metric) for variant in block.variants]
     ordered = sorted({value for value in means if value is not None}, reverse=True)
     marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
@@ -63,8 +63,8 @@ def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]])
 
 def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:
     """List the paper's values of a metric and how far each variant is from them; no rows where it has none."""
-    found = [in_paper(block, variant, metric) for variant in block.variants]
-    theirs = [None if one is None else one.value for one in found]
+    paper_values = [in_paper(block, variant, metric) for variant in block.variants]
+    theirs = [None if one is None else one.value for one in paper_values]
     if all(value is None for value in theirs):
         return []
     away = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
@@ -86,9 +86,11 @@ def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
 
 
 def sources(block: Block) -> str:
-    """The paper's tables that have figures for the block's variants."""
-    found = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
-    tables = sorted({one.source.removeprefix("Table ") for one in found if one is not None and one.value is not None})
+    """Name the paper's tables that have figures for the block's variants."""
+    paper_values = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
+    tables = sorted(
+        {one.source.removeprefix("Table ") for one in paper_values if one is not None and one.value is not None}
+    )
     return f"Table{'s' * (len(tables) > 1)} {' and '.join(filter(None, (', '.join(tables[:-1]), tables[-1])))}"
 
 
@@ -105,23 +107,23 @@ def percent(value: float | None, base: float | None) -> str:
 
 def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
     """Explain the table."""
-    said = [
+    sentences = [
         "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
     ]
     if block.split == "val":
-        said.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
+        sentences.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
     if block.others:
-        said.append(f"Improvement: {block.chosen.name} over the best other.")
+        sentences.append(f"Improvement: {block.chosen.name} over the best other.")
     if with_paper:
-        said.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
+        sentences.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
     if starred:
-        said.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
+        sentences.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
     limited = [variant.name for variant in block.variants if any(run.cut_short for run in variant.runs)]
     if limited:
-        said.append(
+        sentences.append(
             f"A limit of epochs, steps or time ended training before it stopped by itself: {', '.join(limited)}."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def measured(block: Block) -> str:

@@ -1,4 +1,4 @@
-"""What each variant costs to train and to query, beside the paper's costs."""
+"""The costs of each variant in training and in a query, beside the paper's."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -21,7 +21,7 @@ COSTS = {
 
 
 def cost_tables(block: Block) -> list[Table]:
-    """What each variant costs, the median over its seeds; then only of those of one hidden size, where some are."""
+    """Make a table of all variants' costs, and one of those that share the commonest hidden size."""
     sizes = [variant.runs[0].config.get("model.hidden_size") for variant in block.variants]
     size = max(sizes, key=sizes.count)
     shared = [variant for variant, of_variant in zip(block.variants, sizes, strict=True) if of_variant == size]
@@ -33,7 +33,7 @@ def cost_tables(block: Block) -> list[Table]:
 
 
 def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str) -> Table:
-    """A row for each variant, and below it what the paper has."""
+    """Make a row for each variant, and below it one of the paper's costs."""
     rows, score = [], written(block.metric)
     for variant in variants:
         mean = variant.mean(block.metric)
@@ -41,30 +41,30 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
         rows.append((variant.name, plain([*texts, NONE if mean is None else f"{mean:.4f}"])))
         theirs = [paper_cost(block, variant, *quantity) for quantity in COSTS.values()]
         if any(theirs):
-            found = in_paper(block, variant, block.metric)
-            last = "" if found is None or found.value is None else f"{found.value:.4f}"
+            paper_value = in_paper(block, variant, block.metric)
+            last = "" if paper_value is None or paper_value.value is None else f"{paper_value.value:.4f}"
             rows.append(("paper", tuple(Cell(text, aside=True) for text in (*theirs, last))))
     devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs})
-    said = [
+    sentences = [
         f"Median over seeds, on {'; '.join(devices)}. A query: the longest history of a user, at most max_len items, a "
         "multiplication and an addition being two operations.",
         "Peak on a CPU: of the whole process, which jobs that ran one after another share.",
     ]
     if any(label == "paper" for label, _ in rows):
-        said.append(
+        sentences.append(
             "Paper: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100, of its sampled validation alone, with AdaMCT "
             "at the hidden size of its best and the others at 64."
         )
-    return Table(name, f"{block.dataset}: {title}", "model", (*COSTS, score), tuple(rows), tuple(said))
+    return Table(name, f"{block.dataset}: {title}", "model", (*COSTS, score), tuple(rows), tuple(sentences))
 
 
 def paper_cost(block: Block, variant: Variant, key: str, factor: float, form: str) -> str:
-    """What the paper has for a model's cost, if it has it and the variant is the model as the paper has it."""
+    """Write the paper's cost of a variant; empty if the paper has none, or the variant is not the paper's."""
     value = costs().get((block.dataset, variant.model, key)) if variant.known and variant.label is None else None
     return "" if value is None else format(value * factor, form)
 
 
 def cost(variant: Variant, key: str, factor: float, form: str) -> str:
-    """A cost's median over the seeds that have it."""
+    """Write a cost's median over the seeds that have it."""
     values = [run.results["cost"][key] for run in variant.runs if run.results["cost"].get(key) is not None]
     return format(median(values) * factor, form) if values else NONE

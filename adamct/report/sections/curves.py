@@ -19,7 +19,7 @@ MOST = 15
 
 
 def drawings(block: Block) -> list[Drawing]:
-    """The figures of a block."""
+    """Draw the learning curves and the bars of a block."""
     with styled():
         return [*curves(block), *bars(block)]
 
@@ -66,21 +66,21 @@ def bars(block: Block) -> list[Drawing]:
         if len(values) > 1:
             axes.errorbar(np.mean(values), place, xerr=stdev(values), color=INK, capsize=3, linewidth=1.2)
     theirs = [in_paper(block, variant, block.metric) for variant in variants]
-    known = [(one.value, place) for place, one in enumerate(theirs) if one is not None and one.value is not None]
-    if known:
-        axes.plot(*zip(*known, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
+    points = [(one.value, place) for place, one in enumerate(theirs) if one is not None and one.value is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(measured(block))
-    paper = f" Diamond: {sources(block)} of the paper." if known else ""
+    paper = f" Diamond: {sources(block)} of the paper." if points else ""
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
     return [Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)]
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
-    """A metric after each epoch of each seed, up to the last that every seed reached; NaN where none was taken."""
+    """Return a metric by seed and epoch, up to the last epoch that every seed reached; NaN where not measured."""
     runs = [run.results.get("history", {}).get(key) for run in variant.runs]
     kept = [values for values in runs if values]
     length = min(map(len, kept), default=0)
@@ -94,6 +94,6 @@ def seeds(variants: Sequence[Variant]) -> str:
 
 
 def left_out(block: Block) -> str:
-    """That not all variants are drawn, where they are not."""
+    """Say that not all variants are drawn; empty if all are."""
     count = len(block.variants)
     return f" The {MOST} best of {count} variants by validation." if count > MOST else ""

@@ -1,4 +1,4 @@
-"""How much of each model's accuracy is the order of the items: beside the same with shuffled histories."""
+"""Each model's accuracy with histories in order and shuffled."""
 
 from matplotlib.figure import Figure
 
@@ -15,7 +15,7 @@ KEY = "dataset.shuffle_histories"
 
 
 def order(block: Block) -> list[Table | Drawing]:
-    """A table and a figure of all models with and without order; nothing where none has both."""
+    """Make a table and a figure of all models with and without order; nothing if no model has both."""
     pairs = [pair for pair in both(block.variants) if all(one.mean(block.metric) is not None for one in pair)]
     if not pairs:
         return []
@@ -33,28 +33,28 @@ def order(block: Block) -> list[Table | Drawing]:
 
 
 def both(variants: tuple[Variant, ...]) -> list[tuple[Variant, Variant]]:
-    """The variants that are there in order and shuffled, and else the same."""
-    found: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, Variant]] = {}
+    """Pair the variants that differ only in whether histories are shuffled."""
+    by_rest: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, Variant]] = {}
     for variant in variants:
         keys = defining(variant.runs[0])
         shuffled = keys.pop(KEY, "false")
-        found.setdefault((variant.model, frozenset(keys.items())), {})[shuffled] = variant
-    return [(of["false"], of["true"]) for of in found.values() if {"false", "true"} <= of.keys()]
+        by_rest.setdefault((variant.model, frozenset(keys.items())), {})[shuffled] = variant
+    return [(both["false"], both["true"]) for both in by_rest.values() if {"false", "true"} <= both.keys()]
 
 
 def label(variant: Variant) -> str:
-    """A model's name without the key that both variants differ in."""
+    """Return a model's name without the key that both variants differ in."""
     return variant.name.replace(" shuffle_histories=false", "")
 
 
 def lost(metric: Metric, ordered: Variant, shuffled: Variant) -> tuple[str, str, str]:
-    """A metric with and without order, and what share is lost."""
+    """Write a metric with and without order, and the share that is lost."""
     one, other = ordered.mean(metric) or 0.0, shuffled.mean(metric) or 0.0
     return f"{one:.4f}", f"{other:.4f}", f"{100 * (1 - other / one):.1f} %" if one else ""
 
 
 def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
-    """A line for each model, from shuffled to in order."""
+    """Draw a line for each model, from shuffled to in order."""
     with styled():
         figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(pairs)))
         axes = figure.add_subplot()

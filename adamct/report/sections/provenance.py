@@ -1,4 +1,4 @@
-"""How the numbers of a section were made: data, split, rankings, versions and machines."""
+"""The provenance of a section's numbers: data, split, rankings, versions and machines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def provenance(block: Block) -> list[tuple[str, str]]:
 
 def choice(run: Run) -> str:
     """Say which validation chose the weights that each ranking was tested with."""
-    monitors = dict.fromkeys(of["monitor"] for of in run.results.get("chosen", {}).values())
+    monitors = dict.fromkeys(choice["monitor"] for choice in run.results.get("chosen", {}).values())
     if None in monitors:
         return "one for all rankings, which ckpt named"
     if len(monitors) < 2:
@@ -51,16 +51,16 @@ def parts(run: Run) -> str:
 
 
 def boundary(run: Run, held_out: dict[str, Any], key: str) -> str | None:
-    """Return the time from which on items are held out, with the share that it was given as, or None without one."""
-    given = run.config.get(f"dataset.split.{key}")
-    if given is None:
+    """Return the time from which on items are held out, and its share where the config has one; None without one."""
+    start = run.config.get(f"dataset.split.{key}")
+    if start is None:
         return None
-    is_share = isinstance(given, str) and key in held_out
-    return f"{held_out[key]} ({given} of the interactions)" if is_share else str(given)
+    is_share = isinstance(start, str) and key in held_out
+    return f"{held_out[key]} ({start} of the interactions)" if is_share else str(start)
 
 
 def source(run: Run) -> list[tuple[str, str]]:
-    """The data of a run."""
+    """Describe the data of a run."""
     data = run.results["dataset"]
     statistics = data.get("statistics", {})
     interactions = f", {statistics['interactions']:,} interactions" if "interactions" in statistics else ""

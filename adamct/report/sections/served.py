@@ -62,16 +62,16 @@ def served(block: Block) -> list[Table | Drawing]:
     if not variants or block.split != "test":
         return []
     name = block.metric.name
-    found = {
+    bins_of = {
         (kind, ranking): {variant: binned(variant, ranking, kind, name) for variant in variants}
         for kind in KINDS
         for ranking in block.rankings
     }
     drawn = [variant for variant in block.best_by_validation(DRAWN) if variant in variants] or variants
-    return [served_table(block, variants, found), served_figure(block, drawn, found)]
+    return [served_table(block, variants, bins_of), served_figure(block, drawn, bins_of)]
 
 
-Found = dict[tuple[Kind, str], dict[Variant, Bins]]
+BinsByKind = dict[tuple[Kind, str], dict[Variant, Bins]]
 """The values of each variant, by kind of user and ranking."""
 
 
@@ -106,10 +106,10 @@ def names_of_bins(starts: Sequence[int]) -> list[str]:
     return [*closed, f"{starts[-1]} or more"]
 
 
-def served_table(block: Block, variants: Sequence[Variant], found: Found) -> Table:
+def served_table(block: Block, variants: Sequence[Variant], bins_of: BinsByKind) -> Table:
     """Make a row for each ranking and bin that has users, a column for each variant."""
     rows = []
-    for (kind, ranking), of_variant in found.items():
+    for (kind, ranking), of_variant in bins_of.items():
         for place, numbers in enumerate(names_of_bins(kind.starts)):
             users = max(int(bins.users[place]) for bins in of_variant.values())
             means = [float(bins.means[place]) for bins in of_variant.values()]
@@ -141,7 +141,7 @@ def best_of(values: Sequence[float]) -> list[Cell]:
     ]
 
 
-def served_figure(block: Block, variants: Sequence[Variant], found: Found) -> Drawing:
+def served_figure(block: Block, variants: Sequence[Variant], bins_of: BinsByKind) -> Drawing:
     """Draw a panel for each ranking and kind of user, a line for each variant."""
     with styled():
         rows = len(block.rankings)
@@ -149,10 +149,10 @@ def served_figure(block: Block, variants: Sequence[Variant], found: Found) -> Dr
         grid = figure.subplots(rows, len(KINDS), squeeze=False, sharey="row")
         for axes_of_row, ranking in zip(grid, block.rankings, strict=True):
             for axes, kind in zip(axes_of_row, KINDS, strict=True):
-                panel(axes, kind, {variant: found[kind, ranking][variant] for variant in variants}, block.chosen)
+                panel(axes, kind, {variant: bins_of[kind, ranking][variant] for variant in variants}, block.chosen)
                 axes.set_xlabel(kind.axis if axes in grid[-1] else "")
             axes_of_row[0].set_ylabel(written(block.metric._replace(ranking=ranking)))
-            scale(axes_of_row[0], block.chosen, [found[kind, ranking] for kind in KINDS])
+            scale(axes_of_row[0], block.chosen, [bins_of[kind, ranking] for kind in KINDS])
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3.2)
     left_out = f" {most(block, DRAWN)}" if len(block.variants) > DRAWN else ""
@@ -178,10 +178,10 @@ def panel(axes: Axes, kind: Kind, of_variant: dict[Variant, Bins], chosen: Varia
     axes.set_xlim(-0.3, len(kept) - 0.7)  # also where the first bin has no point
 
 
-def scale(axes: Axes, chosen: Variant, found: Sequence[dict[Variant, Bins]]) -> None:
+def scale(axes: Axes, chosen: Variant, bins_of: Sequence[dict[Variant, Bins]]) -> None:
     """Give a panel a logarithmic scale that reaches from somewhat below the compared variant to the best of all."""
-    compared = np.concatenate([of_variant[chosen].means for of_variant in found if chosen in of_variant] or [[]])
-    every = np.concatenate([bins.means for of_variant in found for bins in of_variant.values()])
+    compared = np.concatenate([of_variant[chosen].means for of_variant in bins_of if chosen in of_variant] or [[]])
+    every = np.concatenate([bins.means for of_variant in bins_of for bins in of_variant.values()])
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

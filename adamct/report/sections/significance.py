@@ -10,7 +10,7 @@ from adamct.runs.folder import RANKS
 
 
 def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table | None:
-    """What the tests of a block found; None where there was nothing to test."""
+    """Make a table of a block's tests; None if there was nothing to test."""
     if block.split != "test" or not block.others:
         return None
     rows = [
@@ -29,7 +29,7 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         )
         for test in comparisons
     ]
-    said = [
+    sentences = [
         f"The metric of {block.chosen.name} minus the other's, paired by user and by the seeds both have. The "
         f"interval (95 %) and p (two-sided) come from the same {RESAMPLES:,} resamples: p is below .05 exactly where "
         f"the interval excludes 0, and never below {1 / (RESAMPLES + 1):.4f}. Holm corrects p within each "
@@ -38,10 +38,10 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
     ]
     missing = [variant.name for variant in block.others if variant.name not in {test.other for test in comparisons}]
     if missing:
-        said.append(f"No tested seed in common, so not compared: {', '.join(missing)}.")
+        sentences.append(f"No tested seed in common, so not compared: {', '.join(missing)}.")
     unranked = [variant.name for variant in block.variants if any(run.tested and not run.ranks for run in variant.runs)]
     if unranked:
-        said.append(f"Their {RANKS} is not there, so these seeds are not compared: {', '.join(unranked)}.")
+        sentences.append(f"Their {RANKS} is not there, so these seeds are not compared: {', '.join(unranked)}.")
     columns = ("difference", "95 % interval", "p", "p (Holm)", "seeds won", "users")
     return Table(
         f"{block.slug}_tests",
@@ -49,10 +49,10 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         "against",
         columns,
         tuple(rows),
-        tuple(said),
+        tuple(sentences),
     )
 
 
 def p_value(p: float) -> str:
-    """Four places, or that it is less."""
+    """Write a p-value to four places; ``< 0.0001`` if it is smaller."""
     return f"{p:.4f}" if p >= 1e-4 else "< 0.0001"
