@@ -79,7 +79,7 @@ def report(
         **documents(tables, title, status),
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         **{f"{figure.name}.png": figure.png for figure in figures},
-        "report.html": page(title, status, sections, runs, missing, damages),
+        "report.html": page(title=title, status=status, sections=sections, runs=runs, missing=missing, damages=damages),
     }
     write_all(out, contents)
     console = console or Console()
@@ -87,7 +87,17 @@ def report(
     lines = [status, *(f"damaged: {line}" for line in damages), f"report: {printable(str(out / 'report.html'))}"]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     files = tuple(out / name for name in contents)
-    return Report(out, title, status, tuple(damages), tuple(runs), tuple(blocks), tuple(tables), tuple(figures), files)
+    return Report(
+        out=out,
+        title=title,
+        status=status,
+        damages=tuple(damages),
+        runs=tuple(runs),
+        blocks=tuple(blocks),
+        tables=tuple(tables),
+        drawings=tuple(figures),
+        files=files,
+    )
 
 
 def parts(block: Block) -> list[Table | Drawing]:

@@ -159,7 +159,7 @@ def test_a_report_that_fails_ends_no_sweep(
 ) -> None:
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     with monkeypatch.context() as patch:
-        patch.setattr("adamct.report.build.page", lambda *_: 1 / 0)
+        patch.setattr("adamct.report.build.page", lambda **_: 1 / 0)
         report_on(tmp_path, None)
     trace = tmp_path / REPORT_ERROR
     line = (

@@ -92,7 +92,14 @@ def make_blocks(
     finished = [run for run in runs if run.status == "finished"]
     datasets = list(dict.fromkeys(run.dataset for run in finished))
     blocks = [
-        make_block(dataset, slug, [run for run in finished if run.dataset == dataset], model, metric, labels)
+        make_block(
+            dataset=dataset,
+            slug=slug,
+            runs=[run for run in finished if run.dataset == dataset],
+            model=model,
+            metric=metric,
+            labels=labels,
+        )
         for dataset, slug in zip(datasets, file_names(datasets), strict=True)
     ]
     names = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
@@ -111,7 +118,7 @@ def make_block(
     split = "test" if any(run.tested for run in runs) else "val"
     tested = monitor.short if metric is None else metric.removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
-    block = Block(dataset, slug, ordered, monitor, monitor, split)
+    block = Block(dataset=dataset, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split)
     metrics = {one.short: one for one in block.metrics if is_mean_over_users(one.name)}
     require(tested in metrics, f"--metric {tested}: the runs on {dataset} have {', '.join(metrics)}")
     return replace(block, metric=metrics[tested])

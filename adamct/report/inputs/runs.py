@@ -169,7 +169,7 @@ def read_run(folder: Path) -> Run:
         record: Record | None = read(folder / RESULTS, RECORD)
         return begun(folder) if record is None else ended(folder, record)
     except InputError as error:
-        run = Run(folder, "damaged", {}, {}, (), {}, str(error))
+        run = Run(folder=folder, status="damaged", choices={}, config={}, overrides=(), results={}, error=str(error))
         with suppress(InputError):
             run = replace(run, choices=noted_choices(folder))
         with suppress(InputError):
@@ -186,7 +186,16 @@ def ended(folder: Path, record: Record) -> Run:
     config = flat(cast(dict[str, Any], record["config"])) | {"seed": record["seed"]}
     status: Status = "pruned" if record.get("pruned") else "finished"
     arrays = read_arrays(folder, record) if status == "finished" else {}
-    return Run(folder, status, record["choices"], config, tuple(record["overrides"]), record, "", arrays)
+    return Run(
+        folder=folder,
+        status=status,
+        choices=record["choices"],
+        config=config,
+        overrides=tuple(record["overrides"]),
+        results=record,
+        error="",
+        arrays=arrays,
+    )
 
 
 def begun(folder: Path) -> Run:
@@ -198,12 +207,28 @@ def begun(folder: Path) -> Run:
     choices, overrides, config = noted_choices(folder), noted_overrides(folder), read_config(folder)
     failure = folder / ERROR
     if not failure.exists():
-        return Run(folder, "unfinished", choices, config, overrides, {}, "")
+        return Run(
+            folder=folder,
+            status="unfinished",
+            choices=choices,
+            config=config,
+            overrides=overrides,
+            results={},
+            error="",
+        )
     try:
         lines = failure.read_text(errors="replace").strip().splitlines()
     except OSError as error:
         raise InputError(damage(failure, error.strerror or str(error))) from error
-    return Run(folder, "failed", choices, config, overrides, {}, printable(lines[-1]) if lines else "it is empty")
+    return Run(
+        folder=folder,
+        status="failed",
+        choices=choices,
+        config=config,
+        overrides=overrides,
+        results={},
+        error=printable(lines[-1]) if lines else "it is empty",
+    )
 
 
 def noted_choices(folder: Path) -> dict[str, str | None]:

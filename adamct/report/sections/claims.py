@@ -44,12 +44,12 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
     verdicts = [cells[2].text for _, cells in rows]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
     return Table(
-        f"{block.slug}_claims",
-        f"{block.dataset}: the paper's comparisons ({counts})",
-        f"{chosen} against",
-        ("paper", *heads),
-        tuple(rows),
-        tuple(sentences),
+        name=f"{block.slug}_claims",
+        title=f"{block.dataset}: the paper's comparisons ({counts})",
+        corner=f"{chosen} against",
+        columns=("paper", *heads),
+        rows=tuple(rows),
+        notes=tuple(sentences),
     )
 
 

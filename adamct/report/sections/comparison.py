@@ -29,7 +29,15 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
     name = block.metric.name
     essential = tuple(metric.heading for metric in block.in_each_ranking(name))
     sentences = notes(block, with_paper, bool(starred))
-    table = Table(block.slug, title, "", tuple(columns), tuple(rows), sentences, essential)
+    table = Table(
+        name=block.slug,
+        title=title,
+        corner="",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=sentences,
+        essential=essential,
+    )
     return table.transposed() if len(block.variants) > MANY else table
 
 

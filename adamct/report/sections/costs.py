@@ -55,7 +55,14 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
             "Paper: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100, of its sampled validation alone, with AdaMCT "
             "at the hidden size of its best and the others at 64."
         )
-    return Table(name, f"{block.dataset}: {title}", "model", (*COSTS, score), tuple(rows), tuple(sentences))
+    return Table(
+        name=name,
+        title=f"{block.dataset}: {title}",
+        corner="model",
+        columns=(*COSTS, score),
+        rows=tuple(rows),
+        notes=tuple(sentences),
+    )
 
 
 def paper_cost(block: Block, variant: Variant, key: str, factor: float, form: str) -> str:

@@ -87,7 +87,7 @@ def by_kind(block: Block) -> list[Table | Drawing]:
         "half is no better than chance."
     )
     title = f"{block.dataset}: do the coefficients tell kinds of users apart"
-    table = Table(f"{block.slug}_kinds", title, "", columns, tuple(rows), (note,))
+    table = Table(name=f"{block.slug}_kinds", title=title, corner="", columns=columns, rows=tuple(rows), notes=(note,))
     run, layers, kinds = with_kinds[0]
     return [table, histograms(block, run, layers, kinds)]
 

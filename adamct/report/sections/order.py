@@ -28,7 +28,9 @@ def order(block: Block) -> list[Table | Drawing]:
     heads = [text for metric in metrics for text in (metric.heading, "shuffled", "lost")]
     note = "Shuffled: trained and tested with the items of each history in a random order, always the same."
     title = f"{block.dataset}: how much is the order"
-    table = Table(f"{block.slug}_order", title, "model", tuple(heads), tuple(rows), (note,))
+    table = Table(
+        name=f"{block.slug}_order", title=title, corner="model", columns=tuple(heads), rows=tuple(rows), notes=(note,)
+    )
     return [table, dumbbells(block, pairs)]
 
 

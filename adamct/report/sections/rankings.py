@@ -28,7 +28,14 @@ def rankings_table(block: Block) -> Table | None:
     columns = tuple(text for head in heads for text in head)
     title = f"{block.dataset}: the rankings side by side"
     rankings = [metric.ranking for metric in metrics]
-    return Table(f"{block.slug}_rankings", title, "model", columns, tuple(rows), orders(rankings, scores_by_metric))
+    return Table(
+        name=f"{block.slug}_rankings",
+        title=title,
+        corner="model",
+        columns=columns,
+        rows=tuple(rows),
+        notes=orders(rankings, scores_by_metric),
+    )
 
 
 def orders(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:

@@ -109,7 +109,14 @@ def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
     ]
     columns = ("score", *(key.rpartition(".")[2] for key in keys))
     notes = (f"{counts(trials)}.", f"The score is the best epoch's {monitor}.")
-    return Table(f"{name}_trials", f"{name}: best trials", "trial", columns, tuple(rows), notes)
+    return Table(
+        name=f"{name}_trials",
+        title=f"{name}: best trials",
+        corner="trial",
+        columns=columns,
+        rows=tuple(rows),
+        notes=notes,
+    )
 
 
 def written(value: Any) -> str:

@@ -123,7 +123,14 @@ def served_table(block: Block, variants: Sequence[Variant], bins_of: BinsByKind)
     ]
     columns = ("users", *(variant.name for variant in variants))
     title = f"{block.dataset}: who is served"
-    return Table(f"{block.slug}_served", title, "users with", columns, tuple(rows), tuple(notes))
+    return Table(
+        name=f"{block.slug}_served",
+        title=title,
+        corner="users with",
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
 
 
 def most(block: Block, count: int) -> str:
@@ -216,7 +223,9 @@ def recommended_table(block: Block) -> Table | None:
     )
     title = f"{block.dataset}: what is recommended"
     columns = tuple(metric.heading for metric, _ in metrics)
-    return Table(f"{block.slug}_recommended", title, "model", columns, tuple(rows), notes)
+    return Table(
+        name=f"{block.slug}_recommended", title=title, corner="model", columns=columns, rows=tuple(rows), notes=notes
+    )
 
 
 def listed(values: Sequence[float], form: str) -> Cell:

@@ -44,12 +44,12 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         sentences.append(f"Their {RANKS} is not there, so these seeds are not compared: {', '.join(unranked)}.")
     columns = ("difference", "95 % interval", "p", "p (Holm)", "seeds won", "users")
     return Table(
-        f"{block.slug}_tests",
-        f"{block.dataset}: {block.chosen.name} against each other",
-        "against",
-        columns,
-        tuple(rows),
-        tuple(sentences),
+        name=f"{block.slug}_tests",
+        title=f"{block.dataset}: {block.chosen.name} against each other",
+        corner="against",
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(sentences),
     )
 
 
