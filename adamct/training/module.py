@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from adamct.batch import Batch, DataSpec
 from adamct.errors import blame
 from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
-from adamct.evaluation.ranking import FULL, FULL_UNSEEN, names_of_rankings, rank_targets, top_items
+from adamct.evaluation.names import FULL, FULL_UNSEEN, names_of_rankings
+from adamct.evaluation.ranking import rank_targets, top_items
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, seed_torch
 from adamct.training.epoch_loss import EpochLoss

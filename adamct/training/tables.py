@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from adamct.batch import HeldOutStatistics, Statistics
-from adamct.evaluation.names import in_order, shown_metrics
+from adamct.evaluation.names import Metric, in_order, shown_metrics
 
 
 @rank_zero_only
@@ -38,7 +38,7 @@ def print_scores(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str
     """
     some = next(iter(scores.values()))
     table = Table("test", "", *(Column(name, justify="right") for name in scores), box=box.SIMPLE_HEAD)
-    for ranking in in_order(key.split("/")[1] for key in some):
+    for ranking in in_order(Metric.parse(key).ranking for key in some):
         metrics = [metric for metric in shown_metrics(ranking) if f"test/{ranking}/{metric}" in some]
         epoch = f"(epoch {chosen[ranking]['epoch'] + 1})" if learns else ""
         labels = [ranking, epoch] + [""] * len(metrics)

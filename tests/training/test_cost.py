@@ -12,9 +12,9 @@ import torch
 from hydra.utils import instantiate
 
 from adamct.batch import Batch, DataSpec
-from adamct.report.summaries import COSTS, cost
-from adamct.report.table import NONE
-from adamct.report.variants import Variant
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import NONE
+from adamct.report.sections.costs import COSTS, cost
 from adamct.training.cost import flops
 from tests.conftest import TINY, Ended, composed
 

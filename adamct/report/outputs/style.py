@@ -1,4 +1,4 @@
-"""How figures look: without a display, in ink that a page may recolour, told apart in black and white."""
+"""The style of figures: without a display, in ink that a page may recolour, readable in black and white."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ RC: dict[Any, Any] = {
 
 
 class Line(NamedTuple):
-    """How a variant is drawn."""
+    """The style of a variant's line."""
 
     color: str
     linestyle: str | tuple[int, tuple[int, ...]]
@@ -56,13 +56,13 @@ COMPARED = Line(INK, "-", "*", 2.0)
 
 
 def lines() -> Iterator[Line]:
-    """Looks for the other variants, without end; their cycles' lengths differ, so a look comes back after 315."""
+    """Yield styles for the other variants, without end. The cycles differ in length, so a style repeats after 315."""
     for color, dash, marker in zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False):
         yield Line(color, dash, marker, 1.2)
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Figures made within look as above."""
+    """Apply the style above to figures made within."""
     with mpl.rc_context(RC):
         yield

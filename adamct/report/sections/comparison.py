@@ -4,52 +4,60 @@ from collections.abc import Sequence
 from statistics import stdev
 
 from adamct.evaluation.gains import KINDS
-from adamct.evaluation.names import shown_metrics
-from adamct.report.blocks import Block
-from adamct.report.paper import Reported, reported
+from adamct.evaluation.names import Metric, shown_metrics
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.paper import Reported, reported
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import NONE, Cell, Table, plain
 from adamct.report.statistics import Comparison
-from adamct.report.table import NONE, Cell, Table, plain
-from adamct.report.variants import Variant
 
 MANY = 12
 """With more variants than this they are rows, not columns."""
 
 
 def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
-    """A row for each metric, the paper's values and the differences from them below it; a column for each variant."""
+    """Make a row for each metric, with the paper's values and differences below, and a column for each variant."""
     starred = {(test.metric, test.other) for test in comparisons if test.significant}
     seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
     rows = [("seeds", plain(seeds))]
     for metric in shown(block):
-        rows.append((metric.replace("/", " "), metric_cells(block, metric, starred)))
+        rows.append((metric.heading, metric_cells(block, metric, starred)))
         rows += paper_rows(block, metric)
     columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
     title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
     with_paper = len(rows) > 1 + len(shown(block))
-    name = block.metric.partition("/")[2]
-    essential = tuple(metric.replace("/", " ") for metric in block.in_each_ranking(name))
-    said = notes(block, with_paper, bool(starred))
-    table = Table(block.slug, title, "", tuple(columns), tuple(rows), said, essential)
+    name = block.metric.name
+    essential = tuple(metric.heading for metric in block.in_each_ranking(name))
+    sentences = notes(block, with_paper, bool(starred))
+    table = Table(
+        name=block.slug,
+        title=title,
+        corner="",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=sentences,
+        essential=essential,
+    )
     return table.transposed() if len(block.variants) > MANY else table
 
 
-def shown(block: Block) -> list[str]:
-    """The metrics to show, the tested one after the others of its ranking."""
+def shown(block: Block) -> list[Metric]:
+    """List the metrics to show, the tested one after the others of its ranking."""
     metrics = []
     for ranking in block.rankings:
-        metrics += [f"{ranking}/{name}" for name in shown_metrics(ranking)]
-        metrics += [block.metric] * (block.metric.partition("/")[0] == ranking)
+        metrics += [Metric(block.split, ranking, name) for name in shown_metrics(ranking)]
+        metrics += [block.metric] * (block.metric.ranking == ranking)
     return [metric for metric in dict.fromkeys(metrics) if metric in block.metrics]
 
 
-def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tuple[Cell, ...]:
-    """A metric of each variant and the compared one's improvement over the best other."""
-    means = [block.mean(variant, metric) for variant in block.variants]
+def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
+    """Make the cells of a metric: one for each variant, and the compared one's improvement over the best other."""
+    means = [variant.mean(metric) for variant in block.variants]
     ordered = sorted({value for value in means if value is not None}, reverse=True)
     marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
     cells = []
     for variant, value in zip(block.variants, means, strict=True):
-        values = variant.values(f"{block.split}/{metric}")
+        values = variant.values(metric)
         cells.append(
             Cell(
                 NONE if value is None else f"{value:.4f}",
@@ -61,13 +69,13 @@ def metric_cells(block: Block, metric: str, starred: set[tuple[str, str]]) -> tu
     return (*cells, Cell(improvement(means))) if block.others else tuple(cells)
 
 
-def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
+def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:
     """List the paper's values of a metric and how far each variant is from them; no rows where it has none."""
-    found = [in_paper(block, variant, metric) for variant in block.variants]
-    theirs = [None if one is None else one.value for one in found]
+    paper_values = [in_paper(block, variant, metric) for variant in block.variants]
+    theirs = [None if one is None else one.value for one in paper_values]
     if all(value is None for value in theirs):
         return []
-    away = [percent(block.mean(variant, metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
+    away = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
     paper = ["" if value is None else f"{value:.4f}" for value in theirs]
     if block.others:
         paper.append(improvement(theirs))
@@ -78,7 +86,7 @@ def paper_rows(block: Block, metric: str) -> list[tuple[str, tuple[Cell, ...]]]:
     ]
 
 
-def in_paper(block: Block, variant: Variant, metric: str) -> Reported | None:
+def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
     """Return the paper's value of a variant on the test split, None where it is not known to be of this one."""
     if block.split != "test" or not variant.known:
         return None
@@ -86,9 +94,11 @@ def in_paper(block: Block, variant: Variant, metric: str) -> Reported | None:
 
 
 def sources(block: Block) -> str:
-    """The paper's tables that have figures for the block's variants."""
-    found = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
-    tables = sorted({one.source.removeprefix("Table ") for one in found if one is not None and one.value is not None})
+    """Name the paper's tables that have figures for the block's variants."""
+    paper_values = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
+    tables = sorted(
+        {one.source.removeprefix("Table ") for one in paper_values if one is not None and one.value is not None}
+    )
     return f"Table{'s' * (len(tables) > 1)} {' and '.join(filter(None, (', '.join(tables[:-1]), tables[-1])))}"
 
 
@@ -105,23 +115,23 @@ def percent(value: float | None, base: float | None) -> str:
 
 def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
     """Explain the table."""
-    said = [
+    sentences = [
         "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
     ]
     if block.split == "val":
-        said.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
+        sentences.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
     if block.others:
-        said.append(f"Improvement: {block.chosen.name} over the best other.")
+        sentences.append(f"Improvement: {block.chosen.name} over the best other.")
     if with_paper:
-        said.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
+        sentences.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
     if starred:
-        said.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
+        sentences.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
     limited = [variant.name for variant in block.variants if any(run.cut_short for run in variant.runs)]
     if limited:
-        said.append(
+        sentences.append(
             f"A limit of epochs, steps or time ended training before it stopped by itself: {', '.join(limited)}."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def measured(block: Block) -> str:
@@ -129,8 +139,7 @@ def measured(block: Block) -> str:
     return f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}"
 
 
-def written(metric: str) -> str:
-    """A metric's name for readers: ``NDCG@10 (uni100)``."""
-    ranking, _, name = metric.partition("/")
-    kind, at, k = name.partition("@")
-    return f"{KINDS.get(kind, kind)}{at}{k} ({ranking})"
+def written(metric: Metric) -> str:
+    """Write a metric's name for readers: ``NDCG@10 (uni100)``."""
+    kind, at, k = metric.name.partition("@")
+    return f"{KINDS.get(kind, kind)}{at}{k} ({metric.ranking})"

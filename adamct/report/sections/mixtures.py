@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from adamct.report.blocks import Block
-from adamct.report.figures import Drawing
-from adamct.report.runs import Run
-from adamct.report.style import COLOURS, INK, WIDTH, lines, styled
-from adamct.report.table import Table, plain
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, lines, styled
+from adamct.report.outputs.table import Table, plain
 from adamct.runs.folder import COEFFICIENTS
 
 BINS = np.linspace(0, 1, 41)
 
 
 def over_training(block: Block) -> list[Drawing]:
-    """α of followed users in each layer, and the last layer's averages of α and 1 - α; nothing where there is none."""
+    """Draw α of followed users in each layer, and the last layer's means of α and 1 - α; nothing if none was logged."""
     run = block.chosen.runs[0]
     history = {
         key.removeprefix("mixture/"): np.array(values, dtype=float)
@@ -71,13 +71,13 @@ def over_training(block: Block) -> list[Drawing]:
 
 
 def by_kind(block: Block) -> list[Table | Drawing]:
-    """Whether α tells kinds of users apart that the data knows of; nothing where it knows none."""
-    found = [(run, *taken_down(run)) for run in block.chosen.runs]
-    known = [(run, layers, kinds) for run, layers, kinds in found if layers and kinds]
-    if not known:
+    """Test whether α separates the kinds of users that the data has; return nothing if it has none."""
+    recorded = [(run, *recorded_coefficients(run)) for run in block.chosen.runs]
+    with_kinds = [(run, layers, kinds) for run, layers, kinds in recorded if layers and kinds]
+    if not with_kinds:
         return []
     rows = []
-    for run, layers, kinds in known:
+    for run, layers, kinds in with_kinds:
         for (layer, alpha), (kind, is_kind) in product(layers.items(), kinds.items()):
             means = [f"{alpha[chosen].mean():.3f}" for chosen in (is_kind, ~is_kind)]
             rows.append((f"seed {run.seed}, layer {layer}", plain([kind, *means, f"{auc(alpha, ~is_kind):.3f}"])))
@@ -87,15 +87,15 @@ def by_kind(block: Block) -> list[Table | Drawing]:
         "half is no better than chance."
     )
     title = f"{block.dataset}: do the coefficients tell kinds of users apart"
-    table = Table(f"{block.slug}_kinds", title, "", columns, tuple(rows), (note,))
-    run, layers, kinds = known[0]
+    table = Table(name=f"{block.slug}_kinds", title=title, corner="", columns=columns, rows=tuple(rows), notes=(note,))
+    run, layers, kinds = with_kinds[0]
     return [table, histograms(block, run, layers, kinds)]
 
 
 def histograms(
     block: Block, run: Run, layers: dict[str, Float[np.ndarray, " U"]], kinds: dict[str, Bool[np.ndarray, " U"]]
 ) -> Drawing:
-    """The distributions of α in each layer, by the first kind."""
+    """Draw the distributions of α in each layer, by the first kind."""
     kind, is_kind = next(iter(kinds.items()))
     with styled():
         figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
@@ -111,7 +111,7 @@ def histograms(
     return Drawing(f"{block.slug}_kinds", f"{block.dataset}: coefficients by kind of user", caption, figure)
 
 
-def taken_down(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:
+def recorded_coefficients(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:
     """Return by layer the α of each of the T users that have a test item, and by kind who is of it."""
     arrays = run.arrays.get(COEFFICIENTS, {})
     layers = {key.removeprefix("layer"): values for key, values in arrays.items() if key.startswith("layer")}

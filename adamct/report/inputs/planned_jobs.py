@@ -6,8 +6,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from adamct.report.names import label_of
-from adamct.report.runs import Run, Sweep
+from adamct.report.inputs.names import label_of
+from adamct.report.inputs.runs import Run, Sweep
 
 
 def not_started(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> list[tuple[str, ...]]:
@@ -27,10 +27,10 @@ def planned(sweep: Sweep) -> list[tuple[str, ...]]:
         return list(map(tuple, sweeper["jobs"]))
     if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
         return []
-    given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    given += hydra.get("overrides", {}).get("task", [])
+    overrides = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    overrides += hydra.get("overrides", {}).get("task", [])
     try:
-        (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), None)
+        (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
     except HydraException:  # a glob over a config group's choices
         return []
     return [tuple(job) for job in batch]
@@ -39,11 +39,11 @@ def planned(sweep: Sweep) -> list[tuple[str, ...]]:
 def planned_labels(sweeps: Sequence[Sweep]) -> list[str | None]:
     """Return the labels that planned jobs are given, in their order; None of a job without one."""
     jobs = [job for sweep in sweeps for job in planned(sweep)]
-    given = [next((override for override in job if override.startswith("label=")), None) for job in jobs]
-    return list(dict.fromkeys(None if override is None else given_label(override) for override in given))
+    overrides = [next((override for override in job if override.startswith("label=")), None) for job in jobs]
+    return list(dict.fromkeys(None if override is None else label_of_override(override) for override in overrides))
 
 
-def given_label(override: str) -> str | None:
+def label_of_override(override: str) -> str | None:
     """Return the label that a job's override ``label=...`` gives its run."""
     text = override.removeprefix("label=")
     try:

@@ -8,7 +8,8 @@ import numpy as np
 
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.gains import is_mean_over_users, mean_gain
-from adamct.report.record import Record, damage
+from adamct.evaluation.names import Metric
+from adamct.report.inputs.record import Record, damage
 from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, RANKS
 
 FACTS = ("target_count", "history_len")
@@ -58,19 +59,19 @@ def check_ranks(arrays: Arrays, record: Record) -> None:
         InputError: they are not.
     """
     users, items = record["dataset"]["num_users"], record["dataset"]["num_items"]
-    metrics = {key.removeprefix("test/"): of for key, of in record["metrics"].items() if key.startswith("test/")}
-    rankings = {key.partition("/")[0] for key in metrics}
+    values_of_metrics = {Metric.parse(key): value for key, value in record["metrics"].items()}
+    tested = {metric: value for metric, value in values_of_metrics.items() if metric.split == "test"}
+    rankings = {metric.ranking for metric in tested}
     require(arrays.keys() - set(FACTS) == rankings, f"its rankings are not {', '.join(sorted(rankings))}")
     for name, values in arrays.items():
         require(values.shape == (users,), f"{name} is not of the {users} users of results.json")
         require(values.dtype.kind in "iu" and bool((values >= 0).all()), f"{name} is not of whole numbers from 0")
     for ranking in rankings:
         require(bool((arrays[ranking] <= items).all()), f"{ranking} holds ranks beyond the {items} items")
-    for metric, value in metrics.items():
-        ranking, _, name = metric.partition("/")
-        if is_mean_over_users(name):
-            mean = mean_gain(arrays[ranking], name)
-            require(math.isclose(mean, value, rel_tol=CLOSE), f"its {metric} is {mean:.6f}, not {value:.6f}")
+    for metric, value in tested.items():
+        if is_mean_over_users(metric.name):
+            mean = mean_gain(arrays[metric.ranking], metric.name)
+            require(math.isclose(mean, value, rel_tol=CLOSE), f"its {metric.short} is {mean:.6f}, not {value:.6f}")
 
 
 def check_coefficients(arrays: Arrays, record: Record) -> None:

@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from adamct.evaluation.gains import gains
-from adamct.evaluation.names import AMONG_ALL
-from adamct.report.blocks import Block
-from adamct.report.comparison import MANY, written
-from adamct.report.figures import Drawing, seeds
-from adamct.report.runs import Run
-from adamct.report.style import COMPARED, WIDTH, lines, styled
-from adamct.report.table import NONE, Cell, Table
-from adamct.report.variants import Variant
+from adamct.evaluation.names import AMONG_ALL, Metric
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COMPARED, WIDTH, lines, styled
+from adamct.report.outputs.table import NONE, Cell, Table
+from adamct.report.sections.comparison import MANY, written
+from adamct.report.sections.curves import seeds
 
 DRAWN = 6
 """Variants in the figure."""
@@ -60,17 +61,17 @@ def served(block: Block) -> list[Table | Drawing]:
     variants = [variant for variant in block.best_by_validation(MANY) if any(run.facts for run in variant.runs)]
     if not variants or block.split != "test":
         return []
-    name = block.metric.partition("/")[2]
-    found = {
+    name = block.metric.name
+    bins_of = {
         (kind, ranking): {variant: binned(variant, ranking, kind, name) for variant in variants}
         for kind in KINDS
         for ranking in block.rankings
     }
     drawn = [variant for variant in block.best_by_validation(DRAWN) if variant in variants] or variants
-    return [served_table(block, variants, found), served_figure(block, drawn, found)]
+    return [served_table(block, variants, bins_of), served_figure(block, drawn, bins_of)]
 
 
-Found = dict[tuple[Kind, str], dict[Variant, Bins]]
+BinsByKind = dict[tuple[Kind, str], dict[Variant, Bins]]
 """The values of each variant, by kind of user and ranking."""
 
 
@@ -105,10 +106,10 @@ def names_of_bins(starts: Sequence[int]) -> list[str]:
     return [*closed, f"{starts[-1]} or more"]
 
 
-def served_table(block: Block, variants: Sequence[Variant], found: Found) -> Table:
+def served_table(block: Block, variants: Sequence[Variant], bins_of: BinsByKind) -> Table:
     """Make a row for each ranking and bin that has users, a column for each variant."""
     rows = []
-    for (kind, ranking), of_variant in found.items():
+    for (kind, ranking), of_variant in bins_of.items():
         for place, numbers in enumerate(names_of_bins(kind.starts)):
             users = max(int(bins.users[place]) for bins in of_variant.values())
             means = [float(bins.means[place]) for bins in of_variant.values()]
@@ -122,7 +123,14 @@ def served_table(block: Block, variants: Sequence[Variant], found: Found) -> Tab
     ]
     columns = ("users", *(variant.name for variant in variants))
     title = f"{block.dataset}: who is served"
-    return Table(f"{block.slug}_served", title, "users with", columns, tuple(rows), tuple(notes))
+    return Table(
+        name=f"{block.slug}_served",
+        title=title,
+        corner="users with",
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
 
 
 def most(block: Block, count: int) -> str:
@@ -140,7 +148,7 @@ def best_of(values: Sequence[float]) -> list[Cell]:
     ]
 
 
-def served_figure(block: Block, variants: Sequence[Variant], found: Found) -> Drawing:
+def served_figure(block: Block, variants: Sequence[Variant], bins_of: BinsByKind) -> Drawing:
     """Draw a panel for each ranking and kind of user, a line for each variant."""
     with styled():
         rows = len(block.rankings)
@@ -148,10 +156,10 @@ def served_figure(block: Block, variants: Sequence[Variant], found: Found) -> Dr
         grid = figure.subplots(rows, len(KINDS), squeeze=False, sharey="row")
         for axes_of_row, ranking in zip(grid, block.rankings, strict=True):
             for axes, kind in zip(axes_of_row, KINDS, strict=True):
-                panel(axes, kind, {variant: found[kind, ranking][variant] for variant in variants}, block.chosen)
+                panel(axes, kind, {variant: bins_of[kind, ranking][variant] for variant in variants}, block.chosen)
                 axes.set_xlabel(kind.axis if axes in grid[-1] else "")
-            axes_of_row[0].set_ylabel(written(f"{ranking}/{block.metric.partition('/')[2]}"))
-            scale(axes_of_row[0], block.chosen, [found[kind, ranking] for kind in KINDS])
+            axes_of_row[0].set_ylabel(written(block.metric._replace(ranking=ranking)))
+            scale(axes_of_row[0], block.chosen, [bins_of[kind, ranking] for kind in KINDS])
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, handlelength=3.2)
     left_out = f" {most(block, DRAWN)}" if len(block.variants) > DRAWN else ""
@@ -177,10 +185,10 @@ def panel(axes: Axes, kind: Kind, of_variant: dict[Variant, Bins], chosen: Varia
     axes.set_xlim(-0.3, len(kept) - 0.7)  # also where the first bin has no point
 
 
-def scale(axes: Axes, chosen: Variant, found: Sequence[dict[Variant, Bins]]) -> None:
+def scale(axes: Axes, chosen: Variant, bins_of: Sequence[dict[Variant, Bins]]) -> None:
     """Give a panel a logarithmic scale that reaches from somewhat below the compared variant to the best of all."""
-    compared = np.concatenate([of_variant[chosen].means for of_variant in found if chosen in of_variant] or [[]])
-    every = np.concatenate([bins.means for of_variant in found for bins in of_variant.values()])
+    compared = np.concatenate([of_variant[chosen].means for of_variant in bins_of if chosen in of_variant] or [[]])
+    every = np.concatenate([bins.means for of_variant in bins_of for bins in of_variant.values()])
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -196,12 +204,12 @@ def recommended_table(block: Block) -> Table | None:
         (metric, form)
         for ranking in AMONG_ALL
         for name, form in LISTS.items()
-        if (metric := f"{ranking}/{name}") in block.metrics
+        if (metric := Metric(block.split, ranking, name)) in block.metrics
     ]
     if not metrics:
         return None
     rows = [
-        (variant.name, tuple(listed(variant.values(f"{block.split}/{metric}"), form) for metric, form in metrics))
+        (variant.name, tuple(listed(variant.values(metric), form) for metric, form in metrics))
         for variant in block.variants
     ]
     notes = (
@@ -214,8 +222,10 @@ def recommended_table(block: Block) -> Table | None:
         "equally often, 1 where only one is.",
     )
     title = f"{block.dataset}: what is recommended"
-    columns = tuple(metric.replace("/", " ") for metric, _ in metrics)
-    return Table(f"{block.slug}_recommended", title, "model", columns, tuple(rows), notes)
+    columns = tuple(metric.heading for metric, _ in metrics)
+    return Table(
+        name=f"{block.slug}_recommended", title=title, corner="model", columns=columns, rows=tuple(rows), notes=notes
+    )
 
 
 def listed(values: Sequence[float], form: str) -> Cell:

@@ -13,7 +13,7 @@ from adamct.identity import PROTOCOL, differences
 
 REMEDY = "give the command again, or remove the folder"
 
-Metric = Annotated[str, StringConstraints(pattern=r"^(val|test)/\w+/[a-z]+(@[0-9]+)?$")]
+MetricKey = Annotated[str, StringConstraints(pattern=r"^(val|test)/\w+/[a-z]+(@[0-9]+)?$")]
 Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -27,7 +27,7 @@ def of_one_length(history: dict[str, list[float | None]]) -> dict[str, list[floa
 class Config(TypedDict):
     """The config of a run."""
 
-    monitor: Metric
+    monitor: MetricKey
     model: dict[str, Any]
     dataset: dict[str, Any]
 
@@ -46,7 +46,7 @@ class HeldOut(TypedDict):
 
 
 class Dataset(TypedDict):
-    """The data of a run."""
+    """Describe the data of a run."""
 
     sha256: str
     num_users: Annotated[int, Field(ge=1)]
@@ -59,7 +59,7 @@ class Dataset(TypedDict):
 class Record(TypedDict):
     """The record of a run, ``results.json``."""
 
-    metrics: dict[Metric, Score]
+    metrics: dict[MetricKey, Score]
     config: Config
     cost: dict[str, Score | None]
     dataset: Dataset

@@ -17,19 +17,20 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from adamct.errors import InputError, on_one_line
-from adamct.report.figures import Drawing
-from adamct.report.names import printable, shortened
-from adamct.report.page import Section, machine, source
-from adamct.report.record import damage
-from adamct.report.runs import Run, Sweep
-from adamct.report.style import COLOURS, INK, WIDTH, styled
-from adamct.report.table import NONE, Table, plain
+from adamct.report.inputs.names import printable, shortened
+from adamct.report.inputs.record import damage
+from adamct.report.inputs.runs import Run, Sweep
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.page import Section
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
+from adamct.report.outputs.table import NONE, Table, plain
+from adamct.report.sections.provenance import machine, source
 from adamct.search.storage import open_storage
 
 SHOWN = 10
 """Best trials in the table."""
 ENOUGH = 10
-"""Complete trials from which on it is said which keys mattered."""
+"""Complete trials from which on the report shows which keys mattered."""
 
 
 def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | None:
@@ -66,7 +67,7 @@ def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | Non
 
 
 def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
-    """The study of a search: in its folder, wherever that is now, else where it was, or on a server."""
+    """Open the study of a search: in its folder, or else at its recorded address."""
     scheme = "sqlite:///" if storage.startswith("sqlite:///") else ""
     if scheme or "://" not in storage:
         kept = Path(storage.removeprefix(scheme))
@@ -84,22 +85,22 @@ def counts(trials: Sequence[FrozenTrial]) -> str:
 
 
 def drawn(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's values by the config's keys."""
+    """Return a trial's values by the config's keys."""
     return {name.partition(" of ")[0]: value for name, value in trial.params.items()}
 
 
 def complete(trials: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:
-    """The trials that went to their end, with their scores."""
+    """Return the complete trials, with their scores."""
     return [(trial, trial.value) for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
 
 
 def keys_of(trials: Sequence[FrozenTrial]) -> list[str]:
-    """The searched keys."""
+    """Return the searched keys."""
     return list(dict.fromkeys(key for trial in trials for key in drawn(trial)))
 
 
 def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
-    """The best trials and what they drew."""
+    """Make a table of the best trials and their values."""
     ranked = sorted(complete(trials), key=lambda pair: pair[1], reverse=True)[:SHOWN]
     keys = keys_of(trials)
     rows = [
@@ -108,11 +109,18 @@ def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
     ]
     columns = ("score", *(key.rpartition(".")[2] for key in keys))
     notes = (f"{counts(trials)}.", f"The score is the best epoch's {monitor}.")
-    return Table(f"{name}_trials", f"{name}: best trials", "trial", columns, tuple(rows), notes)
+    return Table(
+        name=f"{name}_trials",
+        title=f"{name}: best trials",
+        corner="trial",
+        columns=columns,
+        rows=tuple(rows),
+        notes=notes,
+    )
 
 
 def written(value: Any) -> str:
-    """A drawn value, numbers to four digits."""
+    """Write a drawn value, numbers to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -140,7 +148,7 @@ def pruned(trial: FrozenTrial) -> bool:
 
 
 def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
-    """Every trial's score over its epochs."""
+    """Draw every trial's score over its epochs."""
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.add_subplot()
     best = max(complete(trials), key=lambda pair: pair[1])[0].number
@@ -175,7 +183,7 @@ def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawi
 
 
 def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) -> None:
-    """One key's panel."""
+    """Draw one key's panel."""
     having = [(drawn(trial)[key], score) for trial, score in done if key in drawn(trial)]
     values, scores = [value for value, _ in having], [score for _, score in having]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
@@ -198,7 +206,7 @@ def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) ->
 
 
 def importances(study: optuna.Study, name: str) -> list[Drawing]:
-    """How much of what the best trials have in common each key explains."""
+    """Draw the importance of each key for the best trials."""
     shares: dict[str, float] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about keys that few trials have

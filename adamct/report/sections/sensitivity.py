@@ -1,4 +1,4 @@
-"""Each hyperparameter by itself: the metric over a key's values, where all else is as in the compared variant."""
+"""Each hyperparameter by itself: the metric over a key's values, with all others as in the compared variant."""
 
 from collections.abc import Sequence
 from statistics import mean, stdev
@@ -6,13 +6,14 @@ from statistics import mean, stdev
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamct.report.blocks import Block
-from adamct.report.comparison import measured
-from adamct.report.figures import Drawing, seeds
-from adamct.report.names import printable, shortened
-from adamct.report.paper import MODEL, reported
-from adamct.report.style import COLOURS, INK, WIDTH, styled
-from adamct.report.variants import Variant, defining, last_part, number
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.names import printable, shortened
+from adamct.report.inputs.paper import MODEL, reported
+from adamct.report.inputs.variants import Variant, defining, last_part, number
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
+from adamct.report.sections.comparison import measured
+from adamct.report.sections.curves import seeds
 
 FEWEST = 3
 """Values of a key that make a panel."""
@@ -21,9 +22,9 @@ ACROSS = 3
 
 
 def sensitivity(block: Block) -> list[Drawing]:
-    """The panels of a block; nothing where no key was varied by itself over enough values."""
-    found = {key: values for key, values in alone(block).items() if not key.endswith("_target_")}
-    panels = {key: values for key, values in found.items() if len(values) >= FEWEST}
+    """Draw a panel for each key that was varied by itself over enough values; nothing if none was."""
+    varied = {key: values for key, values in alone(block).items() if not key.endswith("_target_")}
+    panels = {key: values for key, values in varied.items() if len(values) >= FEWEST}
     if not panels:
         return []
     with styled():
@@ -47,35 +48,35 @@ def sensitivity(block: Block) -> list[Drawing]:
 
 
 def alone(block: Block) -> dict[str, dict[str, Variant]]:
-    """By key and value the variants that differ from the compared one in this key only, and that one itself."""
+    """Return, by key and value, the compared variant and those that differ from it in this key only."""
     base = without_label(block.chosen)
-    found: dict[str, dict[str, Variant]] = {}
-    if block.mean(block.chosen, block.metric) is None:
-        return found
-    for variant in (other for other in block.others if block.mean(other, block.metric) is not None):
+    variants: dict[str, dict[str, Variant]] = {}
+    if block.chosen.mean(block.metric) is None:
+        return variants
+    for variant in (other for other in block.others if other.mean(block.metric) is not None):
         keys = without_label(variant)
         differ = [key for key in keys.keys() | base.keys() if keys.get(key) != base.get(key)]
         if len(differ) == 1 and differ[0] in keys and differ[0] in base:
-            found.setdefault(differ[0], {base[differ[0]]: block.chosen})[keys[differ[0]]] = variant
-    return {key: dict(sorted(values.items(), key=lambda item: place(item[0]))) for key, values in found.items()}
+            variants.setdefault(differ[0], {base[differ[0]]: block.chosen})[keys[differ[0]]] = variant
+    return {key: dict(sorted(values.items(), key=lambda item: place(item[0]))) for key, values in variants.items()}
 
 
 def without_label(variant: Variant) -> dict[str, str]:
-    """What defines a variant, but for its name."""
+    """Return the keys that define a variant, without its label."""
     return {key: value for key, value in defining(variant.runs[0]).items() if key != "label"}
 
 
 def place(value: str) -> tuple[bool, float, str]:
-    """Numbers by their size, then words."""
+    """Return a key that sorts numbers by size, then words."""
     return number(value) is None, number(value) or 0.0, value
 
 
 def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> bool:
-    """Draw a key's values, evenly spaced; says whether the paper has some of them."""
+    """Draw a key's values, evenly spaced; return whether the paper has some of them."""
     numbers = all(number(value) is not None for value in values)
-    scores = [variant.values(f"{block.split}/{block.metric}") for variant in values.values()]
+    scores = [variant.values(block.metric) for variant in values.values()]
     at = range(len(values))
-    errors = [stdev(of) if len(of) > 1 else 0.0 for of in scores]
+    errors = [stdev(values) if len(values) > 1 else 0.0 for values in scores]
     line = "-" if numbers else "none"  # words have no order that a line could follow
     axes.errorbar(
         at, list(map(mean, scores)), yerr=errors, color=INK, linestyle=line, marker="o", mfc="white", capsize=2
@@ -83,18 +84,18 @@ def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> boo
     base = list(values.values()).index(block.chosen)
     axes.plot(base, mean(scores[base]), "o", color=INK, zorder=3)
     theirs = paper_values(block, key, list(values))
-    known = [(spot, value) for spot, value in zip(at, theirs, strict=True) if value is not None]
-    if known:
-        axes.plot(*zip(*known, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
+    points = [(spot, value) for spot, value in zip(at, theirs, strict=True) if value is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
     axes.set_xticks(at, [shortened(printable(value)) for value in values], fontsize=8)
     axes.margins(x=0.12)
     axes.set_xlabel(last_part(key).replace("_", " "))
-    return bool(known)
+    return bool(points)
 
 
 def paper_values(block: Block, key: str, values: Sequence[str]) -> list[float | None]:
-    """What the paper has for a key's values."""
+    """Return the paper's figures for a key's values; None for a value that it lacks."""
     if block.split != "test" or block.chosen.model != MODEL:
         return [None] * len(values)
-    found = [reported(block.dataset, MODEL, f"{last_part(key)}={value}", block.metric) for value in values]
-    return [None if one is None else one.value for one in found]
+    figures = [reported(block.dataset, MODEL, f"{last_part(key)}={value}", block.metric) for value in values]
+    return [None if one is None else one.value for one in figures]

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamct.report.arrays import PARTS
-from adamct.report.blocks import Block
-from adamct.report.figures import Drawing
-from adamct.report.style import WIDTH, styled
+from adamct.report.inputs.arrays import PARTS
+from adamct.report.inputs.blocks import Block
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import WIDTH, styled
 from adamct.runs.folder import CORRELATIONS
 
 MOST = 20
@@ -17,7 +17,7 @@ NEAR = 3
 
 
 def correlation_maps(block: Block) -> list[Drawing]:
-    """A row of maps for each recorded user of the compared variant's first run; nothing where none was recorded."""
+    """Draw a row of maps for each recorded user of the compared variant's first run; nothing if none was recorded."""
     run = block.chosen.runs[0]
     arrays = run.arrays.get(CORRELATIONS)
     if not arrays:
@@ -54,10 +54,10 @@ def correlation_maps(block: Block) -> list[Drawing]:
 
 
 def near(maps: np.ndarray, lengths: np.ndarray) -> float:
-    """The weight of an item's row that falls on itself and the items near it, on average over rows."""
+    """Return the weight that a row gives to its own item and those near it, averaged over rows."""
     shares = []
-    for found, length in zip(maps, lengths, strict=True):
+    for correlations, length in zip(maps, lengths, strict=True):
         position = np.arange(length)
         band = np.abs(position[:, None] - position) <= NEAR
-        shares.append((found[:length, :length] * band).sum(1))
+        shares.append((correlations[:length, :length] * band).sum(1))
     return float(np.concatenate(shares).mean())

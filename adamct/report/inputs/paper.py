@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from adamct.evaluation.names import Metric
+
 RANKING, MODEL, METRIC = "uni100", "adamct", "ndcg@10"
 """The paper's ranking, its model, and the metric of all its tables but the second."""
 
@@ -26,13 +28,13 @@ class Reported(NamedTuple):
 
 @cache
 def read(name: str) -> list[dict[str, str]]:
-    """The rows of a file beside this one."""
-    return list(csv.DictReader((files("adamct.report") / name).read_text().splitlines()))
+    """Read the rows of a file beside this one."""
+    return list(csv.DictReader((files("adamct.report.inputs") / name).read_text().splitlines()))
 
 
 @cache
 def models() -> dict[tuple[str, str, str], Reported]:
-    """The figures of each dataset, model and metric, in the paper's order of models."""
+    """Return the figures of each dataset, model and metric, in the paper's order of models."""
     return {
         (row["dataset"], row["model"], row["metric"]): Reported(float(row["value"]), "Table 2")
         for row in read("table2.csv")
@@ -41,7 +43,7 @@ def models() -> dict[tuple[str, str, str], Reported]:
 
 @cache
 def settings() -> dict[tuple[str, str], Reported]:
-    """The figures of each dataset and label of a variant of AdaMCT."""
+    """Return the figures of each dataset and label of a variant of AdaMCT."""
     return {
         (row["dataset"], row["label"]): Reported(float(row[METRIC]) if row[METRIC] else None, row["source"])
         for row in read("settings.csv")
@@ -50,21 +52,20 @@ def settings() -> dict[tuple[str, str], Reported]:
 
 @cache
 def costs() -> dict[tuple[str, str, str], float]:
-    """What each model costs on each dataset, by the names of a run's record."""
+    """Return the cost of each model on each dataset, by the names of a run's record."""
     return {(row["dataset"], row["model"], row["quantity"]): float(row["value"]) for row in read("costs.csv")}
 
 
-def reported(dataset: str, model: str, label: str | None, metric: str) -> Reported | None:
-    """What the paper has for a model, or for a labelled variant of it, under a metric such as ``uni100/ndcg@10``."""
-    ranking, _, name = metric.partition("/")
-    if ranking != RANKING:
+def reported(dataset: str, model: str, label: str | None, metric: Metric) -> Reported | None:
+    """Return the paper's value of a metric for a model, or for a labelled variant of it; None where it has none."""
+    if metric.ranking != RANKING:
         return None
     if label is None:
-        return models().get((dataset, model, name))
-    return settings().get((dataset, label)) if (model, name) == (MODEL, METRIC) else None
+        return models().get((dataset, model, metric.name))
+    return settings().get((dataset, label)) if (model, metric.name) == (MODEL, METRIC) else None
 
 
 def position(model: str) -> int:
-    """A model's place among the paper's columns; models it does not have come after them."""
+    """Return a model's place among the paper's columns; models that the paper lacks come last."""
     order = list(dict.fromkeys(model for _, model, _ in models()))
     return order.index(model) if model in order else len(order)

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from adamct.report.table import NONE, RHO, Cell, Table
+from adamct.report.outputs.table import NONE, RHO, Cell, Table
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -26,7 +26,7 @@ LATEX = {
 
 
 def markdown(table: Table) -> str:
-    """A table of GitHub's Markdown, its title above it and its notes below."""
+    """Write a table of GitHub's Markdown, its title above it and its notes below."""
     lines = [
         f"**{plain_markdown(table.title)}**",
         "",
@@ -40,7 +40,7 @@ def markdown(table: Table) -> str:
 
 
 def markdown_cell(cell: Cell) -> str:
-    """A cell: best bold, second underlined, comments in italics."""
+    """Write a cell: best bold, second underlined, comments in italics."""
     text = plain_markdown(str(cell))
     if cell.mark or (cell.aside and text):
         opened, closed = {"best": ("**", "**"), "second": ("<u>", "</u>"), "": ("*", "*")}[cell.mark]
@@ -56,7 +56,7 @@ def plain_markdown(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``table*`` for a document that loads booktabs."""
+    """Write a ``table*`` for a document that loads booktabs."""
     head = " & ".join(map(plain_latex, (table.corner, *table.columns)))
     body = [" & ".join((plain_latex(label), *map(latex_cell, cells))) + r" \\" for label, cells in table.rows]
     return "\n".join(
@@ -78,7 +78,7 @@ def latex(table: Table) -> str:
 
 
 def latex_cell(cell: Cell) -> str:
-    """A cell, its spread small."""
+    """Write a cell, its spread small."""
     text = plain_latex(cell.text)
     if cell.mark or (cell.aside and text):
         command = {"best": r"\textbf", "second": r"\underline", "": r"\textit"}[cell.mark]
@@ -106,7 +106,7 @@ def show(table: Table, console: Console) -> None:
 
 
 def terminal(table: Table) -> Grid:
-    """A table of rich, spreads below their means."""
+    """Make a table of rich, spreads below their means."""
     grid = Grid(box=box.SIMPLE_HEAD, padding=0, title=Text(table.title, "bold"), title_justify="left")
     grid.add_column(Text(table.corner), no_wrap=True)
     for column in table.columns:
@@ -118,7 +118,7 @@ def terminal(table: Table) -> Grid:
 
 
 def terminal_cell(cell: Cell) -> Text:
-    """A cell: best bold, second underlined, comments dim."""
+    """Write a cell: best bold, second underlined, comments dim."""
     style = "dim" if cell.aside else {"best": "bold", "second": "underline", "": ""}[cell.mark]
     text = Text(cell.text + "*" * cell.star, style)
     return text.append(f"\n±{cell.spread}", "not bold not underline") if cell.spread else text

@@ -1,10 +1,6 @@
 """Learning curves, and bars of the tested metric, as figures without a display."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from io import BytesIO
 from statistics import stdev
 
 import numpy as np
@@ -12,73 +8,25 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from adamct.report.blocks import Block
-from adamct.report.comparison import in_paper, measured, sources, written
-from adamct.report.style import COLOURS, COMPARED, INK, WIDTH, lines, styled
-from adamct.report.variants import Variant
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import COLOURS, COMPARED, INK, WIDTH, lines, styled
+from adamct.report.sections.comparison import in_paper, measured, sources, written
 
 MOST = 15
 """Variants in a figure."""
-IN_TAG = "(?=[^<>]*>)"
-"""What follows a part of a tag, but no part of a text."""
-
-
-@dataclass(frozen=True, eq=False)
-class Drawing:
-    """A figure and what it shows.
-
-    Attributes:
-        name: of its files and in W&B.
-        title: above it.
-        caption: below it.
-        figure: the figure itself.
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-
-    @cached_property
-    def svg(self) -> bytes:
-        """The content of its SVG file."""
-        return saved(self.figure, "svg")
-
-    @cached_property
-    def png(self) -> bytes:
-        """The content of its PNG file."""
-        return saved(self.figure, "png")
-
-
-def saved(figure: Figure, kind: str) -> bytes:
-    """A figure as SVG or PNG, the same bytes for the same figure."""
-    buffer = BytesIO()
-    with styled():
-        metadata = {"Date": None} if kind == "svg" else {}
-        background = "none" if kind == "svg" else "white"
-        figure.savefig(buffer, format=kind, metadata=metadata, facecolor=background, bbox_inches="tight")
-    return buffer.getvalue()
-
-
-def inline(file: bytes) -> str:
-    """An SVG file's figure as an element of a page: no address in it, its ink the page's text colour."""
-    svg = file.decode()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    # Within a tag, since a label may hold what looks like an attribute. Names that are referred to are hashes.
-    svg = re.sub(rf' id="[\w.]+_\d+"{IN_TAG}', "", svg)
-    svg = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
-    return re.sub(f"{INK}{IN_TAG}", "currentColor", svg)
 
 
 def drawings(block: Block) -> list[Drawing]:
-    """The figures of a block."""
+    """Draw the learning curves and the bars of a block."""
     with styled():
         return [*curves(block), *bars(block)]
 
 
 def curves(block: Block) -> list[Drawing]:
     """Draw the monitored metric over the epochs; nothing where no run has a history of it."""
-    histories = [(variant, history(variant, block.monitor)) for variant in block.best_by_validation(MOST)]
+    histories = [(variant, history(variant, str(block.monitor))) for variant in block.best_by_validation(MOST)]
     trained = [(variant, runs) for variant, runs in histories if runs.size]
     if not trained:
         return []
@@ -95,7 +43,7 @@ def curves(block: Block) -> list[Drawing]:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(left=0)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"validation {written(block.monitor.partition('/')[2])}")
+    axes.set_ylabel(f"validation {written(block.monitor)}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, handlelength=3.2)
     caption = (
         "Mean over seeds, as far as every seed went; band: from the lowest to the highest seed. "
@@ -106,33 +54,33 @@ def curves(block: Block) -> list[Drawing]:
 
 def bars(block: Block) -> list[Drawing]:
     """Draw the tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
-    variants = [variant for variant in block.best_by_validation(MOST) if block.mean(variant, block.metric) is not None]
+    variants = [variant for variant in block.best_by_validation(MOST) if variant.mean(block.metric) is not None]
     if not variants:
         return []
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(variants)))
     axes = figure.add_subplot()
     for place, variant in enumerate(variants):
-        values = variant.values(f"{block.split}/{block.metric}")
+        values = variant.values(block.metric)
         look = {"color": INK, "alpha": 0.35} if variant is block.chosen else {"color": COLOURS[0], "alpha": 0.45}
         axes.barh(place, np.mean(values), height=0.66, **look, hatch="" if variant is block.chosen else "///")
         if len(values) > 1:
             axes.errorbar(np.mean(values), place, xerr=stdev(values), color=INK, capsize=3, linewidth=1.2)
     theirs = [in_paper(block, variant, block.metric) for variant in variants]
-    known = [(one.value, place) for place, one in enumerate(theirs) if one is not None and one.value is not None]
-    if known:
-        axes.plot(*zip(*known, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
+    points = [(one.value, place) for place, one in enumerate(theirs) if one is not None and one.value is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(measured(block))
-    paper = f" Diamond: {sources(block)} of the paper." if known else ""
+    paper = f" Diamond: {sources(block)} of the paper." if points else ""
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
     return [Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)]
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
-    """A metric after each epoch of each seed, up to the last that every seed reached; NaN where none was taken."""
+    """Return a metric by seed and epoch, up to the last epoch that every seed reached; NaN where not measured."""
     runs = [run.results.get("history", {}).get(key) for run in variant.runs]
     kept = [values for values in runs if values]
     length = min(map(len, kept), default=0)
@@ -146,6 +94,6 @@ def seeds(variants: Sequence[Variant]) -> str:
 
 
 def left_out(block: Block) -> str:
-    """That not all variants are drawn, where they are not."""
+    """Say that not all variants are drawn; empty if all are."""
     count = len(block.variants)
     return f" The {MOST} best of {count} variants by validation." if count > MOST else ""

@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adamct.errors import InputError, require
 from adamct.keys import flat
-from adamct.report.arrays import FACTS, Arrays, read_arrays
-from adamct.report.names import label_of, printable, shortened
-from adamct.report.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
+from adamct.report.inputs.arrays import FACTS, Arrays, read_arrays
+from adamct.report.inputs.names import label_of, printable, shortened
+from adamct.report.inputs.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
 from adamct.runs.folder import ERROR, RANKS, RESULTS
 
 Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
@@ -34,8 +34,8 @@ class Run:
         choices: the chosen name of each config group.
         config: every key of the config, dotted; lists are values.
         overrides: what its job was given on the command line.
-        results: its ``results.json``, as `adamct.report.record.Record` describes it; empty unless it finished or was
-            pruned.
+        results: its ``results.json``, as `adamct.report.inputs.record.Record` describes it; empty unless it finished
+            or was pruned.
         error: the last line of its ``error.txt``; of a damaged run the file, what is wrong with it, and what to do.
         arrays: what its test left of each user, by the names of the files.
     """
@@ -96,7 +96,7 @@ class Run:
         return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name in FACTS}
 
     def name_of(self, group: str) -> str:
-        """The chosen name of a config group, else the class the config names there."""
+        """Return the chosen name of a config group, or else the class in the config."""
         name = self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
         return shortened(printable(name))
 
@@ -107,8 +107,8 @@ class Sweep:
 
     Attributes:
         folder: where it lies.
-        config: its ``multirun.yaml``, as `adamct.report.record.Multirun` describes it; empty where that is damaged or
-            not written yet.
+        config: its ``multirun.yaml``, as `adamct.report.inputs.record.Multirun` describes it; empty where that is
+            damaged or not written yet.
         error: the damaged file, what is wrong with it, and what to do; empty where none is.
     """
 
@@ -129,17 +129,17 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     Raises:
         InputError: there is none.
     """
-    found = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
-    require(bool(found), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
-    return [read_run(found[path]) for path in sorted(found)]
+    folders_by_path = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
+    require(bool(folders_by_path), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
+    return [read_run(folders_by_path[path]) for path in sorted(folders_by_path)]
 
 
 def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
     """Read every sweep, whose folder holds Hydra's ``multirun.yaml``, below some folders."""
-    found = {
+    folders_by_path = {
         path.resolve(): path for folder in folders for path in visited(folder) if (path / "multirun.yaml").exists()
     }
-    return [read_sweep(found[path]) for path in sorted(found)]
+    return [read_sweep(folders_by_path[path]) for path in sorted(folders_by_path)]
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -151,7 +151,7 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def visited(folder: Path) -> Iterator[Path]:
-    """A folder and those below it, but for hidden ones, W&B's, and what lies within a run."""
+    """Yield a folder and those below it, without hidden ones, W&B's, and folders within a run."""
     for path, below, _ in os.walk(folder):
         yield Path(path)
         others = [name for name in below if not name.startswith(".") and name != "wandb"]
@@ -169,7 +169,7 @@ def read_run(folder: Path) -> Run:
         record: Record | None = read(folder / RESULTS, RECORD)
         return begun(folder) if record is None else ended(folder, record)
     except InputError as error:
-        run = Run(folder, "damaged", {}, {}, (), {}, str(error))
+        run = Run(folder=folder, status="damaged", choices={}, config={}, overrides=(), results={}, error=str(error))
         with suppress(InputError):
             run = replace(run, choices=noted_choices(folder))
         with suppress(InputError):
@@ -186,7 +186,16 @@ def ended(folder: Path, record: Record) -> Run:
     config = flat(cast(dict[str, Any], record["config"])) | {"seed": record["seed"]}
     status: Status = "pruned" if record.get("pruned") else "finished"
     arrays = read_arrays(folder, record) if status == "finished" else {}
-    return Run(folder, status, record["choices"], config, tuple(record["overrides"]), record, "", arrays)
+    return Run(
+        folder=folder,
+        status=status,
+        choices=record["choices"],
+        config=config,
+        overrides=tuple(record["overrides"]),
+        results=record,
+        error="",
+        arrays=arrays,
+    )
 
 
 def begun(folder: Path) -> Run:
@@ -198,12 +207,28 @@ def begun(folder: Path) -> Run:
     choices, overrides, config = noted_choices(folder), noted_overrides(folder), read_config(folder)
     failure = folder / ERROR
     if not failure.exists():
-        return Run(folder, "unfinished", choices, config, overrides, {}, "")
+        return Run(
+            folder=folder,
+            status="unfinished",
+            choices=choices,
+            config=config,
+            overrides=overrides,
+            results={},
+            error="",
+        )
     try:
         lines = failure.read_text(errors="replace").strip().splitlines()
     except OSError as error:
         raise InputError(damage(failure, error.strerror or str(error))) from error
-    return Run(folder, "failed", choices, config, overrides, {}, printable(lines[-1]) if lines else "it is empty")
+    return Run(
+        folder=folder,
+        status="failed",
+        choices=choices,
+        config=config,
+        overrides=overrides,
+        results={},
+        error=printable(lines[-1]) if lines else "it is empty",
+    )
 
 
 def noted_choices(folder: Path) -> dict[str, str | None]:

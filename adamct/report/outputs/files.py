@@ -1,4 +1,4 @@
-"""What a report writes, each file whole or not at all."""
+"""The files of a report, each written whole or not at all."""
 
 import csv
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from adamct.errors import InputError
-from adamct.report.blocks import Block
-from adamct.report.runs import Run
-from adamct.report.variants import defining, varied
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import defining, varied
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
@@ -31,12 +31,12 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
 
 
 def runs_csv(runs: Sequence[Run], blocks: Sequence[Block]) -> str:
-    """A row for each run of any status: choices, seed, the keys that vary, all metrics, cost, folder."""
+    """Write a row for each run of any status: choices, seed, the keys that vary, all metrics, cost, folder."""
     names = {run.folder: variant.name for block in blocks for variant in block.variants for run in variant.runs}
     keys = varied_keys(runs)
     rows = [row(run, names.get(run.folder, ""), keys) for run in runs]
     last = ("error", "folder")
-    columns = [key for key in dict.fromkeys(key for of in rows for key in of) if key not in last]
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in last]
     buffer = StringIO()
     writer = csv.DictWriter(buffer, [*columns, *last], lineterminator="\n")
     writer.writeheader()
@@ -45,7 +45,7 @@ def runs_csv(runs: Sequence[Run], blocks: Sequence[Block]) -> str:
 
 
 def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
-    """A run's line of the CSV."""
+    """Return a run's line of the CSV."""
     groups = {name: choice for name, choice in run.choices.items() if not name.startswith("hydra/")}
     defined = defining(run)
     return (
@@ -60,9 +60,9 @@ def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def varied_keys(runs: Sequence[Run]) -> list[str]:
-    """The config keys by which runs of one model on one dataset differ."""
+    """Return the config keys by which runs of one model on one dataset differ."""
     peers: dict[tuple[str, str], list[dict[str, str]]] = {}
     for run in runs:
         if run.config:
             peers.setdefault((run.dataset, run.model), []).append(defining(run))
-    return list(dict.fromkeys(key for found in peers.values() for key in varied(found)))
+    return list(dict.fromkeys(key for traits in peers.values() for key in varied(traits)))

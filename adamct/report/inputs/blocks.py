@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from adamct.errors import InputError, require
 from adamct.evaluation.gains import is_mean_over_users
-from adamct.evaluation.names import in_order
+from adamct.evaluation.names import Metric, in_order
 from adamct.identity import PROTOCOL, differences
-from adamct.report.names import file_names
-from adamct.report.runs import Run
-from adamct.report.variants import Variant, group
+from adamct.report.inputs.names import file_names
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
 
@@ -24,16 +24,16 @@ class Block:
         dataset: its name.
         slug: its name in names of files.
         variants: in the order of columns; the compared one is the last.
-        metric: what is tested and plotted, such as ``uni100/ndcg@10``.
-        monitor: the validation metric that the runs monitored, such as ``val/uni100/ndcg@10``.
+        metric: the metric that is tested and plotted.
+        monitor: the validation metric that the runs monitored.
         split: of the metrics shown; val where no run was tested.
     """
 
     dataset: str
     slug: str
     variants: tuple[Variant, ...]
-    metric: str
-    monitor: str
+    metric: Metric
+    monitor: Metric
     split: Literal["test", "val"]
 
     @property
@@ -52,23 +52,20 @@ class Block:
         return [run for variant in self.variants for run in variant.runs]
 
     @property
-    def metrics(self) -> list[str]:
-        """All metrics of the block's split, without it."""
-        keys = dict.fromkeys(key for run in self.runs for key in run.metrics)
-        return [key.partition("/")[2] for key in keys if key.startswith(f"{self.split}/")]
+    def metrics(self) -> list[Metric]:
+        """All metrics of the block's split."""
+        metrics = map(Metric.parse, dict.fromkeys(key for run in self.runs for key in run.metrics))
+        return [metric for metric in metrics if metric.split == self.split]
 
     @property
     def rankings(self) -> list[str]:
         """The rankings that any run has metrics of, in the order of the report."""
-        return in_order(metric.partition("/")[0] for metric in self.metrics)
+        return in_order(metric.ranking for metric in self.metrics)
 
-    def in_each_ranking(self, name: str) -> list[str]:
-        """Return the metrics of this name, such as ``uni100/ndcg@10``, of the rankings that have it."""
-        return [metric for ranking in self.rankings if (metric := f"{ranking}/{name}") in self.metrics]
-
-    def mean(self, variant: Variant, metric: str) -> float | None:
-        """A variant's mean of a metric in the block's split."""
-        return variant.mean(f"{self.split}/{metric}")
+    def in_each_ranking(self, name: str) -> list[Metric]:
+        """Return the metric of this name, such as ``ndcg@10``, of each ranking that has it."""
+        metrics = self.metrics
+        return [metric for ranking in self.rankings if (metric := Metric(self.split, ranking, name)) in metrics]
 
     def best_by_validation(self, count: int) -> list[Variant]:
         """As many variants as fit a figure, in the order of columns; the compared one is among them."""
@@ -95,29 +92,36 @@ def make_blocks(
     finished = [run for run in runs if run.status == "finished"]
     datasets = list(dict.fromkeys(run.dataset for run in finished))
     blocks = [
-        make_block(dataset, slug, [run for run in finished if run.dataset == dataset], model, metric, labels)
+        make_block(
+            dataset=dataset,
+            slug=slug,
+            runs=[run for run in finished if run.dataset == dataset],
+            model=model,
+            metric=metric,
+            labels=labels,
+        )
         for dataset, slug in zip(datasets, file_names(datasets), strict=True)
     ]
-    known = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
-    require(model is None or model in known, f"--model {model}: the runs are of {', '.join(sorted(known))}")
+    names = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
+    require(model is None or model in names, f"--model {model}: the runs are of {', '.join(sorted(names))}")
     return blocks
 
 
 def make_block(
     dataset: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None]
 ) -> Block:
-    """The block of a dataset's finished runs."""
+    """Make the block of a dataset's finished runs."""
     refuse_mixed(dataset, runs)
-    monitor = Counter(run.config["monitor"] for run in runs).most_common(1)[0][0]
+    monitor = Metric.parse(Counter(run.config["monitor"] for run in runs).most_common(1)[0][0])
     variants = group(runs, labels)
     chosen = compared(variants, model, labels, monitor)
     split = "test" if any(run.tested for run in runs) else "val"
-    tested = (metric or monitor).removeprefix("test/").removeprefix("val/")
+    tested = monitor.short if metric is None else metric.removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
-    block = Block(dataset, slug, ordered, tested, monitor, split)
-    of_users = [name for name in block.metrics if is_mean_over_users(name)]
-    require(tested in of_users, f"--metric {tested}: the runs on {dataset} have {', '.join(of_users)}")
-    return block
+    block = Block(dataset=dataset, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split)
+    metrics = {one.short: one for one in block.metrics if is_mean_over_users(one.name)}
+    require(tested in metrics, f"--metric {tested}: the runs on {dataset} have {', '.join(metrics)}")
+    return replace(block, metric=metrics[tested])
 
 
 def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
@@ -131,8 +135,8 @@ def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
             )
 
 
-def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: str) -> Variant:
-    """The variant to compare the others with: of several candidates the best by validation, never by the test."""
+def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: Metric) -> Variant:
+    """Return the variant to compare the others with. Validation chooses among several candidates, never the test."""
     candidates = (
         [variant for variant in variants if variant.name == model],
         [variant for variant in variants if variant.model == model],
@@ -144,7 +148,7 @@ def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[st
     return max(next(filter(None, candidates)), key=lambda variant: validation(variant, monitor))
 
 
-def validation(variant: Variant, monitor: str) -> float:
-    """A variant's mean of the monitored metric, below all others where it has none."""
+def validation(variant: Variant, monitor: Metric) -> float:
+    """Return a variant's mean of the monitored metric; minus infinity where it has none."""
     score = variant.mean(monitor)
     return float("-inf") if score is None else score

@@ -2,60 +2,37 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from adamct.errors import InputError, require
-from adamct.report.blocks import Block, make_blocks
-from adamct.report.claims import claims_table
-from adamct.report.comparison import comparison_table
-from adamct.report.figures import Drawing, drawings
-from adamct.report.files import runs_csv, write_all
-from adamct.report.maps import correlation_maps
-from adamct.report.mixtures import by_kind, over_training
-from adamct.report.names import file_names, printable
-from adamct.report.order import order
-from adamct.report.page import Section, page, provenance
-from adamct.report.planned import not_started, planned_labels
-from adamct.report.render import latex, markdown, plain_markdown, show
-from adamct.report.runs import Run, Status, Sweep, find_runs, find_sweeps
-from adamct.report.sensitivity import sensitivity
-from adamct.report.served import recommended_table, served
+from adamct.report.inputs.blocks import Block, make_blocks
+from adamct.report.inputs.names import file_names, printable
+from adamct.report.inputs.planned_jobs import not_started, planned_labels
+from adamct.report.inputs.runs import Run, Status, Sweep, find_runs, find_sweeps
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.files import runs_csv, write_all
+from adamct.report.outputs.page import Section, page
+from adamct.report.outputs.render import latex, markdown, plain_markdown, show
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.table import Table
+from adamct.report.sections.claims import claims_table
+from adamct.report.sections.comparison import comparison_table
+from adamct.report.sections.correlation_maps import correlation_maps
+from adamct.report.sections.costs import cost_tables
+from adamct.report.sections.curves import drawings
+from adamct.report.sections.mixtures import by_kind, over_training
+from adamct.report.sections.order import order
+from adamct.report.sections.provenance import provenance
+from adamct.report.sections.rankings import rankings_table
+from adamct.report.sections.sensitivity import sensitivity
+from adamct.report.sections.served import recommended_table, served
+from adamct.report.sections.significance import significance_table
 from adamct.report.statistics import compare
-from adamct.report.summaries import cost_tables, rankings_table, significance_table
-from adamct.report.table import Table
 
 NOTHING = "Nothing has finished yet: there is nothing to compare."
 STATUSES: tuple[Status, ...] = ("finished", "failed", "pruned", "unfinished", "damaged")
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What was reported.
-
-    Attributes:
-        out: the folder it was written to.
-        title: of the page.
-        status: how many runs came how far, in a line.
-        damages: of each file that could not be used, what is wrong with it and what to do.
-        runs: every run found, of any status.
-        blocks: what was compared, one a dataset; empty where nothing has finished.
-        tables: all tables; the first of each dataset is its main one.
-        drawings: all figures.
-        files: everything written.
-    """
-
-    out: Path
-    title: str
-    status: str
-    damages: tuple[str, ...]
-    runs: tuple[Run, ...]
-    blocks: tuple[Block, ...]
-    tables: tuple[Table, ...]
-    drawings: tuple[Drawing, ...]
-    files: tuple[Path, ...]
 
 
 def report(
@@ -77,7 +54,7 @@ def report(
         console: where the tables are printed; None is the terminal.
 
     Returns:
-        What was found, the tables and figures made of it, and the files written.
+        The runs, the tables and figures made of it, and the files written.
 
     Raises:
         InputError: there are no runs, none of them can be read, the runs must not be put together, or nothing can be
@@ -102,7 +79,7 @@ def report(
         **documents(tables, title, status),
         **{f"{figure.name}.svg": figure.svg for figure in figures},
         **{f"{figure.name}.png": figure.png for figure in figures},
-        "report.html": page(title, status, sections, runs, missing, damages),
+        "report.html": page(title=title, status=status, sections=sections, runs=runs, missing=missing, damages=damages),
     }
     write_all(out, contents)
     console = console or Console()
@@ -110,13 +87,23 @@ def report(
     lines = [status, *(f"damaged: {line}" for line in damages), f"report: {printable(str(out / 'report.html'))}"]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     files = tuple(out / name for name in contents)
-    return Report(out, title, status, tuple(damages), tuple(runs), tuple(blocks), tuple(tables), tuple(figures), files)
+    return Report(
+        out=out,
+        title=title,
+        status=status,
+        damages=tuple(damages),
+        runs=tuple(runs),
+        blocks=tuple(blocks),
+        tables=tuple(tables),
+        drawings=tuple(figures),
+        files=files,
+    )
 
 
 def parts(block: Block) -> list[Table | Drawing]:
-    """A block's tables and figures, in the order of the page."""
+    """Make a block's tables and figures, in the order of the page."""
     comparisons = compare(block)
-    found = [
+    candidates = [
         comparison_table(block, comparisons),
         claims_table(block, comparisons),
         *sensitivity(block),
@@ -131,7 +118,7 @@ def parts(block: Block) -> list[Table | Drawing]:
         recommended_table(block),
         *cost_tables(block),
     ]
-    return [part for part in found if part is not None]
+    return [part for part in candidates if part is not None]
 
 
 def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[Path, Section], list[str]]:
@@ -148,7 +135,7 @@ def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[
     if not searches:
         return {}, []
     try:
-        from adamct.report.study import study_section
+        from adamct.report.sections.search import study_section
     except ModuleNotFoundError as error:  # Optuna is an extra
         return {}, [f"{sweep.folder}: its study cannot be read ({error}); install adamct[search]" for sweep in searches]
     sections, failures = {}, []
@@ -164,14 +151,14 @@ def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[
 
 
 def progress(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
-    """How many runs came how far."""
+    """Count the runs of each status, in a line."""
     counts = Counter(run.status for run in runs)
-    said = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    return ", ".join([*said, *([f"{len(missing)} not started"] if missing else [])])
+    sentences = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    return ", ".join([*sentences, *([f"{len(missing)} not started"] if missing else [])])
 
 
 def documents(tables: Sequence[Table], title: str, status: str) -> dict[str, str]:
-    """All tables as a document of Markdown and one of LaTeX, by file name."""
+    """Write all tables as a document of Markdown and one of LaTeX, by file name."""
     shown = list(map(markdown, tables)) if tables else [NOTHING, ""]
     return {
         "table.md": "\n".join([f"# {plain_markdown(title)}", "", status, "", *shown]),

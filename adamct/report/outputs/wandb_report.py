@@ -5,8 +5,8 @@ from typing import Literal
 import wandb
 
 from adamct.errors import InputError, on_one_line
-from adamct.report.table import Table
-from adamct.report.whole import Report
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.table import Table
 
 
 def log_to_wandb(
@@ -19,7 +19,7 @@ def log_to_wandb(
     """Log a report's tables and figures to a run of its own, and finish it, as failed where that fails.
 
     Args:
-        report: what `adamct.report.whole.report` returned.
+        report: what `adamct.report.build.report` returned.
         project: W&B's project.
         entity: W&B's user or team; None is the account's default.
         mode: None is what the environment says, or else online.
@@ -57,6 +57,6 @@ def log_to_wandb(
 
 
 def as_wandb(table: Table) -> wandb.Table:
-    """A table whose cells are the texts it shows."""
+    """Make a table whose cells are the texts of another."""
     columns: list[str | int] = [table.corner or " ", *table.columns]
     return wandb.Table(columns=columns, data=[[label, *map(str, cells)] for label, cells in table.rows])

@@ -54,7 +54,7 @@ class Table:
     essential: tuple[str, ...] = ()
 
     def transposed(self) -> "Table":
-        """Rows as columns."""
+        """Return the table with its rows as columns."""
         labels = tuple(label for label, _ in self.rows)
         turned = tuple(
             (column, tuple(cells[index] for _, cells in self.rows)) for index, column in enumerate(self.columns)
@@ -62,7 +62,7 @@ class Table:
         return replace(self, corner="", columns=labels, rows=turned)
 
     def without_asides(self) -> "Table":
-        """Without the rows and columns that only comment on others."""
+        """Return the table without the rows and columns that only comment on others."""
         rows = [row for row in self.rows if not all(cell.aside for cell in row[1])]
         kept = [index for index in range(len(self.columns)) if not all(cells[index].aside for _, cells in rows)]
         columns = tuple(self.columns[index] for index in kept)
@@ -71,7 +71,7 @@ class Table:
         )
 
     def least(self) -> "Table":
-        """Only what is essential, a column each; all where nothing is said to be."""
+        """Return only what is essential, a column each; everything if nothing is essential."""
         upright = self if set(self.essential) <= set(self.columns) else self.transposed()
         kept = [index for index, name in enumerate(upright.columns) if name in self.essential]
         if not kept:
@@ -81,5 +81,5 @@ class Table:
 
 
 def plain(texts: Sequence[str]) -> tuple[Cell, ...]:
-    """Cells that only say something."""
+    """Make cells that hold only text."""
     return tuple(map(Cell, texts))
