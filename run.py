@@ -68,7 +68,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
         scheduler=instantiate(cfg.scheduler),
     )
     module = build_module(configured, data, config)
-    data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
+    data.full_length, data.all_positions = module.model.pad_to_max_len, module.model.all_positions
     data.width_multiple = 1 if cfg.compile is None else cfg.compile_widths
     folder.claim(module.identity, config["stages"])
     per_ranking = cfg.select_per_ranking and module.learns
@@ -115,7 +115,9 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
     from datamodules.titles import read_titles
 
     keys, interactions = cfg.predict, data.interactions
-    people = people_of(interactions, keys.users, keys.histories, instantiate(keys.columns), module.model.knows_users)
+    people = people_of(
+        interactions, keys.users, keys.histories, instantiate(keys.columns), module.model.uses_user_embedding
+    )
     titles = None if keys.titles is None else read_titles(Path(keys.titles), interactions.item_ids)
     with blame("predict"):
         return write_recommendations(

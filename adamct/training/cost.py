@@ -30,7 +30,7 @@ def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int,
     peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident_mib()
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "flops_per_query": flops(model, device, max_len if model.full_length else longest, longest),
+        "flops_per_query": flops(model, device, max_len if model.pad_to_max_len else longest, longest),
         "train_seconds_per_epoch": median(timing.train_seconds) if timing.train_seconds else None,
         "validation_seconds": median(timing.validation_seconds) if timing.validation_seconds else None,
         "epochs": len(timing.train_seconds),

@@ -14,10 +14,10 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 
+from adamct import kernels
 from adamct.analysis.mixture_coefficients import MixtureMonitor
 from adamct.checkpoint import AtomicCheckpointIO
 from adamct.errors import blame
-from adamct.memory import keep_freed_memory
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.training.callbacks import History, Progress, Timing
@@ -39,7 +39,7 @@ class NoProfiler(PassThroughProfiler):
 
 def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
     """Seed all libraries, and set how the process keeps freed memory and multiplies float32 matrices."""
-    keep_freed_memory()
+    kernels.keep_freed_memory()
     seed_libraries(seed)
     torch.set_float32_matmul_precision(matmul_precision)
 
