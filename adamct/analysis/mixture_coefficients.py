@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adamct.batch import DataSpec
 from adamct.loggers import log_histogram
-from adamct.models.adamct import Coefficient
+from adamct.models.adamct_layers import Coefficient
 from adamct.runs.folder import COEFFICIENTS, write_arrays
 
 FOLLOWED_USERS = (0, 1)

@@ -5,18 +5,16 @@ produced the paper's Table 2. ``conf/model/adamct_paper.yaml`` takes those of th
 the two differ. Both mask padding, which the released code does not: see `AdaMCT`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
+from adamct.models.adamct_layers import Coefficient, Hyperparameters, Mixture, Projection, SqueezeExcitation
 from adamct.models.base import NextItemModel
 from adamct.models.layers import (
     ACTIVATIONS,
@@ -33,41 +31,19 @@ from adamct.models.layers import (
 from adamct.values import DropoutRate, OddInt, PositiveInt
 
 
-class Hyperparameters(NamedTuple):
-    """The values that every part of the model is built from."""
-
-    num_items: int
-    max_len: int
-    hidden_size: int
-    num_heads: int
-    kernel_size: int
-    reduction: int
-    activation: Activation
-    dropout: float
-    attn_dropout: float
-
-
 class EntryNorm(nn.Sequential):
     """Dpt(LN(item + position)), which only the released code has."""
 
-    def __init__(self, sizes: Hyperparameters):
-        super().__init__(nn.LayerNorm(sizes.hidden_size, LAYER_NORM_EPS), kernels.Dropout(sizes.dropout))
-
-
-class Projection(nn.Sequential):
-    """E_en(H) = LN(Dpt(Linear(H))) (Eq. 5, 7)."""
-
-    def __init__(self, sizes: Hyperparameters):
-        linear = nn.Linear(sizes.hidden_size, sizes.hidden_size)
-        super().__init__(linear, kernels.Dropout(sizes.dropout), nn.LayerNorm(sizes.hidden_size, LAYER_NORM_EPS))
+    def __init__(self, hparams: Hyperparameters):
+        super().__init__(nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS), kernels.Dropout(hparams.dropout))
 
 
 class SharedInput(nn.Module):
     """One projection for both branches, as in the released code."""
 
-    def __init__(self, sizes: Hyperparameters):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.projection = Projection(sizes)
+        self.projection = Projection(hparams)
 
     def forward(self, hidden: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
         projected = self.projection(hidden)
@@ -80,12 +56,12 @@ class SelfAttention(nn.Module):
     The released code has no dropout after W_O. Keys that are padding are masked as well.
     """
 
-    def __init__(self, sizes: Hyperparameters, output_dropout: DropoutRate):
+    def __init__(self, hparams: Hyperparameters, output_dropout: DropoutRate):
         super().__init__()
-        self.attention = MultiHeadAttention(sizes.hidden_size, sizes.num_heads, sizes.attn_dropout, bias=True)
-        self.output = nn.Linear(sizes.hidden_size, sizes.hidden_size)
+        self.attention = MultiHeadAttention(hparams.hidden_size, hparams.num_heads, hparams.attn_dropout, bias=True)
+        self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size)
         self.dropout = kernels.Dropout(output_dropout)
-        self.norm = nn.LayerNorm(sizes.hidden_size, LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
         return self.norm(self.dropout(self.output(self.attention(x, mask))))
@@ -94,39 +70,15 @@ class SelfAttention(nn.Module):
 class Convolution(nn.Module):
     """The local branch as released: Φ(LN(Conv(x))), looking both ways over zero padding, no dropout."""
 
-    def __init__(self, sizes: Hyperparameters):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        size, kernel_size = sizes.hidden_size, sizes.kernel_size
+        size, kernel_size = hparams.hidden_size, hparams.kernel_size
         self.convolution = ConvolutionOverPositions(size, size, kernel_size, padding=kernel_size // 2)
         self.norm = nn.LayerNorm(size, LAYER_NORM_EPS)
-        self.activation = ACTIVATIONS[sizes.activation]
+        self.activation = ACTIVATIONS[hparams.activation]
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         return self.activation(self.norm(self.convolution(x)))
-
-
-class SqueezeExcitation(nn.Module):
-    """SEAtt: a weight for every position, from all positions' means (Eq. 12-14); linears with bias as released.
-
-    W_1 is (max_len / r, max_len) and W_2 its counterpart. A batch of N positions uses N columns of W_1 and N rows of
-    W_2, which equals zero summaries beyond N.
-    """
-
-    def __init__(self, sizes: Hyperparameters, bias: bool):
-        super().__init__()
-        max_len, reduction = sizes.max_len, sizes.reduction
-        fits = reduction <= max_len
-        require(fits, f"model.reduction={reduction}: must be at most the history length, dataset.max_len={max_len}")
-        self.squeeze = nn.Linear(max_len, max_len // reduction, bias)
-        self.excite = nn.Linear(max_len // reduction, max_len, bias)
-
-    def logits(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """Return g(Z) = W_2 δ(W_1 Z), where Z is 0 at positions that are not visible."""
-        length = x.shape[1]
-        summary = x.mean(-1) * visible  # (B, N)
-        squeezed = F.relu(F.linear(summary, self.squeeze.weight[:, :length], self.squeeze.bias))
-        bias = None if self.excite.bias is None else self.excite.bias[:length]
-        return F.linear(squeezed, self.excite.weight[:length], bias)
 
 
 class SigmoidGate(SqueezeExcitation):
@@ -136,38 +88,12 @@ class SigmoidGate(SqueezeExcitation):
         return x * self.logits(x, visible).sigmoid().unsqueeze(-1)
 
 
-class Mixture(nn.Module, ABC):
-    """A layer that joins the outputs of the two branches."""
-
-    @abstractmethod
-    def forward(
-        self,
-        hidden: Float[Tensor, "B N D"],
-        local_out: Float[Tensor, "B N D"],
-        global_out: Float[Tensor, "B N D"],
-        visible: Bool[Tensor, "B N"],
-    ) -> Float[Tensor, "B N D"]: ...
-
-
-class Coefficient(nn.Module):
-    """Ada(H) = sigmoid(Linear(mean of H over the positions)): a user's weight of the local branch (Eq. 15, 16)."""
-
-    def __init__(self, hidden_size: int):
-        super().__init__()
-        self.linear = nn.Linear(hidden_size, 1)
-
-    def forward(self, hidden: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1"]:
-        weight = visible.unsqueeze(-1).to(hidden.dtype)  # (B, N, 1)
-        mean = (hidden * weight).sum(1) / weight.sum(1)  # (B, D)
-        return self.linear(mean).sigmoid().unsqueeze(-1)
-
-
 class AdaptiveMixture(Mixture):
     """α local + (1 - α) global (Eq. 17)."""
 
-    def __init__(self, sizes: Hyperparameters):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.coefficient = Coefficient(sizes.hidden_size)
+        self.coefficient = Coefficient(hparams.hidden_size)
 
     def forward(self, hidden, local_out, global_out, visible):
         weight = self.coefficient(hidden, visible).to(local_out.dtype)  # the types differ in half precision
@@ -197,17 +123,17 @@ class Parts(NamedTuple):
 class AdaMCTLayer(nn.Module):
     """H^l = LN(H^{l-1} + Dpt(Linear(Mix(local, global)))) (Eq. 1, 11, 17, 18)."""
 
-    def __init__(self, parts: Parts, sizes: Hyperparameters):
+    def __init__(self, parts: Parts, hparams: Hyperparameters):
         super().__init__()
-        self.inputs = parts.inputs(sizes)
-        self.local_branch = parts.local_branch(sizes)
-        self.global_branch = parts.global_branch(sizes)
-        self.local_gate = parts.local_gate(sizes)
-        self.global_gate = parts.global_gate(sizes)
-        self.mixture = parts.mixture(sizes)
-        self.output = nn.Linear(sizes.hidden_size, sizes.hidden_size)
-        self.dropout = kernels.Dropout(sizes.dropout)
-        self.norm = nn.LayerNorm(sizes.hidden_size, LAYER_NORM_EPS)
+        self.inputs = parts.inputs(hparams)
+        self.local_branch = parts.local_branch(hparams)
+        self.global_branch = parts.global_branch(hparams)
+        self.local_gate = parts.local_gate(hparams)
+        self.global_gate = parts.global_gate(hparams)
+        self.mixture = parts.mixture(hparams)
+        self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size)
+        self.dropout = kernels.Dropout(hparams.dropout)
+        self.norm = nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS)
 
     def forward(
         self,
@@ -261,7 +187,7 @@ class AdaMCT(NextItemModel):
         parts: Parts,
     ):
         super().__init__()
-        sizes = Hyperparameters(
+        hparams = Hyperparameters(
             num_items=spec.num_items,
             max_len=spec.max_len,
             hidden_size=hidden_size,
@@ -276,9 +202,9 @@ class AdaMCT(NextItemModel):
         self.padding_is_a_class = padding == "released"
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
-        self.entry = parts.entry(sizes)
-        self.layers = nn.ModuleList(AdaMCTLayer(parts, sizes) for _ in range(num_layers))
-        self.head = parts.head(sizes)
+        self.entry = parts.entry(hparams)
+        self.layers = nn.ModuleList(AdaMCTLayer(parts, hparams) for _ in range(num_layers))
+        self.head = parts.head(hparams)
         self.apply(initialize)
         if padding == "released":
             with torch.no_grad():

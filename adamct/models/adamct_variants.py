@@ -9,24 +9,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from adamct import kernels
-from adamct.models.adamct import (
-    AdaptiveMixture,
-    Convolution,
-    Hyperparameters,
-    Mixture,
-    Projection,
-    SqueezeExcitation,
-)
+from adamct.models.adamct import AdaptiveMixture, Convolution
+from adamct.models.adamct_layers import Hyperparameters, Mixture, Projection, SqueezeExcitation
 from adamct.values import DropoutRate
 
 
 class BranchInputs(nn.Module):
     """A projection for each branch (Eq. 5 and 7)."""
 
-    def __init__(self, sizes: Hyperparameters):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.local_projection = Projection(sizes)
-        self.global_projection = Projection(sizes)
+        self.local_projection = Projection(hparams)
+        self.global_projection = Projection(hparams)
 
     def forward(self, hidden: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
         return self.local_projection(hidden), self.global_projection(hidden)
@@ -35,8 +29,8 @@ class BranchInputs(nn.Module):
 class PaperConvolution(Convolution):
     """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10)."""
 
-    def __init__(self, sizes: Hyperparameters, dropout: DropoutRate):
-        super().__init__(sizes)
+    def __init__(self, hparams: Hyperparameters, dropout: DropoutRate):
+        super().__init__(hparams)
         self.dropout = kernels.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
@@ -67,7 +61,7 @@ class NoGate(nn.Identity):
 class FixedMixture(Mixture):
     """The same two weights for every user (Table 3), which depend on no hyperparameter; both 1 is plain addition."""
 
-    def __init__(self, sizes: Hyperparameters, *, local_weight: float, global_weight: float):
+    def __init__(self, hparams: Hyperparameters, *, local_weight: float, global_weight: float):
         super().__init__()
         self.local_weight = local_weight
         self.global_weight = global_weight
@@ -93,10 +87,10 @@ class AdaptiveGlobalMixture(AdaptiveMixture):
 class PredictionHead(nn.Module):
     """The head of the equations: scores are GELU(H W + b) E^T + b_O (Eq. 19)."""
 
-    def __init__(self, sizes: Hyperparameters):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.linear = nn.Linear(sizes.hidden_size, sizes.hidden_size)
-        self.bias = nn.Parameter(torch.zeros(sizes.num_items + 1))
+        self.linear = nn.Linear(hparams.hidden_size, hparams.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(hparams.num_items + 1))
 
     def forward(self, query: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         return F.gelu(self.linear(query))

@@ -36,7 +36,7 @@ Histories = Callable[[Sequence[int], int, int], Batch]
 CONF = Path(__file__).parents[2] / "conf"
 SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.zeros(31))
 N, D = SPEC.max_len, 8
-SIZES = parts.Hyperparameters(
+HPARAMS = parts.Hyperparameters(
     num_items=SPEC.num_items,
     max_len=N,
     hidden_size=D,
@@ -174,7 +174,7 @@ def is_item_of(lengths: tuple[int, ...], width: int) -> Tensor:
 
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 def test_attention_is_equations_2_to_6(num_heads: int) -> None:
-    branch = scrambled(parts.SelfAttention(SIZES._replace(num_heads=num_heads), output_dropout=0.5))
+    branch = scrambled(parts.SelfAttention(HPARAMS._replace(num_heads=num_heads), output_dropout=0.5))
     x, is_item = random(4, N, D), is_item_of(LENGTHS, N)
     agree(branch(x, causal_mask(is_item)), [mhsa(array(x[b]), branch, is_item[b].tolist()) for b in range(4)])
 
@@ -184,10 +184,10 @@ def test_attention_is_equations_2_to_6(num_heads: int) -> None:
 def test_convolution_is_equations_8_to_10_and_as_released_with_the_norm_first(
     kernel_size: int, activation: Activation
 ) -> None:
-    x, sizes = random(1, 7, D), SIZES._replace(kernel_size=kernel_size, activation=activation)
+    x, hparams = random(1, 7, D), HPARAMS._replace(kernel_size=kernel_size, activation=activation)
     for branch, norm_first in (
-        (scrambled(variants.PaperConvolution(sizes, dropout=0.5)), False),
-        (scrambled(parts.Convolution(sizes)), True),
+        (scrambled(variants.PaperConvolution(hparams, dropout=0.5)), False),
+        (scrambled(parts.Convolution(hparams)), True),
     ):
         agree(branch(x)[0], conv_mid(array(x[0]), branch, PHI[activation], norm_first))
 
@@ -198,7 +198,7 @@ def test_convolution_is_equations_8_to_10_and_as_released_with_the_norm_first(
 def test_squeeze_excitation_is_equations_12_to_14(
     gate_class: type[parts.SigmoidGate], bias: bool, width: int, reduction: int
 ) -> None:
-    gate = scrambled(gate_class(SIZES._replace(reduction=reduction), bias))
+    gate = scrambled(gate_class(HPARAMS._replace(reduction=reduction), bias))
     x, visible = random(4, width, D), is_item_of(LENGTHS, width)
     weights = np.stack([seatt(array(x[b]), gate, visible[b].tolist()) for b in range(4)])
     agree(gate(x, visible), weights[..., None] * array(x))
@@ -217,7 +217,7 @@ def test_adaptive_mixture_is_equations_15_to_17_and_table_3_leaves_one_coefficie
     local_weight: Callable[[float], float],
     global_weight: Callable[[float], float],
 ) -> None:
-    mixture, (hidden, l_conv, g_trm) = scrambled(mixture_class(SIZES)), random(3, 4, N, D)
+    mixture, (hidden, l_conv, g_trm) = scrambled(mixture_class(HPARAMS)), random(3, 4, N, D)
     alphas = [ada(array(hidden[b, :length]), mixture.coefficient) for b, length in enumerate(LENGTHS)]
     expected = [local_weight(a) * array(l_conv[b]) + global_weight(a) * array(g_trm[b]) for b, a in enumerate(alphas)]
     agree(mixture(hidden, l_conv, g_trm, is_item_of(LENGTHS, N)), expected)
