@@ -145,7 +145,8 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     folder.claim(module.identity, config["stages"])
     data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
     checkpoints = folder.path / CHECKPOINTS
-    with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
+    added = [*instantiate(cfg.callbacks).values()]
+    with placed(instantiate(cfg.trainer, _partial_=True, callbacks=added)) as make_trainer:
         selected = choices(
             module.rankings, module.metric_names("val"), cfg.monitor, cfg.select_per_ranking and module.learns
         )

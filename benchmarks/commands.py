@@ -34,7 +34,7 @@ def startup(side: str, *overrides: str) -> dict[str, Any]:
             "trainer.enable_progress_bar=false",
             "stages=[fit]",
             "+hydra.callbacks.composed={_target_: benchmarks.composed.Composed}",
-            "trainer.callbacks=[{_target_: benchmarks.stops.Started}]",
+            "+callbacks.started={_target_: benchmarks.stops.Started}",
         )
         lines = run(*overrides, *given).splitlines()
     times = [began, *(float(line[3:]) for line in lines if line.startswith("at "))]
@@ -50,7 +50,7 @@ def accuracy(score: float, *overrides: str) -> dict[str, Any]:
             f"hydra.run.dir={folder}",
             "trainer.enable_progress_bar=false",
             "stages=[fit]",
-            f"trainer.callbacks=[{reached}, stopping_threshold: {score}}}]",
+            f"+callbacks.reached={reached}, stopping_threshold: {score}}}",
         )
         began = time.perf_counter()
         run(*overrides, *given)
