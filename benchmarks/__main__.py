@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adamct.runs.provenance import provenance
 from adamct.runs.threads import computing_with, from_environment, let_threads_sleep, load, measured, usable_cores
-from adamct.training.record import provenance
 from benchmarks.commands import accuracy, jobs, output_of, projected, start, startup
 from benchmarks.setup import ROOT, build, compose_config, device
 

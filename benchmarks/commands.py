@@ -34,7 +34,7 @@ def startup(side: str, *overrides: str) -> dict[str, Any]:
             "trainer.enable_progress_bar=false",
             "stages=[fit]",
             "+hydra.callbacks.composed={_target_: benchmarks.composed.Composed}",
-            "trainer.callbacks=[{_target_: benchmarks.stops.Started}]",
+            "+callbacks.started={_target_: benchmarks.stops.Started}",
         ).splitlines()
     times = [began, *(float(line[3:]) for line in lines if line.startswith("at "))]
     parts = {name: after - before for name, (before, after) in zip(PARTS, pairwise(times), strict=True)}
@@ -51,7 +51,7 @@ def accuracy(score: float, *overrides: str) -> dict[str, Any]:
             f"hydra.run.dir={folder}",
             "trainer.enable_progress_bar=false",
             "stages=[fit]",
-            f"trainer.callbacks=[{stop}, stopping_threshold: {score}}}]",
+            f"+callbacks.reached={stop}, stopping_threshold: {score}}}",
         )
         seconds = time.perf_counter() - began
         results = json.loads((Path(folder) / "results.json").read_text())

@@ -5,23 +5,23 @@ from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
+from adamct.runs.config import resolved
+from adamct.training.build import Configured, build_module
 from adamct.training.module import NextItemModule
 from adamct.training.selection import choices
 from adamct.training.step import training_loss
-from adamct.training.trainer import build_trainer
+from adamct.training.trainer import build_trainer, fit_callbacks
 from benchmarks.setup import compose_config
 from datamodules.base import SequenceDataModule
-from run import build_module
 
 STEPS = 300
 """Steps of the longer epochs; the shorter ones have one step."""
@@ -78,11 +78,14 @@ def loop(side: str, *overrides: str) -> dict[str, float]:
 def parts(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModule]:
     """Build the config, its data and the module of `run.py` around the empty model."""
     cfg = compose_config(*overrides)
-    with open_dict(cfg):
-        cfg.model = {"_target_": f"{Empty.__module__}.{Empty.__qualname__}"}
     data = instantiate(cfg.dataset)
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    return cfg, data, build_module(cfg, config, data)
+    parts = Configured(
+        model=Empty,
+        objective=instantiate(cfg.loss, _partial_=True),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+    )
+    return cfg, data, build_module(parts, data, resolved(cfg))
 
 
 def lightning_epochs(
@@ -90,18 +93,12 @@ def lightning_epochs(
 ) -> list[float]:
     """Return when each epoch began under the trainer of `run.py`."""
     clock = Clock()
-    trainer = build_trainer(
-        instantiate(cfg.trainer, _partial_=True, callbacks=[]),
-        instantiate(cfg.logger),
-        Path(cfg.output_dir) / "checkpoints",
-        data.spec.num_users,
-        choices(module.rankings, module.metric_names("val"), cfg.monitor, cfg.select_per_ranking and module.learns),
-        epochs,
-        cfg.save_every_n_steps,
-        ["fit"],
-        None,
-        False,
-    )
+    folder, names = Path(cfg.output_dir), module.metric_names("val")
+    chosen_by = choices(module.rankings, names, cfg.monitor, cfg.select_per_ranking and module.learns)
+    num_users, every = data.spec.num_users, cfg.save_every_n_steps
+    callbacks = fit_callbacks(folder / "checkpoints", num_users, chosen_by, epochs, every)
+    make_trainer = instantiate(cfg.trainer, _partial_=True, callbacks=[])
+    trainer = build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder, quiet=False)
     trainer.callbacks.insert(0, clock)  # pyright: ignore[reportAttributeAccessIssue]
     trainer.fit(module, data)
     return clock.times

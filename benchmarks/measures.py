@@ -18,8 +18,8 @@ from adamct import kernels
 from adamct.batch import Batch
 from adamct.evaluation.ranking import rank_targets
 from adamct.models.base import NextItemModel
+from adamct.runs.provenance import peak_resident_mib
 from adamct.training.callbacks import now
-from adamct.training.cost import peak_resident_mib
 from adamct.training.step import training_loss
 from benchmarks import reference
 from benchmarks.loop import loop

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adamct.randomness import Stream, numpy_generator
-from adamct.training.cost import peak_resident_mib
+from adamct.runs.provenance import peak_resident_mib
 
 ROWS = 1_000_000
 """Interactions that are generated and written at a time."""

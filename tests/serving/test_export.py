@@ -103,7 +103,7 @@ def test_ids_with_line_breaks_are_kept(build: Callable[..., Any], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_command(
+def test_the_command_writes_a_report(
     tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*TINY, "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
