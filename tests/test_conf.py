@@ -67,3 +67,18 @@ def test_mistyped_choices_of_groups_are_errors(override: str, line: str, tmp_pat
     ended = run(override, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert line in ended.line
+
+
+def test_a_cell_has_the_values_of_its_model_and_its_own(configure: Configure) -> None:
+    cell, base = (configure("dataset=beauty", "model=sasrec", *untuned) for untuned in ([], ["~tuned"]))
+    assert (cell.optimizer.lr, cell.patience) == (0.003, 10)
+    assert (base.optimizer.lr, base.patience) == (0.001, 20)
+    assert configure("dataset=toys", "model=adamct").model.hidden_size == 32
+
+
+@pytest.mark.parametrize("dataset", ["custom", "amazon"])
+def test_a_dataset_of_a_user_has_tuned_values_only_by_choice(dataset: str, configure: Configure) -> None:
+    cell = (f"dataset={dataset}", "model=sasrec")
+    assert configure(*cell) == configure(*cell, "~tuned")
+    assert configure(*cell, "+tuned/model=sasrec").optimizer.lr == 0.003
+    assert configure(f"dataset={dataset}", "+tuned/toys=adamct").model.hidden_size == 32
