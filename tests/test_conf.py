@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -13,6 +14,9 @@ from tests.conftest import CONF, TINY, Ended
 
 Configure = Callable[..., DictConfig]
 Run = Callable[..., Ended]
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+SMALL = [key for key in TINY if key.startswith(("dataset.num", "dataset.process", "dataset.negatives"))]
+"""Overrides for an embedded dataset of a few users."""
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
 
 
@@ -22,8 +26,9 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(optimizer: str, tmp_path: Path, run: Run) -> None:
-    assert run(*TINY, f"optimizer={optimizer}", "optimizer.lr=0.03", f"hydra.run.dir={tmp_path}") == Ended(0, "")
-    first, *_, last = results(tmp_path)["history"]["train/loss"]
+    short = ("optimizer.lr=0.03", "stages=[fit]", "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}")
+    assert run(*TINY, f"optimizer={optimizer}", *short) == Ended(0, "")
+    first, last = results(tmp_path)["history"]["train/loss"]
     assert last < first
 
 
@@ -67,3 +72,42 @@ def test_mistyped_choices_of_groups_are_errors(override: str, line: str, tmp_pat
     ended = run(override, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert line in ended.line
+
+
+def test_a_cell_has_the_values_of_its_model_and_its_own(configure: Configure) -> None:
+    cell, base = (configure("dataset=beauty", "model=sasrec", *untuned) for untuned in ([], ["~tuned"]))
+    assert (cell.optimizer.lr, cell.patience) == (0.003, 10)
+    assert (base.optimizer.lr, base.patience) == (0.001, 20)
+    assert configure("dataset=toys", "model=adamct").model.hidden_size == 32
+
+
+@pytest.mark.parametrize("dataset", ["custom", "amazon"])
+def test_a_dataset_of_a_user_has_tuned_values_only_by_choice(dataset: str, configure: Configure) -> None:
+    cell = (f"dataset={dataset}", "model=sasrec")
+    assert configure(*cell) == configure(*cell, "~tuned")
+    assert configure(*cell, "+tuned/model=sasrec").optimizer.lr == 0.003
+    assert configure(f"dataset={dataset}", "+tuned/toys=adamct").model.hidden_size == 32
+
+
+QUICK = ("adamct", "bert4rec", "popularity")
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in MODELS])
+def test_a_debug_run_sees_one_batch_of_everything(
+    model: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("debug=fast", f"model={model}", *SMALL, "trainer.accelerator=cpu") == Ended(0, "")
+    (file,) = Path("outputs/debug").rglob("results.json")
+    found = results(file.parent)
+    assert found["cost"]["epochs"] == (model != "popularity")
+    with np.load(file.with_name("ranks.npz")) as ranks:
+        assert (ranks["full"] > 0).sum() == 32
+
+
+def test_a_real_run_does_not_resume_from_a_debug_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("debug=fast", *SMALL, "trainer.accelerator=cpu", "hydra.run.dir=run") == Ended(0, "")
+    ended = run(*SMALL, "trainer.accelerator=cpu", "dataset.batch_size=32", "hydra.run.dir=run")
+    assert ended.code == 1
+    assert "trainer.limit_" in ended.line
