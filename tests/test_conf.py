@@ -111,3 +111,9 @@ def test_a_real_run_does_not_resume_from_a_debug_run(tmp_path: Path, run: Run, m
     ended = run(*SMALL, "trainer.accelerator=cpu", "dataset.batch_size=32", "hydra.run.dir=run")
     assert ended.code == 1
     assert "trainer.limit_" in ended.line
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF)))
+def test_every_yaml_says_first_what_it_is(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")

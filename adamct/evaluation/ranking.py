@@ -11,9 +11,6 @@ from torch import Tensor
 
 from adamct.batch import Batch, Candidates, Seen
 
-FULL, FULL_UNSEEN = "full", "full_unseen"
-"""The names of the rankings among all items, and among those that the user has not had before."""
-
 NOT_A_NUMBER = -1
 """The rank of a target whose scores cannot be compared."""
 
@@ -41,11 +38,6 @@ class Ranks(NamedTuple):
 
 Ranker = Callable[[Batch], Ranks]
 """Ranks the targets of an evaluation batch."""
-
-
-def names_of_rankings(num_negatives: int) -> tuple[str, str, str]:
-    """Return the names of the rankings, in the order of `Ranks`, as they stand in the keys of metrics."""
-    return f"uni{num_negatives}", FULL, FULL_UNSEEN
 
 
 def rank_targets(

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from adamct.analysis.item_correlations import correlations, last_layer
 from adamct.batch import DataSpec
 from adamct.checkpoint import read_checkpoint
-from adamct.models.adamct import Coefficient
+from adamct.models.adamct_layers import Coefficient
 from tests.conftest import TINY, Ended, composed
 
 Run = Callable[..., Ended]

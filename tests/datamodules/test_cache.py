@@ -15,7 +15,7 @@ from datamodules.cache import load_or_build
 from datamodules.fingerprint import Prepared, contents, digests
 from datamodules.preprocessing import Interactions
 
-# The eight processes import this file: datamodules.amazon, which takes seconds, is imported where it is used.
+# The eight processes import this file: datamodules.log, which takes seconds, is imported where it is used.
 
 FACTS: dict[str, object] = {"sha256": "0" * 64, "min_user": 5}
 
@@ -134,8 +134,8 @@ def test_training_works_on_the_mapped_file_itself(tmp_path: Path, log: Path) -> 
 
 
 def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None = None, **changed: Any) -> Any:
-    from datamodules.amazon import AmazonDataModule, Counts
     from datamodules.columns import Columns
+    from datamodules.log import Counts, LogDataModule
     from datamodules.negatives import UniformNegatives
     from datamodules.splits import LeaveOneOut
 
@@ -158,7 +158,7 @@ def amazon(folder: Path, path: Path | None, expect: tuple[int, int, int] | None 
         "seed": 0,
         "shuffle_histories": False,
     }
-    return AmazonDataModule(**arguments | changed)
+    return LogDataModule(**arguments | changed)
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise its data would be kept as that of the file before."""
-    from datamodules import amazon as module
+    from datamodules import log as module
     from datamodules.sources import read_log
 
     def read_while_written(path: Path, *settings: Any) -> pl.DataFrame:

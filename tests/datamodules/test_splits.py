@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
-from adamct.report.page import parts
-from adamct.report.runs import Run
+from adamct.report.inputs.runs import Run
+from adamct.report.sections.provenance import parts
 from datamodules.preprocessing import Interactions
 from datamodules.splits import GlobalTime, HeldOut, LeaveOneOut, seen_before, time_of
 from tests.conftest import TINY, Ended
@@ -240,4 +240,4 @@ def test_a_sequence_file_has_no_times(tmp_path: Path, run: Callable[..., Ended])
     (tmp_path / "log.txt").write_text("u 1 2 3 4 5\n")
     times = ["dataset.split.validation_from=1", "dataset.split.test_from=2"]
     ended = run(*SMALL, *BY_TIME, *times, f"dataset.path={tmp_path}/log.txt", f"data_dir={tmp_path}")
-    assert "log.txt: a .txt file is a sequence file, without times; dataset/split=leave_one_out" in ended.line
+    assert "log.txt: a .txt file is a sequence file, without times; give dataset/split=leave_one_out" in ended.line
