@@ -1,6 +1,7 @@
 """The config groups: every choice works, and choices of several groups add up."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,26 @@ def test_a_real_run_does_not_resume_from_a_debug_run(tmp_path: Path, run: Run, m
     ended = run(*SMALL, "trainer.accelerator=cpu", "dataset.batch_size=32", "hydra.run.dir=run")
     assert ended.code == 1
     assert "trainer.limit_" in ended.line
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF)))
+def test_every_yaml_says_first_what_it_is(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+
+
+README = (CONF / "README.md").read_text()
+
+
+def test_the_worked_example_is_what_is_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    ((command, printed),) = re.findall(r"```bash\npython run\.py ([^`\n]*)\n```\n\n```yaml\n(.*?)```", README, re.S)
+    assert run(*command.split()) == Ended(0, "")
+    assert capsys.readouterr().out.strip() == printed.strip()
+
+
+def test_every_choice_that_the_readme_lists_exists() -> None:
+    rows = re.findall(r"^\| `([\w/]+)[@`].*?\| (.*?) \|", README.partition("## Which value wins")[0], re.M)
+    listed = [(group, names) for group, names in rows if not names.startswith("follows")]
+    choices = {(group, name) for group, names in listed for name in re.findall(r"`(\w+)`", names)}
+    assert len(choices) > 50
+    assert [choice for choice in choices if not (CONF / choice[0] / f"{choice[1]}.yaml").exists()] == []
