@@ -133,6 +133,7 @@ def described(cfg: DictConfig) -> dict[str, str]:
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool) -> float:
     """Build what the config names, run the stages and record them; return the best validation score."""
     # torch takes seconds to import, and --help, --cfg and what has finished do without it.
+    from adamct.batch import BatchNeeds
     from adamct.training.gpus import placed
     from adamct.training.record import announce, record
     from adamct.training.selection import choices
@@ -143,7 +144,8 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     announce(data.statistics, data.held_out)
     module = build_module(cfg, config, data)
     folder.claim(module.identity, config["stages"])
-    data.full_length, data.all_positions = module.model.full_length, module.model.all_positions
+    width_multiple = 1 if cfg.compile is None else cfg.compile_widths
+    data.adapt_batches(BatchNeeds(module.model.full_length, module.model.all_positions, width_multiple))
     checkpoints = folder.path / CHECKPOINTS
     with placed(instantiate(cfg.trainer, _partial_=True)) as make_trainer:
         selected = choices(
@@ -221,7 +223,6 @@ def build_module(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextIte
     with blame("loss"):
         loss = partial(training_loss, objective=instantiate(cfg.loss, _partial_=True)(data.spec))
     if cfg.compile is not None:
-        data.width_multiple = cfg.compile_widths
         loss = compiled(loss, cfg.compile, model, -(-data.max_len // cfg.compile_widths))
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
     return NextItemModule(

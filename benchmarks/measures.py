@@ -16,11 +16,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.batch import Batch
+from adamct.batch import Batch, BatchNeeds, EvaluationBatch
 from adamct.evaluation.ranking import rank_targets
 from adamct.memory import keep_freed_memory
 from adamct.models.base import NextItemModel
-from adamct.randomness import seed_libraries
+from adamct.randomness import Stream, seed_libraries
 from adamct.training.callbacks import now
 from adamct.training.cost import peak_resident_mib
 from adamct.training.step import training_loss
@@ -54,7 +54,6 @@ def composed(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemM
     strategy = SimpleNamespace(root_device=device(cfg))  # all that the data asks of a trainer
     data.trainer = cast(Any, SimpleNamespace(strategy=strategy, global_rank=0, world_size=1))
     model = instantiate(cfg.model, _partial_=True)(data.spec).to(device(cfg))
-    data.full_length, data.all_positions = model.full_length, model.all_positions
     return cfg, data, model
 
 
@@ -66,6 +65,7 @@ def device(cfg: DictConfig) -> torch.device:
 def training(side: str, *overrides: str) -> dict[str, float]:
     """Training examples per second: batches, loss, gradients and the optimizer's steps."""
     cfg, data, model = composed(*overrides, *(["optimizer.fused=false"] if side == "reference" else []))
+    data.adapt_batches(BatchNeeds(model.full_length, model.all_positions))
     batches = data.train_dataloader()
     if side == "ours":
         epochs, step = our_epochs(batches), training_loss
@@ -109,30 +109,31 @@ def unseen(side: str, *overrides: str) -> dict[str, float]:
     return ranked(side, our_ranks if side == "ours" else reference.unseen_ranks, FULLY_RANKED, *overrides)
 
 
-def our_ranks(model: NextItemModel, batch: Batch) -> Any:
-    """As in `adamct.training.module`."""
-    assert batch.candidates is not None
-    return rank_targets(model.queries(batch), model.item_table(), model.item_bias(), batch.target, batch.candidates)
+def our_ranks(model: NextItemModel, batch: EvaluationBatch) -> Any:
+    """Rank a batch as `adamct.training.module` does."""
+    histories, candidates = batch
+    queries = model.queries(histories)
+    return rank_targets(queries, model.item_table(), model.item_bias(), histories.target, candidates)
 
 
 def ranked(
-    side: str, rank: Callable[[NextItemModel, Batch], Any], users: int | None, *overrides: str
+    side: str, rank: Callable[[NextItemModel, EvaluationBatch], Any], users: int | None, *overrides: str
 ) -> dict[str, float]:
     """Rank users, evenly chosen over the lengths of their histories, on the validation split."""
     _, data, model = composed(*overrides)
     model = (model if side == "ours" else reference.plain(model)).eval()
-    data.full_length = side == "reference"
+    data.adapt_batches(BatchNeeds(pad_to_max_len=side == "reference"))
+    held_out = data.split.validation
     if users is not None:
-        held_out = data.split.validation
         by_length = np.argsort(held_out.target_at - data.interactions.offsets[held_out.user])
         some = np.sort(by_length[np.linspace(0, len(by_length) - 1, users).astype(int)])
-        data.split = data.split._replace(validation=HeldOut(*(array[some] for array in held_out)))
-    found = data.val_dataloader()
+        held_out = HeldOut(*(array[some] for array in held_out))
+    found = data.evaluation_batches(held_out, Stream.VALIDATION_NEGATIVES)
     rank(model, next(iter(found)))
     seen, started = 0, now()
     for batch in found:
         rank(model, batch)
-        seen += len(batch.user)
+        seen += len(batch.histories.user)
     return {"per_second": seen / (now() - started), "all": len(found.examples.user)}
 
 

@@ -20,11 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.export import Dim
 
-from adamct.batch import Batch
+from adamct.batch import Batch, People
 from adamct.errors import InputError, explain, require
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, numpy_generator
-from adamct.serving.predictions import People
 from adamct.serving.recommender import Recommender, load
 from datamodules.columns import Columns
 from datamodules.people import others

@@ -3,10 +3,10 @@
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,10 +16,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
+from adamct.batch import HeldOutStatistics, Statistics, TestFacts
+from adamct.dataset import Dataset
 from adamct.evaluation.metrics import RankingMetrics
 from adamct.evaluation.names import in_order, shown_metrics
-from adamct.evaluation.ranking import Ranker
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.training.callbacks import History, Timing
 from adamct.training.cost import cost
@@ -49,53 +49,11 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
-@runtime_checkable
-class RankedData(Protocol):
-    """What the record of a run asks of its data."""
-
-    @property
-    def spec(self) -> DataSpec:
-        """What models know of it."""
-        ...
-
-    @property
-    def statistics(self) -> Statistics:
-        """Its row of Table 1."""
-        ...
-
-    @property
-    def held_out(self) -> HeldOutStatistics:
-        """What it holds out to validate and to test."""
-        ...
-
-    @property
-    def source_sha256(self) -> str | None:
-        """The SHA-256 of the files that it was prepared from."""
-        ...
-
-    @property
-    def longest_history(self) -> int:
-        """The items of the longest history that a model looks at."""
-        ...
-
-    def references(self) -> dict[str, Ranker]:
-        """What to read a model's ranks against."""
-        ...
-
-    def test_dataloader(self) -> Iterable[Batch]:
-        """Its test batches."""
-        ...
-
-    def test_facts(self) -> TestFacts:
-        """What is known of its test items."""
-        ...
-
-
 def record(
     folder: Path,
     trainer: pl.Trainer,
     module: NextItemModule,
-    data: RankedData,
+    data: Dataset,
     outcome: Outcome,
     about: dict[str, Any],
 ) -> None:
@@ -161,14 +119,14 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
     }
 
 
-def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict[str, float]]:
+def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[str, float]]:
     """The test metrics of what the data offers to read a model's against."""
     rankers = data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
             for metric, rank in zip(metrics[name], ranker(batch), strict=True):
-                metric.to(rank.device).update(batch.user, rank)
+                metric.to(rank.device).update(batch.histories.user, rank)
     return {
         name: {
             f"test/{ranking}/{key}": value
