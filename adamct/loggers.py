@@ -1,26 +1,32 @@
-"""Weights & Biases, so that a resumed run goes on as the same run."""
+"""What the loggers need beside Lightning's: one W&B run for each run's folder, histograms, and an end."""
 
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pytorch_lightning.loggers import WandbLogger
+import pytorch_lightning as pl
+from jaxtyping import Float
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 
 class WandbRun(WandbLogger):
-    """One run, whose id is kept in the run's folder; its summary shows the best values, not the last.
+    """A W&B run whose id is kept in the run's folder, so that a resumed run continues it.
+
+    Its summary shows the best value of each metric, not the last.
 
     Args:
         save_dir: the run's folder.
         mode: online, offline (files only) or disabled.
         project: W&B's project.
-        entity: W&B's user or team; None is the account's default.
-        name: the run's name; None is its folder's, which in a sweep tells what varies.
-        group: what to group runs by; None is the name of the folder above, in a sweep the sweep's.
-        job_type: what to tell runs of a group apart by.
-        tags: what to find the run by.
+        entity: W&B's user or team; None for the account's default.
+        name: the run's name; None for its folder's, which in a sweep has the values that vary.
+        group: the group of the run; None for the name of the parent folder, which in a sweep is the sweep's.
+        job_type: the kind of the run within its group.
+        tags: the run's tags.
     """
 
     def __init__(
@@ -57,9 +63,27 @@ class WandbRun(WandbLogger):
 
 @rank_zero_only
 def run_id(folder: Path) -> str:
-    """The id the folder holds, or a new one that it holds from now on."""
+    """Return the folder's W&B run id. Make and keep a new one if it has none."""
     file = folder / "wandb_run_id"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(secrets.token_hex(4))
     return file.read_text()
+
+
+def log_histogram(trainer: pl.Trainer, name: str, values: Float[Tensor, " U"]) -> None:
+    """Log a histogram to those of the trainer's loggers that have histograms."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_histogram(name, values, trainer.global_step)
+        elif isinstance(logger, WandbLogger):
+            import wandb
+
+            logger.experiment.log({name: wandb.Histogram(values.tolist())}, commit=False)
+
+
+def finish_wandb(failed: bool) -> None:
+    """Finish this process' W&B run if it has one. Otherwise the next job of a sweep would continue it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=int(failed))

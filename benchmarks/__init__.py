@@ -1,1 +1,1 @@
-"""What training, ranking and starting cost, beside a plain way of doing the same; see README.md here."""
+"""Measurements of training, ranking and starting, beside a plain way of doing the same; see README.md here."""

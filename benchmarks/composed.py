@@ -1,4 +1,4 @@
-"""When Hydra has composed; a module of its own, because nothing a run would import later may be imported for it."""
+"""The time at which Hydra has composed. It imports nothing that a run imports only later, which would be timed here."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 
 class Composed(Callback):
-    """Tells when the config was composed."""
+    """A callback that prints when the config was composed."""
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the time."""

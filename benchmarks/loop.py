@@ -1,37 +1,37 @@
-"""What Lightning's loop, the callbacks and the logger cost a step and an epoch, with a model that costs nothing."""
+"""The cost of Lightning's loop, the callbacks and the logger per step and epoch, with a model that costs nothing."""
 
 import time
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
+from adamct.runs.config import resolved
+from adamct.training.build import Configured, build_module
 from adamct.training.module import NextItemModule
 from adamct.training.selection import choices
 from adamct.training.step import training_loss
-from adamct.training.trainer import build_trainer
-from benchmarks.measures import configured
+from adamct.training.trainer import build_trainer, fit_callbacks
+from benchmarks.setup import compose_config
 from datamodules.base import SequenceDataModule
-from run import build_module
 
 STEPS = 300
-"""Of the longer epochs; the shorter ones have one step."""
+"""Steps of the longer epochs; the shorter ones have one step."""
 EPOCHS = {1: 10, STEPS: 3}
-"""Epochs that are timed, by their steps."""
+"""The number of timed epochs by their steps."""
 SMALL = ("dataset.batch_size=16", "trainer.limit_val_batches=1", "hydra.output_subdir=null")
 
 
 class Empty(NextItemModel):
-    """One number."""
+    """A model of one parameter."""
 
     def __init__(self, spec: DataSpec):
         super().__init__()
@@ -39,69 +39,66 @@ class Empty(NextItemModel):
         self.weight = nn.Parameter(torch.zeros(1, 1))
 
     def queries(self, batch: Batch) -> Tensor:
-        """The same for everyone."""
+        """Return the same query for every user."""
         return self.weight.expand(len(batch.user), 1)
 
     def item_table(self) -> Tensor:
-        """The same for every item; in training there is but one."""
+        """Return the same vector for every item. In training there is only one item."""
         return self.weight.expand(2 if self.training else self.num_items + 1, 1)
 
     def training_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One pair, whatever the batch."""
+        """Return one pair, whatever the batch."""
         return self.weight, torch.ones_like(batch.target[:1])
 
 
 class Clock(pl.Callback):
-    """When each epoch began."""
+    """A callback that notes when each epoch begins."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the clock."""
+        """Note the time."""
         self.times.append(time.perf_counter())
 
 
 def loop(side: str, *overrides: str) -> dict[str, float]:
-    """Seconds of a step and of an epoch beside its steps, as Lightning runs them or in a plain loop of ours."""
+    """Measure the seconds of a step and of an epoch without its steps, under Lightning or in a plain loop of ours."""
     epochs = lightning_epochs if side == "ours" else plain_epochs
     seconds = {}
     for steps, count in EPOCHS.items():
         with TemporaryDirectory() as folder:
-            given = (f"trainer.limit_train_batches={steps}", f"trainer.max_epochs={count + 2}", f"output_dir={folder}")
-            times = epochs(*parts(*SMALL, *overrides, *given), steps, count + 2)
+            limits = (f"trainer.limit_train_batches={steps}", f"trainer.max_epochs={count + 2}")
+            times = epochs(*parts(*SMALL, *overrides, *limits, f"output_dir={folder}"), steps, count + 2)
         seconds[steps] = median(after - before for before, after in pairwise(times[1:]))
     step = (seconds[STEPS] - seconds[1]) / (STEPS - 1)
     return {"per_second": 1 / step, "step_ms": 1e3 * step, "epoch_ms": 1e3 * (seconds[1] - step)}
 
 
 def parts(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModule]:
-    """The config, its data and the module of `run.py` around the empty model."""
-    cfg = configured(*overrides)
-    with open_dict(cfg):
-        cfg.model = {"_target_": f"{Empty.__module__}.{Empty.__qualname__}"}
+    """Build the config, its data and the module of `run.py` around the empty model."""
+    cfg = compose_config(*overrides)
     data = instantiate(cfg.dataset)
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    return cfg, data, build_module(cfg, config, data)
+    parts = Configured(
+        model=Empty,
+        objective=instantiate(cfg.loss, _partial_=True),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+    )
+    return cfg, data, build_module(parts, data, resolved(cfg))
 
 
 def lightning_epochs(
     cfg: DictConfig, data: SequenceDataModule, module: NextItemModule, steps: int, epochs: int
 ) -> list[float]:
-    """When each epoch began under the trainer of `run.py`."""
+    """Return when each epoch began under the trainer of `run.py`."""
     clock = Clock()
-    trainer = build_trainer(
-        instantiate(cfg.trainer, _partial_=True, callbacks=[]),
-        instantiate(cfg.logger),
-        Path(cfg.output_dir) / "checkpoints",
-        data.spec.num_users,
-        choices(module.rankings, module.metric_names("val"), cfg.monitor, cfg.select_per_ranking and module.learns),
-        epochs,
-        cfg.save_every_n_steps,
-        ["fit"],
-        None,
-        False,
-    )
+    folder, names = Path(cfg.output_dir), module.metric_names("val")
+    chosen_by = choices(module.rankings, names, cfg.monitor, cfg.select_per_ranking and module.learns)
+    num_users, every = data.spec.num_users, cfg.save_every_n_steps
+    callbacks = fit_callbacks(folder / "checkpoints", num_users, chosen_by, epochs, every)
+    make_trainer = instantiate(cfg.trainer, _partial_=True, callbacks=[])
+    trainer = build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder, quiet=False)
     trainer.callbacks.insert(0, clock)  # pyright: ignore[reportAttributeAccessIssue]
     trainer.fit(module, data)
     return clock.times
@@ -110,7 +107,7 @@ def lightning_epochs(
 def plain_epochs(
     cfg: DictConfig, data: SequenceDataModule, module: NextItemModule, steps: int, epochs: int
 ) -> list[float]:
-    """When each epoch began in a loop that trains and ranks in the same way, and keeps nothing."""
+    """Return when each epoch began in a loop that trains and ranks in the same way, and stores nothing."""
     optimizer = module.configure_optimizers()
     batches, held_out = data.train_dataloader(), data.val_dataloader()
     times = []

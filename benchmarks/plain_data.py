@@ -1,4 +1,4 @@
-"""Preparing data in plain Python, and a script that starts with it; nothing of the project is imported here."""
+"""Data preparation in plain Python, and a script that starts with it; this imports nothing of the project."""
 
 import sys
 from collections import Counter
@@ -13,7 +13,7 @@ def prepare(path: Path, min_user: int, min_item: int, max_len: int) -> tuple[int
     """Read a file of sequences, take its k-core, number users and items, pad every training prefix, in plain Python.
 
     Returns:
-        How many interactions are left, and of each example its history, how long it is, and its target.
+        The number of interactions that are left, and each example's history, its length, and its target.
     """
     sequences = {user: items for user, *items in (line.split() for line in path.read_text().splitlines())}
     while True:

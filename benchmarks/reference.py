@@ -1,52 +1,25 @@
-"""The plain way, to measure against: what one would write first with PyTorch, and what most libraries do.
+"""The plain way, to measure against: the code one would write first with PyTorch, as most libraries do.
 
-The models are the project's own, with torch's dropout and attention, so that little but what is around them differs.
+The models are the project's own, inside `adamct.kernels.plain`. Only the code around them differs.
 """
 
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from adamct.batch import Batch, EvaluationBatch
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, MultiHeadAttention
 from datamodules.sequences import Examples, Sequences
 
 PAIRS = 2048
 """User-candidate pairs scored at once."""
 
 
-class PlainAttention(nn.Module):
-    """The same attention by torch's function for it."""
-
-    def __init__(self, ours: MultiHeadAttention):
-        super().__init__()
-        self.query_key_value, self.num_heads, self.p = ours.query_key_value, ours.num_heads, ours.dropout.p
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """As `MultiHeadAttention.forward`."""
-        qkv = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        heads = F.scaled_dot_product_attention(query, key, value, mask, self.p if self.training else 0.0)
-        return heads.transpose(1, 2).flatten(2)
-
-
-def plain(model: NextItemModel) -> NextItemModel:
-    """The model with torch's own dropout and attention."""
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, Dropout):
-                setattr(parent, name, nn.Dropout(child.p))
-            elif isinstance(child, MultiHeadAttention):
-                setattr(parent, name, PlainAttention(child))
-    return model
-
-
 def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterator[Batch]:
-    """Shuffled batches of one epoch after another, every history padded to the full length beforehand."""
+    """Yield shuffled batches of one epoch after another, with every history padded to the full length beforehand."""
     padded = sequences.batch(examples, sequences.max_len)
     loader = DataLoader(TensorDataset(*padded), batch_size, shuffle=True)
     while True:
@@ -55,13 +28,13 @@ def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterato
 
 
 def loss(model: NextItemModel, batch: Batch) -> Tensor:
-    """Cross-entropy on the logits of all items."""
+    """Return the cross-entropy of the logits of all items."""
     queries, targets = model.training_pairs(batch)
     return F.cross_entropy(F.linear(queries, model.item_table(), model.item_bias()), targets) + model.penalty(batch)
 
 
 def sampled_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
-    """The rank of each target among its negatives, a user's history encoded once for each candidate."""
+    """Return the rank of each target among its negatives, encoding a user's history once for each candidate."""
     histories = batch.histories
     candidates = torch.cat([histories.target[:, None], batch.candidates.negatives], 1)  # (B, 1 + C)
     pair_user = torch.arange(len(histories.user), device=candidates.device).repeat_interleave(candidates.shape[1])
@@ -71,7 +44,7 @@ def sampled_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
 
 
 def pair_scores(model: NextItemModel, batch: Batch, rows: Tensor, candidates: Tensor) -> Tensor:
-    """The score of one candidate for each history."""
+    """Return the score of one candidate for each history."""
     repeated = Batch(batch.user[rows], batch.item_seq[rows], batch.seq_len[rows], batch.target[rows])
     scores = (model.queries(repeated) * model.item_table()[candidates]).sum(1)
     bias = model.item_bias()

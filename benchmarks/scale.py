@@ -1,8 +1,8 @@
-"""Preparing logs of millions of interactions: ``python -m benchmarks.scale --millions 1 5 20``.
+"""Prepare logs of millions of interactions: ``python -m benchmarks.scale --millions 1 5 20``.
 
-Each log has a tenth as many users and a fortieth as many items as interactions, popularity as Zipf's law has it, and is
-written as Parquet and as gzipped JSON lines. A process of its own reads it, takes its 5-core and lines up the
-sequences; its seconds and the most memory it held are what counts. What is written goes when the next is made.
+Each log has a tenth as many users and a fortieth as many items as interactions. Popularity follows Zipf's law. The log
+is written as Parquet and as gzipped JSON lines. A new process reads it, takes its 5-core and builds the sequences; its
+seconds and its peak memory are reported. Each log is deleted before the next is written.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from adamct.randomness import Stream, numpy_generator
-from adamct.training.cost import peak_resident_mib
+from adamct.runs.provenance import peak_resident_mib
 
 ROWS = 1_000_000
-"""Interactions that are made and written at a time."""
+"""Interactions that are generated and written at a time."""
 FORMATS = ("parquet", "jsonl.gz")
 
 
 def pieces(interactions: int) -> Iterator[pl.DataFrame]:
-    """A log, a million rows after the other; the same at every call."""
+    """Generate a log in pieces of `ROWS` rows; the same at every call."""
     rng = numpy_generator(0, Stream.BENCHMARK)
     users, items = interactions // 10, interactions // 40
     shares = 1 / np.arange(1, items + 1)
@@ -47,7 +47,7 @@ def pieces(interactions: int) -> Iterator[pl.DataFrame]:
 
 
 def write(interactions: int, kind: str, folder: Path) -> Path:
-    """Write a log: in Parquet a folder of files, in JSON lines one."""
+    """Write a log: a folder of files for Parquet, one file for JSON lines."""
     path = folder / f"log.{kind}"
     if kind == "parquet":
         path.mkdir()
@@ -61,7 +61,7 @@ def write(interactions: int, kind: str, folder: Path) -> Path:
 
 
 def prepare(path: Path) -> None:
-    """Prepare a log, and print what it took as JSON."""
+    """Prepare a log, and print the time and the memory it took as JSON."""
     from datamodules.preprocessing import build_sequences, statistics
     from datamodules.sources import read_log
 
@@ -69,15 +69,15 @@ def prepare(path: Path) -> None:
     log = read_log(path)
     read = time.perf_counter()
     rows = log.height
-    found = statistics(build_sequences(log, 5, 5))
+    core = statistics(build_sequences(log, 5, 5))
     seconds = time.perf_counter() - start
     print(
         json.dumps(
             {
                 "interactions": rows,
-                "of the 5-core": found.interactions,
-                "users": found.users,
-                "items": found.items,
+                "of the 5-core": core.interactions,
+                "users": core.users,
+                "items": core.items,
                 "read": read - start,
                 "seconds": seconds,
                 "MiB": peak_resident_mib(),
@@ -87,25 +87,31 @@ def prepare(path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure all logs, and print a table."""
     parser = argparse.ArgumentParser("python -m benchmarks.scale", description="Prepare logs of millions of rows.")
-    parser.add_argument("--millions", type=float, nargs="+", default=[1.0, 5.0, 20.0], help="of interactions")
+    parser.add_argument(
+        "--millions",
+        type=float,
+        nargs="+",
+        default=[1.0, 5.0, 20.0],
+        help="sizes of the logs",
+    )
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.prepare:
-        prepare(given.prepare)
+    arguments = parser.parse_args()
+    if arguments.prepare:
+        prepare(arguments.prepare)
         return
     counted = ("rows, M", "5-core, M", "users, M", "items, M")
     table = Table("format", *counted, "to read, s", "all, s", "peak, MiB", box=box.SIMPLE_HEAD)
     for kind in FORMATS:
-        for millions in given.millions:
+        for millions in arguments.millions:
             with tempfile.TemporaryDirectory() as folder:
                 path = write(int(millions * 1_000_000), kind, Path(folder))
                 command = [sys.executable, "-m", "benchmarks.scale", "--prepare", str(path)]
-                found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            counts = [f"{found[key] / 1e6:.2f}" for key in ("interactions", "of the 5-core", "users", "items")]
-            memory = "" if found["MiB"] is None else f"{found['MiB']:,.0f}"
-            table.add_row(kind, *counts, f"{found['read']:.1f}", f"{found['seconds']:.1f}", memory)
+                figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            counts = [f"{figures[key] / 1e6:.2f}" for key in ("interactions", "of the 5-core", "users", "items")]
+            memory = "" if figures["MiB"] is None else f"{figures['MiB']:,.0f}"
+            table.add_row(kind, *counts, f"{figures['read']:.1f}", f"{figures['seconds']:.1f}", memory)
     Console().print(table)
 
 

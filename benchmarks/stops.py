@@ -1,4 +1,4 @@
-"""What ends the runs of `benchmarks.commands`."""
+"""Callbacks that end the runs of `benchmarks.commands`."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 
 
 class Started(Callback):
-    """Tells when data and model, the trainer, and one step were ready, and ends there."""
+    """A callback that prints when data and model, the trainer, and one step were ready, and exits."""
 
     def __init__(self) -> None:
         print(f"at {time.time()}", flush=True)
@@ -19,10 +19,10 @@ class Started(Callback):
         print(f"at {time.time()}", flush=True)
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Print the time and leave."""
+        """Print the time and exit."""
         print(f"at {time.time()}", flush=True)
         os._exit(0)
 
 
 class Reached(EarlyStopping):
-    """Ends a run at a validation score; a class of its own beside the run's early stopping."""
+    """Early stopping at a validation score; a class of its own beside the run's early stopping."""

@@ -13,6 +13,28 @@ from datamodules.preprocessing import Interactions
 from datamodules.sources import read_log
 
 
+def people_of(
+    interactions: Interactions, users: str | None, histories: str | None, columns: Columns, only_users: bool
+) -> People:
+    """Return the people to recommend to.
+
+    Args:
+        interactions: the log.
+        users: a file of user ids, one a line; None for all users of the log.
+        histories: a log of other people; None for users of the log.
+        columns: the columns of that log.
+        only_users: whether the model can recommend to users of the log only.
+
+    Raises:
+        InputError: both files are given, the model cannot use the histories, or a file cannot be used.
+    """
+    require(None in (users, histories), "predict.users and predict.histories: give one of them")
+    if histories is None:
+        return users_of_log(interactions, None if users is None else Path(users))
+    require(not only_users, "predict.histories: the model has an embedding for each user, so it knows only its users")
+    return others(Path(histories), columns, interactions.item_ids)
+
+
 def users_of_log(interactions: Interactions, file: Path | None) -> People:
     """Return all users with all of their items, or those whose ids are in a file, one a line, in its order.
 

@@ -103,6 +103,14 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_unchanged(path: Path, digest: str) -> bool:
+    """Return whether files still have the content of a SHA-256, or can no longer be read."""
+    try:
+        return sha256(path) == digest
+    except InputError:
+        return True
+
+
 def _checked(file: Path, table: Table) -> pl.DataFrame:
     """Refuse what is missing, and convert times and ratings to numbers."""
     rows = table.rows

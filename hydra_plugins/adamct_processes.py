@@ -23,9 +23,10 @@ from omegaconf import DictConfig, open_dict
 
 from adamct.errors import explain
 from adamct.runs.folder import record_kill
+from adamct.runs.job import STOPPING
 from adamct.runs.processes import end_with, how_it_ended
 from adamct.runs.threads import usable_cores
-from adamct.sweeps.callback import STOPPING, job_failed
+from adamct.sweeps.callback import job_failed
 from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)

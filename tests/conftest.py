@@ -125,7 +125,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made but not saved, which takes longest."""
-    monkeypatch.setattr("adamct.report.figures.saved", lambda figure, kind: b"<svg></svg>")
+    monkeypatch.setattr("adamct.report.outputs.drawing.saved", lambda figure, kind: b"<svg></svg>")
 
 
 class Reported:

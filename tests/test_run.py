@@ -196,7 +196,7 @@ class Poison(pl.Callback):
 
 
 def test_nan_keeps_the_last_good_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
-    poison = "trainer.callbacks=[{_target_: tests.test_run.Poison}]"
+    poison = "+callbacks.poison={_target_: tests.test_run.Poison}"
     assert run(*TINY, "seed=3", "trainer.max_epochs=1", poison, f"hydra.run.dir={tmp_path}").code == 0
     good = (tmp_path / "checkpoints" / "best.ckpt").read_bytes()
     ended = run(*TINY, "seed=3", "resume=auto", poison, f"hydra.run.dir={tmp_path}")

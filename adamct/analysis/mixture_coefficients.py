@@ -6,12 +6,12 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Int
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from adamct.batch import EvaluationBatch
 from adamct.dataset import Dataset
-from adamct.models.adamct import Coefficient
+from adamct.loggers import log_histogram
+from adamct.models.adamct_layers import Coefficient
 from adamct.runs.folder import COEFFICIENTS, write_arrays
 
 FOLLOWED_USERS = (0, 1)
@@ -90,17 +90,6 @@ class MixtureMonitor(pl.Callback):
             alpha = alpha[validated]
             pl_module.log_dict({f"{name}/mean": alpha.mean(), f"{name}/std": alpha.std(), **followed})
             log_histogram(trainer, f"{name}/histogram", alpha)
-
-
-def log_histogram(trainer: pl.Trainer, name: str, values: Float[Tensor, " U"]) -> None:
-    """A histogram in those of the run's loggers that draw them."""
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_histogram(name, values, trainer.global_step)
-        elif isinstance(logger, WandbLogger):
-            import wandb
-
-            logger.experiment.log({name: wandb.Histogram(values.tolist())}, commit=False)
 
 
 class CoefficientRecord(pl.Callback):

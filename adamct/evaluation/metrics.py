@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from adamct.errors import InputError
+from adamct.evaluation.gains import gains_of_places
 
 LIST_LENGTH = 10
 """The length k of the lists whose coverage, popularity and Gini coefficient are measured."""
@@ -53,12 +54,7 @@ class RankingMetrics(Metric):
         ranks = self.joined[self.joined > 0].double()
         if not len(ranks):
             return {}
-        gain = 1 / torch.log2(ranks + 1)
-        means = {"mrr": (1 / ranks).mean()}
-        for k in self.cutoffs:
-            means[f"recall@{k}"] = (ranks <= k).double().mean()
-            means[f"ndcg@{k}"] = (gain * (ranks <= k)).mean()
-        return {name: value.item() for name, value in means.items()}
+        return {name: gains_of_places(ranks, name, torch.log2).double().mean().item() for name in self.names}
 
 
 class ListMetrics(Metric):

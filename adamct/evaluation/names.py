@@ -1,9 +1,46 @@
 """The rankings of a run: their order, what each is among, and which of its metrics tables show."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-AMONG_ALL = ("full", "full_unseen")
-"""The names of the rankings among all items, in the order of the report; any other is among sampled items."""
+FULL, FULL_UNSEEN = "full", "full_unseen"
+"""The names of the rankings among all items, and among those that the user has not had before."""
+AMONG_ALL = (FULL, FULL_UNSEEN)
+"""The names of both, in the order of the report; any other ranking is among sampled items."""
+
+
+def names_of_rankings(num_negatives: int) -> tuple[str, str, str]:
+    """Return the names of the rankings as the keys of metrics have them, in the order of `ranking.Ranks`."""
+    return f"uni{num_negatives}", FULL, FULL_UNSEEN
+
+
+class Metric(NamedTuple):
+    """A metric's name, which is ``test/uni100/ndcg@10`` as text."""
+
+    split: str
+    """The validation or the test: val or test."""
+    ranking: str
+    name: str
+    """The metric of the ranking, such as ``ndcg@10``."""
+
+    @classmethod
+    def parse(cls, key: str) -> "Metric":
+        """Take apart a key of a record's metrics."""
+        split, ranking, name = key.split("/")
+        return cls(split, ranking, name)
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+    @property
+    def short(self) -> str:
+        """The name without the split, such as ``uni100/ndcg@10``."""
+        return f"{self.ranking}/{self.name}"
+
+    @property
+    def heading(self) -> str:
+        """The name over a column or beside a row, such as ``uni100 ndcg@10``."""
+        return f"{self.ranking} {self.name}"
 
 
 def among_all(ranking: str) -> bool:
@@ -32,8 +69,8 @@ def candidates(ranking: str, num_items: int, count: int | None, excluded: str | 
         count: the number of sampled items of a ranking among samples.
         excluded: what is never sampled; ``seen`` for all items of the user.
     """
-    if ranking == "full":
+    if ranking == FULL:
         return f"among all {num_items:,} items"
-    if ranking == "full_unseen":
+    if ranking == FULL_UNSEEN:
         return "among all items the user has not had"
     return f"among {count} sampled items" + (" the user has not had" if excluded == "seen" else f" ({excluded})")

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from adamct.batch import Candidates, Ranks, Seen
 
-FULL, FULL_UNSEEN = "full", "full_unseen"
-"""The names of the rankings among all items, and among those that the user has not had before."""
-
 NOT_A_NUMBER = -1
 """The rank of a target whose scores cannot be compared."""
 
@@ -21,11 +18,6 @@ BYTES_ELSEWHERE = 2**27
 """The same for any other device."""
 FEW_ROWS = 16
 """Fewer users than this at a time, whose scores for all items are in memory, would read the item table too often."""
-
-
-def names_of_rankings(num_negatives: int) -> tuple[str, str, str]:
-    """Return the names of the rankings, in the order of `Ranks`, as they stand in the keys of metrics."""
-    return f"uni{num_negatives}", FULL, FULL_UNSEEN
 
 
 def rank_targets(

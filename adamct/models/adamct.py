@@ -1,53 +1,49 @@
 """AdaMCT: Adaptive Mixture of CNN-Transformer (Jiang et al., CIKM '23); equation numbers are the paper's.
 
-The parts of a layer are chosen in YAML. ``conf/model/adamct.yaml`` takes those of the code the authors released,
-which made the paper's Table 2; ``conf/model/adamct_paper.yaml`` takes those of the equations. Where the two differ,
-the docstrings say so. Both mask padding, which the released code does not: see `AdaMCT`.
+YAML chooses the parts of a layer. ``conf/model/adamct.yaml`` takes the parts of the authors' released code, which
+produced the paper's Table 2. ``conf/model/adamct_paper.yaml`` takes those of the equations. The docstrings say where
+the two differ. Both mask padding, which the released code does not: see `AdaMCT`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.errors import require
+from adamct.models.adamct_layers import Coefficient, Hyperparameters, Mixture, Projection, SqueezeExcitation
 from adamct.models.base import NextItemModel
 from adamct.models.layers import (
     ACTIVATIONS,
     INIT_STD,
     LAYER_NORM_EPS,
     Activation,
-    Dropout,
+    ConvolutionOverPositions,
     MultiHeadAttention,
-    at,
     causal_mask,
     initialize,
     item_embedding,
-    over_positions,
+    select_positions,
 )
 from adamct.values import DropoutRate, OddInt, PositiveInt
 
 
-class Projection(nn.Sequential):
-    """E_en(H) = LN(Dpt(Linear(H))) (Eq. 5, 7)."""
+class EntryNorm(nn.Sequential):
+    """Dpt(LN(item + position)), which only the released code has."""
 
-    def __init__(self, hidden_size: int, dropout: float):
-        super().__init__(
-            nn.Linear(hidden_size, hidden_size), Dropout(dropout), nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        )
+    def __init__(self, hparams: Hyperparameters):
+        super().__init__(nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS), kernels.Dropout(hparams.dropout))
 
 
 class SharedInput(nn.Module):
     """One projection for both branches, as in the released code."""
 
-    def __init__(self, hidden_size: int, dropout: float):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.projection = Projection(hidden_size, dropout)
+        self.projection = Projection(hparams)
 
     def forward(self, hidden: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
         projected = self.projection(hidden)
@@ -60,12 +56,12 @@ class SelfAttention(nn.Module):
     The released code has no dropout after W_O. Keys that are padding are masked as well.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, attn_dropout: float, output_dropout: DropoutRate):
+    def __init__(self, hparams: Hyperparameters, output_dropout: DropoutRate):
         super().__init__()
-        self.attention = MultiHeadAttention(hidden_size, num_heads, attn_dropout, bias=True)
-        self.output = nn.Linear(hidden_size, hidden_size)
-        self.dropout = Dropout(output_dropout)
-        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.attention = MultiHeadAttention(hparams.hidden_size, hparams.num_heads, hparams.attn_dropout, bias=True)
+        self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size)
+        self.dropout = kernels.Dropout(output_dropout)
+        self.norm = nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS)
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 N N"]) -> Float[Tensor, "B N D"]:
         return self.norm(self.dropout(self.output(self.attention(x, mask))))
@@ -74,137 +70,70 @@ class SelfAttention(nn.Module):
 class Convolution(nn.Module):
     """The local branch as released: Φ(LN(Conv(x))), looking both ways over zero padding, no dropout."""
 
-    def __init__(self, hidden_size: PositiveInt, kernel_size: OddInt, activation: Activation):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.convolution = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=kernel_size // 2)
-        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.activation = ACTIVATIONS[activation]
+        size, kernel_size = hparams.hidden_size, hparams.kernel_size
+        self.convolution = ConvolutionOverPositions(size, size, kernel_size, padding=kernel_size // 2)
+        self.norm = nn.LayerNorm(size, LAYER_NORM_EPS)
+        self.activation = ACTIVATIONS[hparams.activation]
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.activation(self.norm(over_positions(self.convolution, x)))
-
-
-class SqueezeExcitation(nn.Module):
-    """SEAtt: a weight for every position, from all positions' means (Eq. 12-14); linears with bias as released.
-
-    W_1 is (max_len / r, max_len) and W_2 its counterpart; a batch of N positions uses N columns of W_1 and N rows of
-    W_2, which is what zero summaries beyond N would give.
-    """
-
-    def __init__(self, max_len: int, reduction: int, bias: bool):
-        super().__init__()
-        fits = reduction <= max_len
-        require(fits, f"model.reduction={reduction}: must be at most the history length, dataset.max_len={max_len}")
-        self.squeeze = nn.Linear(max_len, max_len // reduction, bias)
-        self.excite = nn.Linear(max_len // reduction, max_len, bias)
-
-    def logits(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-        """g(Z) = W_2 δ(W_1 Z), where Z is 0 at positions that are not visible."""
-        length = x.shape[1]
-        summary = x.mean(-1) * visible  # (B, N)
-        squeezed = F.relu(F.linear(summary, self.squeeze.weight[:, :length], self.squeeze.bias))
-        bias = None if self.excite.bias is None else self.excite.bias[:length]
-        return F.linear(squeezed, self.excite.weight[:length], bias)
+        return self.activation(self.norm(self.convolution(x)))
 
 
 class SigmoidGate(SqueezeExcitation):
-    """Several positions can be fully active at once (Eq. 13)."""
+    """SEAtt with a sigmoid: several positions can be fully active at once (Eq. 13)."""
 
     def forward(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
         return x * self.logits(x, visible).sigmoid().unsqueeze(-1)
 
 
-class Mixture(nn.Module, ABC):
-    """Joins the branches' outputs into one."""
-
-    @abstractmethod
-    def forward(
-        self,
-        hidden: Float[Tensor, "B N D"],
-        local_out: Float[Tensor, "B N D"],
-        global_out: Float[Tensor, "B N D"],
-        visible: Bool[Tensor, "B N"],
-    ) -> Float[Tensor, "B N D"]: ...
-
-
-class Coefficient(nn.Module):
-    """Ada(H) = sigmoid(Linear(mean of H over the positions)): a user's leaning on the local branch (Eq. 15, 16)."""
-
-    def __init__(self, hidden_size: int):
-        super().__init__()
-        self.linear = nn.Linear(hidden_size, 1)
-
-    def forward(self, hidden: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1"]:
-        weight = visible.unsqueeze(-1).to(hidden.dtype)  # (B, N, 1)
-        mean = (hidden * weight).sum(1) / weight.sum(1)  # (B, D)
-        return self.linear(mean).sigmoid().unsqueeze(-1)
-
-
 class AdaptiveMixture(Mixture):
     """α local + (1 - α) global (Eq. 17)."""
 
-    def __init__(self, hidden_size: int):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.coefficient = Coefficient(hidden_size)
+        self.coefficient = Coefficient(hparams.hidden_size)
 
     def forward(self, hidden, local_out, global_out, visible):
-        weight = self.coefficient(hidden, visible).to(local_out.dtype)  # which differ in half precision
+        weight = self.coefficient(hidden, visible).to(local_out.dtype)  # the types differ in half precision
         return torch.lerp(global_out, local_out, weight)
 
 
+class NoHead(nn.Identity):
+    """The head of the released code: scores are H E^T."""
+
+    bias = None
+
+
 class Parts(NamedTuple):
-    """The constructors of the model's parts: every layer builds its own."""
+    """The constructors of the model's parts. Each layer calls those of its own parts."""
 
-    entry: Callable[[int, float], nn.Module]
-    """(hidden_size, dropout), between the embeddings and the first layer."""
-    inputs: Callable[[int, float], nn.Module]
-    """(hidden_size, dropout)"""
-    local_branch: Callable[[int, int, str], nn.Module]
-    """(hidden_size, kernel_size, activation)"""
-    global_branch: Callable[[int, int, float], nn.Module]
-    """(hidden_size, num_heads, attn_dropout)"""
-    local_gate: Callable[[int, int], nn.Module]
-    """(max_len, reduction)"""
-    global_gate: Callable[[int, int], nn.Module]
-    """(max_len, reduction)"""
-    mixture: Callable[[int], Mixture]
-    """(hidden_size)"""
-    head: Callable[[int, int], nn.Module]
-    """(hidden_size, rows of the item table)"""
-
-
-class EntryNorm(nn.Sequential):
-    """Dpt(LN(item + position)), which only the released code has."""
-
-    def __init__(self, hidden_size: int, dropout: float):
-        super().__init__(nn.LayerNorm(hidden_size, LAYER_NORM_EPS), Dropout(dropout))
+    entry: Callable[[Hyperparameters], nn.Module]
+    """Between the embeddings and the first layer."""
+    inputs: Callable[[Hyperparameters], nn.Module]
+    local_branch: Callable[[Hyperparameters], nn.Module]
+    global_branch: Callable[[Hyperparameters], nn.Module]
+    local_gate: Callable[[Hyperparameters], nn.Module]
+    global_gate: Callable[[Hyperparameters], nn.Module]
+    mixture: Callable[[Hyperparameters], Mixture]
+    head: Callable[[Hyperparameters], nn.Module]
 
 
 class AdaMCTLayer(nn.Module):
     """H^l = LN(H^{l-1} + Dpt(Linear(Mix(local, global)))) (Eq. 1, 11, 17, 18)."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        max_len: int,
-        hidden_size: int,
-        num_heads: int,
-        kernel_size: int,
-        reduction: int,
-        activation: str,
-        dropout: float,
-        attn_dropout: float,
-    ):
+    def __init__(self, parts: Parts, hparams: Hyperparameters):
         super().__init__()
-        self.inputs = parts.inputs(hidden_size, dropout)
-        self.local_branch = parts.local_branch(hidden_size, kernel_size, activation)
-        self.global_branch = parts.global_branch(hidden_size, num_heads, attn_dropout)
-        self.local_gate = parts.local_gate(max_len, reduction)
-        self.global_gate = parts.global_gate(max_len, reduction)
-        self.mixture = parts.mixture(hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
-        self.dropout = Dropout(dropout)
-        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.inputs = parts.inputs(hparams)
+        self.local_branch = parts.local_branch(hparams)
+        self.global_branch = parts.global_branch(hparams)
+        self.local_gate = parts.local_gate(hparams)
+        self.global_gate = parts.global_gate(hparams)
+        self.mixture = parts.mixture(hparams)
+        self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size)
+        self.dropout = kernels.Dropout(hparams.dropout)
+        self.norm = nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS)
 
     def forward(
         self,
@@ -213,35 +142,31 @@ class AdaMCTLayer(nn.Module):
         visible: Bool[Tensor, "B N"],
         position: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B out D"]:
-        """The output at all positions, or only at each row's ``position`` where nothing else is asked of the layer."""
+        """Return the output at each row's ``position``, or at all positions if it is None."""
         local_in, global_in = self.inputs(hidden)
         local_out = self.local_branch(local_in * visible.unsqueeze(-1).to(local_in.dtype))
         local_out = self.local_gate(local_out, visible)
         global_out = self.global_gate(self.global_branch(global_in, mask), visible)
-        before = hidden
+        residual = hidden
         if position is not None:
-            before, local_out, global_out = (at(x, position)[:, None] for x in (hidden, local_out, global_out))
+            residual, local_out, global_out = (
+                select_positions(x, position)[:, None] for x in (hidden, local_out, global_out)
+            )
         mixed = self.mixture(hidden, local_out, global_out, visible)
-        return self.norm(before + self.dropout(self.output(mixed)))
-
-
-class NoHead(nn.Identity):
-    """Scores are H E^T, as in the released code."""
-
-    bias = None
+        return self.norm(residual + self.dropout(self.output(mixed)))
 
 
 class AdaMCT(NextItemModel):
     """Embeddings, L layers, and the last item's hidden vector as the query (Sections 3.3 to 3.5).
 
-    The paper says nothing of padding. The key ``padding`` says what becomes of it:
+    The paper does not mention padding. The key ``padding`` chooses how the model treats it:
 
     - ``masked``: padding takes part in nothing. The convolution sees zeros there, SEAtt's summary is 0 there, and the
       mixture averages over real positions, so a batch can be trimmed to its longest history.
     - ``dense``: every batch is padded to ``max_len``, and only attention masks the padding. The scores are those of the
       released code with the same weights. The vector of padding is 0, and the softmax of the loss leaves padding out.
     - ``released``: as dense, but padding has a vector and is a class of the softmax, as in the released code. That code
-      draws this vector like an item's. It is looked up at the padding, but trained by the softmax alone.
+      initialises this vector like an item's. Padding positions look it up, but only the softmax trains it.
 
     Masking changes the scores of the same weights. On Beauty, with weights that were trained masked for 20 epochs,
     masked and dense scores differ by .23 on average; their standard deviation is 1.8.
@@ -262,26 +187,24 @@ class AdaMCT(NextItemModel):
         parts: Parts,
     ):
         super().__init__()
-        self.full_length = padding != "masked"
+        hparams = Hyperparameters(
+            num_items=spec.num_items,
+            max_len=spec.max_len,
+            hidden_size=hidden_size,
+            num_heads=num_heads,
+            kernel_size=kernel_size,
+            reduction=reduction,
+            activation=activation,
+            dropout=dropout,
+            attn_dropout=attn_dropout,
+        )
+        self.pad_to_max_len = padding != "masked"
         self.padding_is_a_class = padding == "released"
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
-        self.entry = parts.entry(hidden_size, dropout)
-        self.layers = nn.ModuleList(
-            AdaMCTLayer(
-                parts,
-                spec.max_len,
-                hidden_size,
-                num_heads,
-                kernel_size,
-                reduction,
-                activation,
-                dropout,
-                attn_dropout,
-            )
-            for _ in range(num_layers)
-        )
-        self.head = parts.head(hidden_size, spec.num_items + 1)
+        self.entry = parts.entry(hparams)
+        self.layers = nn.ModuleList(AdaMCTLayer(parts, hparams) for _ in range(num_layers))
+        self.head = parts.head(hparams)
         self.apply(initialize)
         if padding == "released":
             with torch.no_grad():
@@ -290,12 +213,12 @@ class AdaMCT(NextItemModel):
     def hidden_states(
         self, item_seq: Int[Tensor, "B N"], position: Int[Tensor, " B"] | None = None
     ) -> Float[Tensor, "B out D"]:
-        """The last layer's output H^L, at all positions or only at each row's ``position``.
+        """Return the last layer's output H^L at each row's ``position``, or at all positions if it is None.
 
-        What it holds at padding is meaningless where ``padding`` is ``masked``.
+        With ``padding=masked`` the output at padding has no meaning.
         """
         is_item = item_seq != 0
-        mask, visible = causal_mask(is_item), torch.ones_like(is_item) if self.full_length else is_item
+        mask, visible = causal_mask(is_item), torch.ones_like(is_item) if self.pad_to_max_len else is_item
         hidden = self.entry(self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]])
         *inner, last = self.layers
         for layer in inner:

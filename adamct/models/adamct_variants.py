@@ -1,6 +1,6 @@
-"""What can stand in for AdaMCT's parts: the paper's equations where the released code departs, and its ablations.
+"""Alternatives to AdaMCT's parts: those of the paper's equations, and those of its ablations.
 
-Nothing here is used by the default model; ``conf/model`` chooses.
+The default model uses none of them. ``conf/model`` chooses.
 """
 
 import torch
@@ -8,18 +8,19 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from adamct.models.adamct import AdaptiveMixture, Convolution, Mixture, Projection, SqueezeExcitation
-from adamct.models.layers import Activation, Dropout, over_positions
-from adamct.values import DropoutRate, OddInt, PositiveInt
+from adamct import kernels
+from adamct.models.adamct import AdaptiveMixture, Convolution
+from adamct.models.adamct_layers import Hyperparameters, Mixture, Projection, SqueezeExcitation
+from adamct.values import DropoutRate
 
 
 class BranchInputs(nn.Module):
     """A projection for each branch (Eq. 5 and 7)."""
 
-    def __init__(self, hidden_size: int, dropout: float):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.local_projection = Projection(hidden_size, dropout)
-        self.global_projection = Projection(hidden_size, dropout)
+        self.local_projection = Projection(hparams)
+        self.global_projection = Projection(hparams)
 
     def forward(self, hidden: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
         return self.local_projection(hidden), self.global_projection(hidden)
@@ -28,44 +29,40 @@ class BranchInputs(nn.Module):
 class PaperConvolution(Convolution):
     """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10)."""
 
-    def __init__(self, hidden_size: PositiveInt, kernel_size: OddInt, activation: Activation, dropout: DropoutRate):
-        super().__init__(hidden_size, kernel_size, activation)
-        self.dropout = Dropout(dropout)
+    def __init__(self, hparams: Hyperparameters, dropout: DropoutRate):
+        super().__init__(hparams)
+        self.dropout = kernels.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.norm(self.dropout(self.activation(over_positions(self.convolution, x))))
+        return self.norm(self.dropout(self.activation(self.convolution(x))))
 
 
-class NoBranch(nn.Module):
-    """Either branch left out (Figure 4): its output is zero. Like `nn.Identity`, it takes any arguments."""
+class NoBranch(nn.Identity):
+    """A branch that is left out (Figure 4): its output is zero."""
 
-    def __init__(self, *_: object, **__: object):
-        super().__init__()
-
-    def forward(self, x: Float[Tensor, "B N D"], *_: object) -> Float[Tensor, "B N D"]:
-        return torch.zeros_like(x)
+    def forward(self, input: Float[Tensor, "B N D"], *_: object) -> Float[Tensor, "B N D"]:
+        return torch.zeros_like(input)
 
 
 class SoftmaxGate(SqueezeExcitation):
-    """The positions share a total weight of 1 (Table 4)."""
+    """SEAtt with a softmax: the positions share a total weight of 1 (Table 4)."""
 
     def forward(self, x: Float[Tensor, "B N D"], visible: Bool[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
         return x * self.logits(x, visible).masked_fill(~visible, -torch.inf).softmax(-1).unsqueeze(-1)
 
 
-class NoGate(NoBranch):
-    """The branch as it is, without SEAtt (Figure 4)."""
+class NoGate(nn.Identity):
+    """A branch without SEAtt (Figure 4)."""
 
-    def forward(self, x: Float[Tensor, "B N D"], *_: object) -> Float[Tensor, "B N D"]:
-        return x
+    def forward(self, input: Float[Tensor, "B N D"], *_: object) -> Float[Tensor, "B N D"]:
+        return input
 
 
 class FixedMixture(Mixture):
-    """The same two weights for every user (Table 3); both 1 is plain addition."""
+    """The same two weights for every user (Table 3), which depend on no hyperparameter; both 1 is plain addition."""
 
-    def __init__(self, hidden_size: int, *, local_weight: float, global_weight: float):
+    def __init__(self, hparams: Hyperparameters, *, local_weight: float, global_weight: float):
         super().__init__()
-        del hidden_size  # all mixtures are built alike
         self.local_weight = local_weight
         self.global_weight = global_weight
 
@@ -88,12 +85,12 @@ class AdaptiveGlobalMixture(AdaptiveMixture):
 
 
 class PredictionHead(nn.Module):
-    """Scores are GELU(H W + b) E^T + b_O (Eq. 19)."""
+    """The head of the equations: scores are GELU(H W + b) E^T + b_O (Eq. 19)."""
 
-    def __init__(self, hidden_size: int, table_rows: int):
+    def __init__(self, hparams: Hyperparameters):
         super().__init__()
-        self.linear = nn.Linear(hidden_size, hidden_size)
-        self.bias = nn.Parameter(torch.zeros(table_rows))
+        self.linear = nn.Linear(hparams.hidden_size, hparams.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(hparams.num_items + 1))
 
     def forward(self, query: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         return F.gelu(self.linear(query))

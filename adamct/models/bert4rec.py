@@ -1,4 +1,4 @@
-"""BERT4Rec: masked items are filled in (Sun et al., CIKM 2019; equation numbers are the paper's).
+"""BERT4Rec: a transformer that fills in masked items (Sun et al., CIKM 2019; equation numbers are the paper's).
 
 "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer".
 """
@@ -11,31 +11,31 @@ from annotated_types import Gt, Lt
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
 from adamct.models.layers import (
     INIT_STD,
     LAYER_NORM_EPS,
-    Dropout,
     TransformerLayer,
-    at,
     initialize,
     item_embedding,
     padding_mask,
+    select_positions,
 )
 from adamct.values import DropoutRate, PositiveInt, Probability
 
 
 class BERT4Rec(NextItemModel):
-    """Fills in masked items of the whole training part; predicts at a mask put after the history (Section 3.6).
+    """A transformer that fills in masked training items, and predicts at a mask after the history (Section 3.6).
 
-    A share ``last_prob`` of the training histories have only their last item masked, as prediction will have it. The
-    scores are LN(GELU(h W^P + b^P)) E^T + b^O (Eq. 7). The equations have neither this LayerNorm nor one of the
-    embeddings. Both are in the authors' code, which made the paper's numbers, and in RecBole. On Beauty the best
-    validation NDCG@10 of 24 epochs is .0232 among all items and .309 among 100 with them, .0222 and .325 without.
+    In a share ``last_prob`` of the training histories only the last item is masked, as in prediction. The scores are
+    LN(GELU(h W^P + b^P)) E^T + b^O (Eq. 7). The equations have neither this LayerNorm nor the one of the embeddings.
+    Both are in the authors' code, which produced the paper's numbers, and in RecBole. On Beauty the best validation
+    NDCG@10 of 24 epochs is .0232 among all items and .309 among 100 with them, .0222 and .325 without.
 
-    There is room for ``max_len`` items and the mask; both others drop the oldest item for it. The authors' softmax also
-    has padding and the mask as classes.
+    There is room for ``max_len`` items and the mask. The authors' code and RecBole drop the oldest item for the mask.
+    The authors' softmax also has padding and the mask as classes.
     """
 
     all_positions = True
@@ -59,7 +59,7 @@ class BERT4Rec(NextItemModel):
         self.mask_embedding = nn.Parameter(torch.randn(hidden_size) * INIT_STD)
         self.position_embedding = nn.Embedding(spec.max_len + 1, hidden_size)
         self.embedding_norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )
@@ -71,7 +71,7 @@ class BERT4Rec(NextItemModel):
     def states(
         self, item_seq: Int[Tensor, "B N"], masked: Bool[Tensor, "B N"], seq_len: Int[Tensor, " B"]
     ) -> Float[Tensor, "B N D"]:
-        """The encoder's output (Eq. 1-6) where some positions, of ``seq_len`` each, hold a mask."""
+        """Return the encoder's output (Eq. 1-6) for histories of ``seq_len`` positions, some of them masked."""
         items = torch.where(masked.unsqueeze(-1), self.mask_embedding, self.item_embedding(item_seq))
         hidden = self.dropout(self.embedding_norm(items + self.position_embedding.weight[: item_seq.shape[1]]))
         present = torch.arange(item_seq.shape[1], device=item_seq.device) < seq_len[:, None]
@@ -83,7 +83,7 @@ class BERT4Rec(NextItemModel):
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
         item_seq = F.pad(batch.item_seq, (0, 1))
         masked = torch.arange(item_seq.shape[1], device=item_seq.device) == batch.seq_len[:, None]
-        return self._output(at(self.states(item_seq, masked, batch.seq_len + 1), batch.seq_len))
+        return self._output(select_positions(self.states(item_seq, masked, batch.seq_len + 1), batch.seq_len))
 
     def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
         item_seq = F.pad(batch.item_seq, (0, 1)).scatter(1, batch.seq_len[:, None], batch.target[:, None])

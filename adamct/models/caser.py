@@ -8,25 +8,26 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, item_embedding, latest
+from adamct.models.layers import item_embedding, last_items
 from adamct.values import DropoutRate, PositiveInt
 
 
 class Caser(NextItemModel):
     """Convolutions over the last L items, and the user: scores are W' [z; P_u] + b' (Eq. 10).
 
-    Filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5); others weight
-    the L items as a whole (Eq. 6-8). W' is a table of its own.
+    Horizontal filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5).
+    Vertical filters weight all L items together (Eq. 6-8). W' is a separate output table.
 
-    The authors' code adds a bias to the filters of Eq. 6, and predicts the next three items where this predicts one.
+    The authors' code adds a bias to the filters of Eq. 6, and predicts the next three items instead of one.
 
-    RecBole takes L = ``max_len``, ten times the paper's. It brings [z; P_u] to the hidden size by a linear layer and a
-    ReLU, and scores with the embeddings of the input, without b'.
+    RecBole takes L = ``max_len``, ten times the paper's. It maps [z; P_u] to the hidden size by a linear layer and a
+    ReLU, and scores with the input embeddings, without b'.
     """
 
-    knows_users = True
+    uses_user_embedding = True
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Caser(NextItemModel):
         )
         self.vertical = nn.Linear(window, num_vertical, bias=False)
         features = window * num_horizontal + hidden_size * num_vertical
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.dense = nn.Linear(features, hidden_size)
         self.output_embedding = item_embedding(spec, 2 * hidden_size)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
@@ -56,7 +57,7 @@ class Caser(NextItemModel):
             self.item_embedding.weight[0] = 0
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D2"]:
-        items = self.item_embedding(latest(batch.item_seq, batch.seq_len, self.window)).transpose(1, 2)  # (B, D, L)
+        items = self.item_embedding(last_items(batch.item_seq, batch.seq_len, self.window)).transpose(1, 2)  # (B, D, L)
         horizontal = [F.relu(convolution(items)).amax(-1) for convolution in self.horizontal]
         features = torch.cat([self.vertical(items).flatten(1), *horizontal], 1)
         z = F.relu(self.dense(self.dropout(features)))  # Eq. 9

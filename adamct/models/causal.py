@@ -1,4 +1,4 @@
-"""What models have in common whose state at a position depends on no later item."""
+"""The base of models whose state at a position depends on no later item."""
 
 from abc import abstractmethod
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from adamct.batch import Batch
 from adamct.models.base import NextItemModel
-from adamct.models.layers import at
+from adamct.models.layers import select_positions
 
 
 class CausalModel(NextItemModel):
-    """Predicts from the state at the last item; may train on the states at all items in one pass.
+    """A model that predicts from the state at the last item, and can train on the states at all items in one pass.
 
-    With ``all_positions`` an epoch is one pass over each user's history, which predicts what the prefixes of that
-    history predict, at a fraction of the work.
+    With ``all_positions`` an epoch is one pass over each user's history. It makes the predictions of all prefixes of
+    that history, at a fraction of the work.
     """
 
     def __init__(self, all_positions: bool):
@@ -24,19 +24,19 @@ class CausalModel(NextItemModel):
 
     @abstractmethod
     def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N S"]:
-        """The state at each item, from that item and those before it."""
+        """Return the state at each item, computed from that item and the earlier ones."""
 
     @abstractmethod
     def output(self, state: Float[Tensor, "M S"]) -> Float[Tensor, "M D"]:
-        """States to queries."""
+        """Turn states into queries."""
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        return self.output(at(self.states(batch.item_seq), batch.seq_len - 1))
+        return self.output(select_positions(self.states(batch.item_seq), batch.seq_len - 1))
 
     def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
         if not self.all_positions:
             return super().training_pairs(batch)
         is_item = batch.item_seq != 0
-        following = torch.cat([batch.item_seq[:, 1:], batch.item_seq.new_zeros(len(is_item), 1)], 1)
-        following = following.scatter(1, batch.seq_len[:, None] - 1, batch.target[:, None])  # (B, N)
-        return self.output(self.states(batch.item_seq)[is_item]), following[is_item]
+        next_item = torch.cat([batch.item_seq[:, 1:], batch.item_seq.new_zeros(len(is_item), 1)], 1)
+        next_item = next_item.scatter(1, batch.seq_len[:, None] - 1, batch.target[:, None])  # (B, N)
+        return self.output(self.states(batch.item_seq)[is_item]), next_item[is_item]

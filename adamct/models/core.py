@@ -1,4 +1,4 @@
-"""CORE: a history is a mean of its items (Hou et al., SIGIR 2022; equation numbers are the paper's).
+"""CORE: a history is a weighted mean of its items (Hou et al., SIGIR 2022; equation numbers are the paper's).
 
 "CORE: Simple and Effective Session-based Recommendation within Consistent Representation Space".
 """
@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import LAYER_NORM_EPS, Dropout, TransformerLayer, causal_mask, initialize, item_embedding
+from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal_mask, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveFloat, PositiveInt
 
 
 class MeanWeights(nn.Module):
-    """CORE-ave: every item of the history counts the same (Eq. 2)."""
+    """CORE-ave: equal weights for all items of a history (Eq. 2)."""
 
     def __init__(self, max_len: int, hidden_size: int):
         super().__init__()
@@ -27,7 +28,7 @@ class MeanWeights(nn.Module):
 
 
 class TransformerWeights(nn.Module):
-    """CORE-trm: a transformer over items and positions says how much each item counts, softmax(F w) (Eq. 3, 4)."""
+    """CORE-trm: item weights softmax(F w) from a transformer over items and positions (Eq. 3, 4)."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class TransformerWeights(nn.Module):
         super().__init__()
         self.position_embedding = nn.Embedding(max_len, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(hidden_size, num_heads, inner_size, dropout, attn_dropout) for _ in range(num_layers)
         )
@@ -58,10 +59,10 @@ class TransformerWeights(nn.Module):
 
 
 class CORE(NextItemModel):
-    """A history is a weighted mean of its own items' embeddings (Eq. 1), compared by cosine over a temperature (Eq. 6).
+    """Weighted means of item embeddings (Eq. 1), compared with items by cosine over a temperature (Eq. 6).
 
-    So histories and items live in one space: nothing but the weights passes through a network. Dropout falls on the
-    items of the history and, apart from that, on the items to be scored.
+    Histories and items share one space: only the weights come from a network. The items of the history and the items
+    to be scored have separate dropouts.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class CORE(NextItemModel):
         super().__init__()
         self.temperature = temperature
         self.item_embedding = item_embedding(spec, hidden_size)
-        self.session_dropout = Dropout(session_dropout)
-        self.item_dropout = Dropout(item_dropout)
+        self.session_dropout = kernels.Dropout(session_dropout)
+        self.item_dropout = kernels.Dropout(item_dropout)
         self.weights = weights(spec.max_len, hidden_size)
         nn.init.uniform_(self.item_embedding.weight, -(hidden_size**-0.5), hidden_size**-0.5)
         with torch.no_grad():

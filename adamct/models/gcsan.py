@@ -8,24 +8,25 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, MultiHeadAttention, at, item_embedding, padding_mask
+from adamct.models.layers import MultiHeadAttention, item_embedding, padding_mask, select_positions
 from adamct.values import DropoutRate, PositiveInt, Probability
 
 
 def session_graph(
     item_seq: Int[Tensor, "B N"],
 ) -> tuple[Int[Tensor, "B N"], Float[Tensor, "B N N"], Float[Tensor, "B N N"]]:
-    """The graph of each history: its items, a repeated one merged into one node, and an edge for each step.
+    """Return the graph of each history: a node for each distinct item, and an edge for each step.
 
     Returns:
-        The node of each position, which is where its item first occurs; the share of each node's incoming steps that
-        come from every other node, and likewise of its outgoing steps (Section 3.1).
+        The node of each position, which is the position where its item first occurs; the share of each node's incoming
+        steps that come from every other node; and the share of its outgoing steps (Section 3.1).
     """
     batch, length = item_seq.shape
     node = (item_seq[:, :, None] == item_seq[:, None, :]).int().argmax(-1)  # (B, N)
-    is_step = (item_seq[:, 1:] != 0).float()  # counted in single precision, whatever the weights'
+    is_step = (item_seq[:, 1:] != 0).float()  # counts need single precision, whatever the weights' type
     step = node[:, :-1] * length + node[:, 1:]
     steps = is_step.new_zeros(batch, length * length).scatter_add(1, step, is_step)
     steps = steps.unflatten(1, (length, length))  # (B, from, to)
@@ -35,7 +36,7 @@ def session_graph(
 
 
 class GraphLayer(nn.Module):
-    """A step of a gated graph neural network (Eq. 1, 2): each node hears its neighbours along the edges and against."""
+    """A gated graph layer (Eq. 1, 2): each node receives the states of its neighbours along the edges and against."""
 
     def __init__(self, hidden_size: int):
         super().__init__()
@@ -56,19 +57,19 @@ class GraphLayer(nn.Module):
         gates_in, candidate_in = self.from_neighbours(neighbours).split([2 * size, size], -1)
         update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
         candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
-        # The nodes are kept in full precision, whatever the gates are computed in.
+        # The nodes keep their precision, whatever the precision of the gates.
         return torch.lerp(hidden, candidate.to(hidden.dtype), update.to(hidden.dtype))
 
 
 class AttentionLayer(nn.Module):
-    """F = softmax(Q K^T / sqrt(D)) V, then Dpt(ReLU(F W_1 + b_1) W_2 + b_2) + F (Eq. 3, 4): every item sees all."""
+    """F = softmax(Q K^T / sqrt(D)) V, then Dpt(ReLU(F W_1 + b_1) W_2 + b_2) + F (Eq. 3, 4), over all items."""
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float):
         super().__init__()
         self.attention = MultiHeadAttention(hidden_size, num_heads, 0.0, bias=False)
         self.inner = nn.Linear(hidden_size, hidden_size)
         self.outer = nn.Linear(hidden_size, hidden_size)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "B 1 1 N"]) -> Float[Tensor, "B N D"]:
         attended = self.attention(x, mask)
@@ -76,14 +77,14 @@ class AttentionLayer(nn.Module):
 
 
 class GCSAN(NextItemModel):
-    """A graph network over each history's items, self-attention over its positions, and a weighted end (Eq. 5-7).
+    """A graph network over each history's items, self-attention over its positions, and their weighted sum (Eq. 5-7).
 
     The query is w times the attention's last vector plus 1 - w times the graph's. RecBole's attention is BERT's block,
-    and sees earlier items only; the paper masks nothing and has neither LayerNorm nor positions. On Beauty the best
-    validation NDCG@10 of nine epochs is .343 either way.
+    and attends to earlier items only. The paper masks nothing and has neither LayerNorm nor positions. On Beauty the
+    best validation NDCG@10 of nine epochs is .343 either way.
 
     In the graph network RecBole adds biases to the gates and the candidate of Eq. 2, and multiplies by the reset gate
-    after P_h, as `torch.nn.GRU` does. A step that a history takes twice counts there once; here it counts twice.
+    after P_h, as `torch.nn.GRU` does. A step that a history takes twice counts once in RecBole; here it counts twice.
     """
 
     def __init__(
@@ -112,12 +113,14 @@ class GCSAN(NextItemModel):
         incoming, outgoing = incoming.to(hidden.dtype), outgoing.to(hidden.dtype)
         for layer in self.graph_layers:
             hidden = layer(hidden, incoming, outgoing)
-        hidden = hidden.gather(1, node.unsqueeze(-1).expand_as(hidden))  # each position its node's
+        hidden = hidden.gather(1, node.unsqueeze(-1).expand_as(hidden))  # each position takes its node's state
         attended, mask = hidden, padding_mask(batch.item_seq != 0)
         for layer in self.layers:
             attended = layer(attended, mask)
         last = batch.seq_len - 1
-        return torch.lerp(at(hidden, last), at(attended, last).to(hidden.dtype), self.attention_weight)
+        return torch.lerp(
+            select_positions(hidden, last), select_positions(attended, last).to(hidden.dtype), self.attention_weight
+        )
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

@@ -2,8 +2,8 @@
 
 "Session-based Recommendations with Recurrent Neural Networks".
 
-Trained on prefixes with dropout on the embeddings, after Tan et al. (DLRS 2016), and with one table for the items that
-go in and those that are scored, after Hidasi and Karatzoglou (CIKM 2018).
+It trains on prefixes with dropout on the embeddings, after Tan et al. (DLRS 2016). One table serves the input items and
+the scored items, after Hidasi and Karatzoglou (CIKM 2018).
 """
 
 from itertools import pairwise
@@ -13,17 +13,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
+from adamct import kernels
 from adamct.batch import DataSpec
 from adamct.models.causal import CausalModel
-from adamct.models.layers import Dropout, item_embedding
+from adamct.models.layers import item_embedding
 from adamct.values import DropoutRate, PositiveInt
 
 
 class GRULayer(nn.Module):
     """h_t = (1 - z_t) h_{t-1} + z_t tanh(W x_t + U (r_t * h_{t-1})) (Eq. 1-4), without biases.
 
-    ``torch.nn.GRU``, which RecBole takes, multiplies by r_t after U where the paper does before, and swaps z and 1 - z.
-    The authors' code multiplies before U too, and adds biases.
+    The paper and the authors' code multiply by r_t before U. ``torch.nn.GRU``, which RecBole takes, multiplies after U,
+    and swaps z and 1 - z. The authors' code also adds biases.
     """
 
     def __init__(self, input_size: int, state_size: int):
@@ -35,23 +36,23 @@ class GRULayer(nn.Module):
     def step(
         self, hidden: Float[Tensor, "B S"], gates_in: Float[Tensor, "B S2"], candidate_in: Float[Tensor, "B S"]
     ) -> Float[Tensor, "B S"]:
-        """The state after one more item."""
+        """Return the state after one more item."""
         update, reset = (gates_in + self.gates(hidden)).sigmoid().chunk(2, -1)
         candidate = (candidate_in + self.candidate(reset * hidden)).tanh()
-        # The state is kept in full precision, whatever the gates are computed in.
+        # The state keeps its precision, whatever the precision of the gates.
         return torch.lerp(hidden, candidate.to(hidden.dtype), update.to(hidden.dtype))
 
     def carry(
         self, hidden: Float[Tensor, "B S"], inputs: tuple[Tensor, Tensor]
     ) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]:
-        """The state to go on with and the one to keep, which may not share memory."""
-        after = self.step(hidden, *inputs)
-        return after, after.clone()
+        """Return the state for the next step and the state to keep, which may not share memory."""
+        state = self.step(hidden, *inputs)
+        return state, state.clone()
 
     def forward(self, x: Float[Tensor, "N B D"]) -> Float[Tensor, "N B S"]:
         size = self.candidate.in_features
         hidden, inputs = x.new_zeros(x.shape[1], size), self.input(x).split(2 * size, -1)
-        if torch.compiler.is_exporting():  # which unrolls a loop to one length for good
+        if torch.compiler.is_exporting():  # which would fix the number of a loop's steps
             return scan(self.carry, hidden, inputs)[1]
         states = []
         for gates_in, candidate_in in zip(*(part.unbind() for part in inputs), strict=True):
@@ -63,12 +64,13 @@ class GRULayer(nn.Module):
 class GRU4Rec(CausalModel):
     """Embeddings, GRU layers with a state of their own size, and a linear layer from the last state to the query.
 
-    Layers after the GRU are an option of the paper (Figure 1); RecBole has this one. Where Hidasi et al. sample
-    negatives for a pairwise loss, this trains with the cross-entropy of the whole catalogue, as every model here. The
-    authors' code also has a bias for each item.
+    Layers after the GRU are an option of the paper (Figure 1); RecBole has this one. Hidasi et al. sample negatives for
+    a pairwise loss. This model trains with the cross-entropy over all items, as every model here. The authors' code
+    also has a bias for each item.
 
     On Beauty the best validation NDCG@10 among all items, of about 20 epochs, is .0472 with a state of 128, .0460 with
-    one of 64, and .0438 with one of 64 and no linear layer. Its epoch is 18 where that of ``uni100`` is 10.
+    one of 64, and .0438 with one of 64 and no linear layer. The best epoch among all items is 18, and 10 for
+    ``uni100``.
     """
 
     def __init__(
@@ -83,10 +85,10 @@ class GRU4Rec(CausalModel):
     ):
         super().__init__(all_positions)
         self.item_embedding = item_embedding(spec, hidden_size)
-        self.embedding_dropout = Dropout(embedding_dropout)
+        self.embedding_dropout = kernels.Dropout(embedding_dropout)
         sizes = [hidden_size] + num_layers * [state_size]
         self.layers = nn.ModuleList(GRULayer(*pair) for pair in pairwise(sizes))
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.dense = nn.Linear(state_size, hidden_size)
         for layer in self.layers.modules():
             if isinstance(layer, nn.Linear):

@@ -9,23 +9,24 @@ from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.models.layers import item_embedding, latest
+from adamct.models.layers import item_embedding, last_items
 from adamct.values import PositiveInt
 
 
 class HGN(NextItemModel):
     """Gates on the features, then on the items, of the last L; scores are (u + s + sum of the L items) Q^T (Eq. 7).
 
-    The user's taste u, the gated items' average s (Eq. 5) and the items themselves all meet the output table Q. The
-    average is the gated sum divided by the sum of the items' gates, as in the authors' code and RecBole. On Beauty,
-    validation NDCG@10 among all items after six epochs is .0477 with this, and .0433 divided by the number of items.
+    The user's vector u, the average s of the gated items (Eq. 5) and the items themselves are all multiplied with the
+    output table Q. The average is the gated sum divided by the sum of the items' gates, as in the authors' code and
+    RecBole. On Beauty, validation NDCG@10 among all items after six epochs is .0477 with this, and .0433 divided by the
+    number of items.
 
-    The authors' code also has a bias for each item. RecBole takes L = ``max_len``, ten times the paper's, and lets
-    padding take part in the average. The paper's pairwise loss gives way to the cross-entropy every model here trains
-    with; its L2 term is ``optimizer.weight_decay``.
+    The authors' code also has a bias for each item. RecBole takes L = ``max_len``, ten times the paper's, and its
+    average includes padding. This model trains with the cross-entropy over all items, as every model here, instead of
+    the paper's pairwise loss. The paper's L2 term is ``optimizer.weight_decay``.
     """
 
-    knows_users = True
+    uses_user_embedding = True
 
     def __init__(self, spec: DataSpec, hidden_size: PositiveInt, window: PositiveInt):
         super().__init__()
@@ -43,7 +44,7 @@ class HGN(NextItemModel):
             self.item_embedding.weight[0] = 0
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        item_seq = latest(batch.item_seq, batch.seq_len, self.window)
+        item_seq = last_items(batch.item_seq, batch.seq_len, self.window)
         items, user = self.item_embedding(item_seq), self.user_embedding(batch.user)  # (B, L, D), (B, D)
         features = items * (self.feature_gate(items) + self.feature_gate_user(user)[:, None]).sigmoid()  # Eq. 2
         weight = (self.item_gate(features).squeeze(-1) + self.item_gate_user(user)).sigmoid()  # (B, L), Eq. 4

@@ -10,19 +10,20 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import DataSpec
 from adamct.models.causal import CausalModel
-from adamct.models.layers import Dropout, initialize, item_embedding, over_positions
+from adamct.models.layers import ConvolutionOverPositions, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveInt
 
-NORM_EPS = 1e-8  # of the authors' code and RecBole
+NORM_EPS = 1e-8  # as in the authors' code and RecBole
 
 
-class CausalConvolution(nn.Conv1d):
-    """A dilated convolution that sees no later position: zeros are put before the first (Section 3.3)."""
+class CausalConvolution(ConvolutionOverPositions):
+    """A dilated convolution that sees no later position: zeros stand before the first (Section 3.3)."""
 
     def forward(self, input: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return over_positions(self, F.pad(input, (0, 0, (self.kernel_size[0] - 1) * self.dilation[0], 0)))
+        return super().forward(F.pad(input, (0, 0, (self.kernel_size[0] - 1) * self.dilation[0], 0)))
 
 
 class ResidualBlock(nn.Module):
@@ -40,14 +41,14 @@ class ResidualBlock(nn.Module):
 
 
 class NextItNet(CausalModel):
-    """Embeddings, dilated residual blocks, and a softmax layer with a table and bias of its own (Section 3.5).
+    """Embeddings, dilated residual blocks, and a softmax layer with a separate table and bias (Section 3.5).
 
-    The authors' code applies a ReLU before the softmax layer, which the paper does not mention. It is left out here: on
-    Beauty, validation NDCG@10 after four epochs is .253 with it and .252 without.
+    The authors' code applies a ReLU before the softmax layer, which the paper does not mention. This model leaves it
+    out. On Beauty, validation NDCG@10 after four epochs is .253 with it and .252 without.
 
-    RecBole puts a linear layer after the blocks and scores with the embeddings of the input instead: on Beauty, without
-    dropout, the best validation NDCG@10 of eight epochs is .311 that way and .280 this. It also reads the state at the
-    last of ``max_len`` positions, which is after the padding; this reads it at the last item.
+    RecBole puts a linear layer after the blocks and scores with the input embeddings. On Beauty, without dropout, the
+    best validation NDCG@10 of eight epochs is .311 that way and .280 this way. RecBole also reads the state at the last
+    of ``max_len`` positions, which is after the padding. This model reads it at the last item.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class NextItNet(CausalModel):
         super().__init__(all_positions)
         self.item_embedding = item_embedding(spec, hidden_size)
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.output_embedding = item_embedding(spec, hidden_size)
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         self.apply(initialize)

@@ -1,4 +1,4 @@
-"""Popularity, the floor: every user is offered what was bought most."""
+"""Popularity, the simplest baseline: every user gets the most frequent items."""
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from adamct.models.base import NextItemModel
 
 
 class Popularity(NextItemModel):
-    """Scores every item by how often it occurs in the training part; there is nothing to train."""
+    """Scores that are the items' counts in the training part; the model has no parameters."""
 
     item_counts: Tensor
 

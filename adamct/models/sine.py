@@ -1,4 +1,4 @@
-"""SINE: interests out of a pool of prototypes (Tan et al., WSDM 2021; equation numbers are the paper's).
+"""SINE: interests from a pool of prototypes (Tan et al., WSDM 2021; equation numbers are the paper's).
 
 "Sparse-Interest Network for Sequential Recommendation".
 """
@@ -7,15 +7,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 from adamct.models.base import NextItemModel
-from adamct.models.layers import Dropout, item_embedding
+from adamct.models.layers import item_embedding
 from adamct.values import DropoutRate, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class AttentivePooling(nn.Module):
-    """Weights over the positions, softmax(tanh(X W_1) w_2), of which there are ``count`` kinds."""
+    """``count`` sets of weights over the positions, each softmax(tanh(X W_1) w_2)."""
 
     def __init__(self, hidden_size: int, count: int):
         super().__init__()
@@ -29,19 +30,19 @@ class AttentivePooling(nn.Module):
 
 
 class SINE(NextItemModel):
-    """Picks K of L prototypes for a history, makes an interest vector of each, and joins them by the predicted intent.
+    """Interest vectors from K of L prototypes for each history, summed with weights from the predicted intent.
 
-    Padding is left out of the softmaxes over positions. Positions are added where the weights of Eq. 5 are made.
+    The softmaxes over positions leave padding out. Position embeddings take part only in the weights of Eq. 5.
 
-    RecBole lets padding take part in the softmaxes. It has no positions, uses one matrix for Eq. 4 and Eq. 8, and
-    normalises to unit length in place of two of the LayerNorms. The paper names no epsilon. That
-    of RecBole's LayerNorms is 1e-12, and that of these torch's 1e-5, which outweighs the interests' variances at the
-    start (4e-6 on Beauty). On Beauty the best validation NDCG@10 of 42 epochs is .0389 among all items and .380 among
-    100 with 1e-5, and .0358 and .372 with 1e-12.
+    The softmaxes of RecBole include padding. It has no positions, uses one matrix for Eq. 4 and Eq. 8, and normalises
+    to unit length instead of two of the LayerNorms. The paper does not give the epsilon of the LayerNorms. RecBole has
+    1e-12. This model has torch's 1e-5, which is larger than the interests' initial variances (4e-6 on Beauty). On
+    Beauty the best validation NDCG@10 of 42 epochs is .0389 among all items and .380 among 100 with 1e-5, and .0358 and
+    .372 with 1e-12.
 
-    The authors' code departs from the paper. It normalises to unit length in place of all LayerNorms, divides the
+    The authors' code departs from the paper. It normalises to unit length instead of all LayerNorms, divides the
     similarities of Eq. 4 by a temperature, and multiplies the scores of Eq. 5 by P_{k|t} before their softmax. It adds
-    positions in Eq. 2 and 8 too, and makes the intent of Eq. 9 by a linear layer of Eq. 8 and the interests' mean.
+    positions in Eq. 2 and 8 too, and computes the intent of Eq. 9 by a linear layer of Eq. 8 and the interests' mean.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class SINE(NextItemModel):
         self.item_embedding = item_embedding(spec, hidden_size)
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.prototypes = nn.Parameter(torch.empty(num_prototypes, hidden_size))
-        self.dropout = Dropout(dropout)
+        self.dropout = kernels.Dropout(dropout)
         self.concept_pooling = AttentivePooling(hidden_size, 1)
         self.assignment = nn.Linear(hidden_size, hidden_size, bias=False)
         self.assignment_norm = nn.LayerNorm(hidden_size)
@@ -81,8 +82,8 @@ class SINE(NextItemModel):
         is_item = batch.item_seq != 0
         items = self.dropout(self.item_embedding(batch.item_seq))  # X_u
         concept = (self.concept_pooling(items, is_item).transpose(1, 2) @ items).squeeze(1)  # z_u (B, D), Eq. 2
-        affinity, chosen = (concept @ self.prototypes.T).topk(self.num_interests, 1)  # (B, K), Eq. 3
-        prototypes = self.prototypes[chosen] * affinity.sigmoid().unsqueeze(-1)  # C_u (B, K, D)
+        affinity, nearest = (concept @ self.prototypes.T).topk(self.num_interests, 1)  # (B, K), Eq. 3
+        prototypes = self.prototypes[nearest] * affinity.sigmoid().unsqueeze(-1)  # C_u (B, K, D)
 
         assigned = self.assignment_norm(self.assignment(items)) @ self.prototype_norm(prototypes).transpose(1, 2)
         assigned = assigned.softmax(-1)  # P_{k|t} (B, N, K), Eq. 4
@@ -98,7 +99,7 @@ class SINE(NextItemModel):
         return self.item_embedding.weight
 
     def penalty(self, batch: Batch) -> Float[Tensor, ""]:
-        """Half the squared covariances between different prototypes (Eq. 13), so that they spread out."""
+        """Return the weighted squared covariances of different prototypes (Eq. 13), which spread them out."""
         centred = self.prototypes - self.prototypes.mean(1, keepdim=True)
         covariance = centred @ centred.T / centred.shape[1]
         return self.penalty_weight * (covariance.square().sum() - covariance.diagonal().square().sum()) / 2

@@ -15,17 +15,17 @@ def main() -> None:
     parser.add_argument("--model", metavar="NAME", help="the compared one; adamct, else the best by validation")
     parser.add_argument("--metric", metavar="NAME", help="what is tested, as test/full/ndcg@10; the monitored one")
     parser.add_argument("--wandb", metavar="PROJECT", help="also log tables and figures there as a run of its own")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     # matplotlib and scipy take a second to import, and --help does without them.
-    from adamct.report.whole import report
+    from adamct.report.build import report
 
-    out = given.out or (given.folders[0] / "report" if len(given.folders) == 1 else Path("report"))
+    out = arguments.out or (arguments.folders[0] / "report" if len(arguments.folders) == 1 else Path("report"))
     try:
-        made = report(given.folders, out, given.model, given.metric)
-        if given.wandb:
-            from adamct.report.wandb_report import log_to_wandb
+        written = report(arguments.folders, out, arguments.model, arguments.metric)
+        if arguments.wandb:
+            from adamct.report.outputs.wandb_report import log_to_wandb
 
-            log_to_wandb(made, given.wandb)
+            log_to_wandb(written, arguments.wandb)
     except Exception as error:
         line = explain(error)
         if line is None:

@@ -1,4 +1,4 @@
-"""Whether the compared model and another differ by more than chance: paired by user and seed, and corrected."""
+"""Tests of the compared model against each other one: paired by user and seed, and corrected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ import numpy as np
 from scipy import stats
 
 from adamct.evaluation.gains import gains
-from adamct.report.blocks import Block
+from adamct.evaluation.names import Metric
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.runs import Run
+from adamct.report.inputs.variants import Variant
 from adamct.report.resampling import LEVEL, resample
-from adamct.report.runs import Run
-from adamct.report.variants import Variant
 
 Pairs = list[tuple[Run, Run]]
 """The compared variant's run and another one's, of each seed that both have."""
@@ -23,7 +24,7 @@ class Comparison:
 
     Attributes:
         other: the other variant's name.
-        metric: such as ``uni100/ndcg@10``.
+        metric: the tested metric.
         users: how many were paired.
         seeds: how many both have.
         wins: in how many of them the compared model has the higher mean.
@@ -36,7 +37,7 @@ class Comparison:
     """
 
     other: str
-    metric: str
+    metric: Metric
     users: int
     seeds: int
     wins: int
@@ -61,7 +62,7 @@ def compare(block: Block) -> list[Comparison]:
     """
     if block.split != "test":
         return []
-    names = tuple(dict.fromkeys(("ndcg@10", block.metric.partition("/")[2])))
+    names = tuple(dict.fromkeys(("ndcg@10", block.metric.name)))
     compared = []
     for ranking in block.rankings:
         pairs = {other.name: common(block.chosen, other, ranking) for other in block.others}
@@ -92,18 +93,18 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
     return [
         Comparison(
             other=other,
-            metric=f"{ranking}/{name}",
+            metric=Metric("test", ranking, name),
             users=int(users.sum()),
             seeds=len(pairs),
-            wins=int((found.mean(1) > 0).sum()),
-            difference=float(found.mean()),
+            wins=int((gain_differences.mean(1) > 0).sum()),
+            difference=float(gain_differences.mean()),
             low=low,
             high=high,
             p=p,
             p_holm=corrected,
             cut_short=any(run.cut_short for pair in pairs for run in pair),
         )
-        for (name, other, pairs), found, (low, high, p), corrected in zip(
+        for (name, other, pairs), gain_differences, (low, high, p), corrected in zip(
             cases, differences, outcomes, holm([p for *_, p in outcomes]), strict=True
         )
     ]
@@ -112,20 +113,20 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
 def seeds_note(comparisons: Sequence[Comparison]) -> list[str]:
     """Say what the tests of one seed and of several know of."""
     seeds = {test.seeds for test in comparisons}
-    said = []
+    sentences = []
     if 1 in seeds:
-        said.append(
+        sentences.append(
             "Of one seed: a paired randomisation test that flips the signs of users' differences (Smucker, Allan & "
             "Carterette, CIKM '07), and the interval of all means that it does not reject. It knows nothing of how "
             "much trainings differ by chance."
         )
     if seeds - {1}:
-        said.append(
+        sentences.append(
             "Of several seeds: random halves of the users and, for how much trainings differ by chance, Student's t of "
             "the mean over seeds, with one degree of freedom less than there are seeds. So with two or three seeds "
             "only large differences are significant."
         )
-    return said
+    return sentences
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -67,6 +67,7 @@ class Config(TypedDict):
     model: Node
     trainer: Node
     logger: Node | None
+    callbacks: Mapping[str, Node]
     data_dir: Text
     output_dir: Text
 
@@ -97,6 +98,8 @@ class Trainer(TypedDict):
 
 RANGES = {"pytorch_lightning.Trainer": Trainer}
 """Annotations in place of those of a ``_target_``."""
+SET_BY_A_RUN = {"pytorch_lightning.Trainer": ("callbacks", "logger", "enable_checkpointing", "default_root_dir")}
+"""Arguments of a ``_target_`` that a run sets itself, so that a config cannot."""
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 OF_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 """The keys of a node that are no arguments."""
@@ -195,9 +198,11 @@ def taken_by(key: str, node: Mapping[str, Any]) -> Takes:
     except Exception as error:  # whatever happens while a module is imported
         extra = "; is it in an extra, such as pip install -e '.[search]'?" if isinstance(error, ImportError) else ""
         raise InputError(f"{key}._target_={written(node['_target_'])}: {on_one_line(error)}{extra}") from error
-    named, others = arguments(target)
-    ranges = keys_of(RANGES[node["_target_"]]).named if node["_target_"] in RANGES else {}
-    return Takes({**dict.fromkeys(OF_HYDRA, Any), **named, **ranges}, others=others)
+    name = node["_target_"]
+    annotations, others = arguments(target)
+    ranges = keys_of(RANGES[name]).named if name in RANGES else {}
+    taken = {**dict.fromkeys(OF_HYDRA, Any), **annotations, **ranges}
+    return Takes({key: taken[key] for key in taken if key not in SET_BY_A_RUN.get(name, ())}, others=others)
 
 
 def arguments(target: Any) -> tuple[dict[str, Any], bool]:

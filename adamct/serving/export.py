@@ -75,7 +75,7 @@ def export(recommender: Recommender, folder: Path, people: People | None = None)
     )
     model, name = recommender.model, type(recommender.model).__name__
     encoder = Encoder(model).eval()
-    length = {} if model.full_length else {1: Dim.DYNAMIC}
+    length = {} if model.pad_to_max_len else {1: Dim.DYNAMIC}
     shapes = ({0: Dim.DYNAMIC, **length}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
     example = histories(recommender, 3, recommender.max_len)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -56,7 +56,9 @@ class Recommender:
             InputError: the model learns a vector for each user, a history is not a sequence of ids, or no item of any
                 history is known.
         """
-        require(not self.model.knows_users, f"{type(self.model).__name__} knows only the users it was trained on")
+        require(
+            not self.model.uses_user_embedding, f"{type(self.model).__name__} knows only the users it was trained on"
+        )
         numbers = [self.known(history, place) for place, history in enumerate(histories)]
         if not numbers:
             return []
@@ -87,7 +89,7 @@ class Recommender:
     ) -> Batch:
         """Cut the histories ``items[offsets[b] : offsets[b + 1]]`` to what the model looks at; targets are 0."""
         kept = np.minimum(np.diff(offsets), self.max_len)
-        position = np.arange(self.max_len if self.model.full_length else int(kept.max()))
+        position = np.arange(self.max_len if self.model.pad_to_max_len else int(kept.max()))
         index = np.minimum(offsets[1:, None] - kept[:, None] + position, len(items) - 1)
         item_seq = np.where(position < kept[:, None], items[index], 0)
         device = self.model.item_table().device

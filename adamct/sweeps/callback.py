@@ -20,11 +20,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adamct.errors import InputError, explain, on_one_line, require
 from adamct.runs.folder import ERROR
+from adamct.runs.job import STOPPING
 from adamct.runs.schema import check_nodes
 from adamct.sweeps.folders import sweep_name
 
-STOPPING = ".stopping"
-"""A file in the folder of a sweep that was told to stop: none of its jobs starts any more."""
 REPORT_ERROR = "report_error.txt"
 """A file in the folder of a sweep whose report failed."""
 FAILED = ".failed"
@@ -174,11 +173,11 @@ def report_on(folder: Path, logger: DictConfig | None) -> None:
     failure = folder / REPORT_ERROR
     failure.unlink(missing_ok=True)
     try:
-        from adamct.report.whole import report  # which takes seconds to import
+        from adamct.report.build import report  # which takes seconds to import
 
         made = report([folder], folder / "report")
         if logger is not None and logger._target_ == WANDB:
-            from adamct.report.wandb_report import log_to_wandb
+            from adamct.report.outputs.wandb_report import log_to_wandb
 
             log_to_wandb(made, logger.project, logger.entity, logger.mode, logger.group or folder.name)
     except InputError as error:  # such as runs that must not be compared

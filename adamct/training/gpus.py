@@ -1,4 +1,4 @@
-"""Which GPU of several a run takes, so that jobs beside each other share them out."""
+"""The choice of a GPU for a run, so that jobs side by side share the GPUs evenly."""
 
 import getpass
 import itertools
@@ -15,8 +15,11 @@ from filelock import FileLock, Timeout
 
 
 @contextmanager
-def placed(make_trainer: partial[pl.Trainer]) -> Iterator[partial[pl.Trainer]]:
-    """A trainer of one device on the GPU that fewest runs are on, where there are several; others as they are."""
+def on_least_used_gpu(make_trainer: partial[pl.Trainer]) -> Iterator[partial[pl.Trainer]]:
+    """Put a trainer of one device on the GPU with the fewest runs, if there are several GPUs.
+
+    Other trainers stay unchanged.
+    """
     wanted = make_trainer.keywords
     on_one = wanted.get("devices") == 1 and wanted.get("accelerator") in ("auto", "gpu", "cuda")
     count = torch.cuda.device_count() if on_one else 0
@@ -30,11 +33,11 @@ def placed(make_trainer: partial[pl.Trainer]) -> Iterator[partial[pl.Trainer]]:
 
 @contextmanager
 def least_used(count: int, folder: Path) -> Iterator[int]:
-    """Hold the lowest of some devices that fewest processes hold, until the end of the block or of the process.
+    """Hold the first of the devices with the fewest holders, until the block or the process ends.
 
     Args:
-        count: how many devices there are; more runs than devices share them evenly.
-        folder: of the locks, on a disk of this machine.
+        count: the number of devices; more runs than devices share them evenly.
+        folder: the folder of the locks, on a disk of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for place in itertools.count():

@@ -11,16 +11,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adamct.batch import Batch, DataSpec, EvaluationBatch
-from adamct.errors import InputError, blame
+from adamct.errors import blame
 from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
-from adamct.evaluation.ranking import FULL, FULL_UNSEEN, names_of_rankings, rank_targets, top_items
+from adamct.evaluation.names import FULL, FULL_UNSEEN, names_of_rankings
+from adamct.evaluation.ranking import rank_targets, top_items
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, seed_torch
+from adamct.training.epoch_loss import EpochLoss
 from adamct.training.step import Loss
 from adamct.values import Checked, PositiveInt
-
-LOOK_EVERY = 50
-"""Steps between looks at the loss, because looking makes a GPU wait."""
 
 
 class NextItemModule(Checked, pl.LightningModule):
@@ -74,12 +73,7 @@ class NextItemModule(Checked, pl.LightningModule):
         """What is recommended in each ranking among all items, of the test."""
         self.scores: dict[str, dict[str, float]] = {}
         """The latest metrics of each stage, by their full names."""
-        self.losses: list[tuple[int, int, Tensor]] = []
-        """The steps since the last look, how many examples each had, and its loss."""
-        self.summed_epoch = -1
-        self.epoch_loss = torch.zeros(())
-        """The sum over the examples of that epoch, as of the last look."""
-        self.epoch_examples = 0
+        self.epoch_loss = EpochLoss()
 
     @property
     def learns(self) -> bool:
@@ -106,50 +100,27 @@ class NextItemModule(Checked, pl.LightningModule):
         seed_torch(self.device, self.seed, Stream.TRAINING_STEP, *place)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """The loss, of which nothing is read here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
+        """Return the loss. Read nothing here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
         loss = self.loss(self.model, batch)
-        # A run that goes on within an epoch keeps the sum of its first part.
-        if self.summed_epoch != self.current_epoch:
-            self.summed_epoch, self.epoch_loss, self.epoch_examples = self.current_epoch, torch.zeros(()), 0
         step = self.global_step
-        self.losses.append((step, len(batch.user), loss.detach().clone()))  # a clone: CUDA graphs reuse their outputs
+        self.epoch_loss.add(self.current_epoch, step, len(batch.user), loss)
         every: int = self.trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         if batch_idx == 0 or (step + 1) % every == 0:  # logging costs as much as a small model's step
             self.log("train/loss_step", loss.detach(), on_step=True)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Look at the loss now and then."""
-        if len(self.losses) >= LOOK_EVERY:
-            self.add_up_losses()
+        """Read the losses now and then, so that a loss that is not finite ends the run."""
+        if self.epoch_loss.is_due:
+            self.epoch_loss.read()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's loss."""
-        self.log("train/loss_epoch", self.mean_loss())
-
-    def mean_loss(self) -> Float[Tensor, ""]:
-        """The mean over this epoch's examples, so far."""
-        self.add_up_losses()
-        return self.epoch_loss / self.epoch_examples
+        self.log("train/loss_epoch", self.epoch_loss.mean())
 
     def on_validation_start(self) -> None:
-        """Nothing is ranked with weights that are no numbers."""
-        self.add_up_losses()
-
-    def add_up_losses(self) -> None:
-        """Add up the losses since the last look, and stop a run where one was NaN or infinite."""
-        if not self.losses:
-            return
-        values = torch.stack([loss for *_, loss in self.losses]).cpu()
-        if len(bad := values.isfinite().logical_not().nonzero()):
-            raise InputError(
-                f"the loss is not finite at step {self.losses[bad[0, 0]][0]} (epoch {self.current_epoch}): lower "
-                "optimizer.lr or set trainer.gradient_clip_val; the checkpoints of earlier epochs are kept"
-            )
-        for value, (_, examples, _) in zip(values, self.losses, strict=True):
-            self.epoch_loss = self.epoch_loss + value * examples
-            self.epoch_examples += examples
-        self.losses = []
+        """Read the losses first: weights that are not finite must not be ranked."""
+        self.epoch_loss.read()
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Rank the validation items."""
@@ -218,15 +189,13 @@ class NextItemModule(Checked, pl.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the weights belong to, and how well they validated."""
-        self.add_up_losses()
+        """Add the run's identity, the item ids, the validation scores and the epoch's loss."""
         checkpoint["identity"] = self.identity
         checkpoint["item_ids"] = self.item_ids
         checkpoint["val_scores"] = self.scores.get("val", {})
-        checkpoint["epoch_loss"] = (self.summed_epoch, self.epoch_loss.item(), self.epoch_examples)
+        checkpoint["epoch_loss"] = self.epoch_loss.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take back what is not among the weights; `adamct.training.trainer.fit` has compared the identities."""
+        """Restore the scores and the epoch's loss. `adamct.training.stages.fit` has compared the identities."""
         self.scores["val"] = checkpoint["val_scores"]
-        self.summed_epoch, total, self.epoch_examples = checkpoint["epoch_loss"]
-        self.epoch_loss = torch.tensor(total)
+        self.epoch_loss.load(checkpoint["epoch_loss"])

@@ -1,52 +1,27 @@
-"""The record of a run: ``results.json``, ``ranks.npz`` and the table at its end."""
+"""The record of a run: ``results.json`` and ``ranks.npz``."""
 
 import json
-import platform
-import subprocess
+import logging
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.utilities import rank_zero_only
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
 
-from adamct.batch import HeldOutStatistics, Statistics, TestFacts
+from adamct.batch import TestFacts
 from adamct.dataset import Dataset
 from adamct.evaluation.metrics import RankingMetrics
-from adamct.evaluation.names import in_order, shown_metrics
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
+from adamct.runs.provenance import provenance
 from adamct.training.callbacks import History, Timing
 from adamct.training.cost import cost
 from adamct.training.module import NextItemModule
 from adamct.training.selection import Chosen
-from adamct.training.trainer import Outcome
+from adamct.training.stages import Outcome, callbacks_of, pruned
+from adamct.training.tables import print_scores
 
-
-def provenance(device: torch.device) -> dict[str, Any]:
-    """What the numbers were made with."""
-    root = Path(__file__).parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # an installed copy, without its history
-        commit = None
-    return {
-        "git_commit": commit,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": version("pytorch-lightning"),
-        },
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or device.type,
-        "threads": torch.get_num_threads(),
-        "host": platform.platform(),
-    }
+log = logging.getLogger(__name__)
 
 
 def record(
@@ -57,21 +32,21 @@ def record(
     outcome: Outcome,
     about: dict[str, Any],
 ) -> None:
-    """Write the run's ``results.json`` and, where it was tested, ``ranks.npz``, and print its table.
+    """Write ``results.json`` and, if the run was tested, ``ranks.npz``, and print the table of its scores.
 
     Args:
         folder: the run's folder.
         trainer: the trainer of the run.
         module: the module that was trained or tested.
         data: its data.
-        outcome: the weights that were chosen, and how training ended.
-        about: the run's config and whatever else is to be kept of how it was started and ended.
+        outcome: the chosen weights, and the end of training.
+        about: the run's config, and other facts about how it was started and ended.
     """
     tested = module.scores.get("test")
     references = reference_scores(data, module) if tested else {}  # by all processes together
     if not trainer.is_global_zero:
         return
-    callbacks: list[pl.Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    callbacks = callbacks_of(trainer)
     timing = next(callback for callback in callbacks if isinstance(callback, Timing))
     history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
     results = {
@@ -90,17 +65,18 @@ def record(
         "seed": module.seed,
         **provenance(module.device),
         **about,
+        "pruned": pruned(trainer),
         "history": history,
     }
     if tested:
         save_ranks(folder, module, data.test_facts())
-        print_table({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
+        print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
-    print(f"results: {folder / RESULTS}")
+    log.info("results: %s", folder / RESULTS)
 
 
 def validated(chosen: Sequence[Chosen]) -> dict[str, float]:
-    """Return the validation metrics of each ranking, by the weights that are chosen for it."""
+    """Return the validation metrics of each ranking, from the weights that are chosen for it."""
     return {
         name: value
         for choice, _, scores in chosen
@@ -111,7 +87,7 @@ def validated(chosen: Sequence[Chosen]) -> dict[str, float]:
 
 
 def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
-    """Return by which metric and at which epoch the weights of each ranking were chosen."""
+    """Return, for each ranking, the metric that chose its weights and their epoch."""
     return {
         ranking: {"monitor": choice.monitor, "epoch": epoch}
         for choice, epoch, _ in chosen
@@ -120,7 +96,7 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
 
 
 def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[str, float]]:
-    """The test metrics of what the data offers to read a model's against."""
+    """Return the test metrics of the references that the data offers."""
     rankers = data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
@@ -142,40 +118,3 @@ def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:
     arrays = {name: module.metric("test", name).joined.numpy() for name in module.rankings} | facts._asdict()
     small = {name: values.astype(np.min_scalar_type(values.max())) for name, values in arrays.items()}
     write_arrays(folder / RANKS, small)
-
-
-@rank_zero_only
-def announce(statistics: Statistics, held_out: HeldOutStatistics) -> None:
-    """Print the dataset's row of Table 1, how many users are ranked where not all are, and the ties where known."""
-    table = Table("interactions", "users", "items", "per user", "per item", "sparsity", box=box.SIMPLE_HEAD)
-    interactions, users, items, per_user, per_item, sparsity = statistics
-    table.add_row(
-        f"{interactions:,}", f"{users:,}", f"{items:,}", f"{per_user:.1f}", f"{per_item:.1f}", f"{sparsity:.2%}"
-    )
-    Console().print(table)
-    validated, tested, validation_tied, test_tied, *_ = held_out
-    if (validated, tested) != (users, users):
-        print(f"users with an item to validate: {validated:,}, to test: {tested:,}")
-    if validation_tied is not None:
-        shares = f"validation {validation_tied:.1%}, test {test_tied:.1%}"
-        print(f"held-out items with the same time as the user's previous item: {shares}")
-
-
-def print_table(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str, Any]], learns: bool) -> None:
-    """Print a row for each metric, a section for each ranking, and a column for each model or reference.
-
-    Args:
-        scores: by model or reference, the test metrics.
-        chosen: by ranking, the epoch of the model's weights.
-        learns: whether the model was trained, so that the epoch means something.
-    """
-    some = next(iter(scores.values()))
-    table = Table("test", "", *(Column(name, justify="right") for name in scores), box=box.SIMPLE_HEAD)
-    for ranking in in_order(key.split("/")[1] for key in some):
-        metrics = [metric for metric in shown_metrics(ranking) if f"test/{ranking}/{metric}" in some]
-        epoch = f"(epoch {chosen[ranking]['epoch'] + 1})" if learns else ""
-        labels = [ranking, epoch] + [""] * len(metrics)
-        for label, metric in zip(labels, metrics, strict=False):
-            values = [f"{of[f'test/{ranking}/{metric}']:.4f}" for of in scores.values()]
-            table.add_row(label, metric, *values, end_section=metric == metrics[-1])
-    Console().print(table)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import pytorch_lightning as pl
 
 from adamct.errors import require
+from adamct.evaluation.names import Metric
 from adamct.training.module import NextItemModule
 from adamct.values import Checked, PositiveInt
 
@@ -53,7 +54,7 @@ def choices(rankings: Sequence[str], known: Sequence[str], monitor: str, per_ran
     require(monitor in known, f"monitor={monitor}: must be one of {', '.join(known)}")
     if not per_ranking:
         return (Choice(monitor, BEST, tuple(rankings)),)
-    _, own, metric = monitor.split("/")
+    _, own, metric = Metric.parse(monitor)
     others = [ranking for ranking in rankings if ranking != own]
     return (
         Choice(monitor, BEST, (own,)),

@@ -9,7 +9,7 @@ from torch import Tensor
 from adamct.batch import Batch
 from adamct.errors import require
 from adamct.evaluation.ranking import in_single_precision
-from adamct.losses import cross_entropy
+from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
 from adamct.values import CompileMode
 

@@ -13,15 +13,12 @@ from hydra.utils import instantiate
 from adamct.analysis.item_correlations import correlations, last_layer
 from adamct.batch import DataSpec
 from adamct.checkpoint import read_checkpoint
-from adamct.models.adamct import Coefficient
+from adamct.models.adamct_layers import Coefficient
 from tests.conftest import TINY, Ended, composed
 
 Run = Callable[..., Ended]
 SPEC = DataSpec(num_items=30, num_users=8, max_len=9, item_counts=torch.zeros(31))
-CALLBACKS = (
-    "{_target_: adamct.analysis.mixture_coefficients.CoefficientRecord, folder: '${output_dir}'}",
-    "{_target_: adamct.analysis.item_correlations.ItemCorrelations, folder: '${output_dir}', num_users: 4}",
-)
+CALLBACKS = ("callbacks=[mixture_coefficients,item_correlations]", "callbacks.item_correlations.num_users=4")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +27,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         from tests.conftest import give
 
-        assert give(patch, *TINY, f"trainer.callbacks=[{','.join(CALLBACKS)}]", f"hydra.run.dir={folder}").code == 0
+        assert give(patch, *TINY, *CALLBACKS, f"hydra.run.dir={folder}").code == 0
     return folder
 
 
@@ -106,11 +103,11 @@ def test_recorded_maps_are_of_the_longest_histories(tested: Path) -> None:
 
 
 def test_another_model_has_no_branches(tmp_path: Path, run: Run) -> None:
-    ended = run(*TINY, "model=hgn", f"trainer.callbacks=[{CALLBACKS[1]}]", f"hydra.run.dir={tmp_path}")
+    ended = run(*TINY, "model=hgn", "callbacks=item_correlations", f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert ended.line == "error: item correlations are of AdaMCT's branches, not of HGN"
 
 
 def test_a_model_without_coefficients_leaves_no_file_of_them(tmp_path: Path, run: Run) -> None:
-    assert run(*TINY, "model=hgn", f"trainer.callbacks=[{CALLBACKS[0]}]", f"hydra.run.dir={tmp_path}").code == 0
+    assert run(*TINY, "model=hgn", "callbacks=mixture_coefficients", f"hydra.run.dir={tmp_path}").code == 0
     assert not (tmp_path / "coefficients.npz").exists()

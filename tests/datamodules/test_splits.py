@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adamct.errors import InputError
-from adamct.report.page import parts
-from adamct.report.runs import Run
+from adamct.report.inputs.runs import Run
+from adamct.report.sections.provenance import parts
 from datamodules.preprocessing import Interactions
 from datamodules.splits import GlobalTime, HeldOut, LeaveOneOut, seen_before, time_of
 from tests.conftest import TINY, Ended

@@ -20,13 +20,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
-from adamct import losses
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError, explain
+from adamct.losses.cross_entropy import cross_entropy
+from adamct.losses.sampled import BayesianPersonalisedRanking
 from adamct.models import adamct as parts
 from adamct.models import adamct_variants as variants
-from adamct.models.layers import Activation, causal_mask
-from adamct.sampled_losses import BayesianPersonalisedRanking
+from adamct.models.layers import Activation, MultiHeadAttention, causal_mask
 from adamct.training.step import training_loss
 
 Array = npt.NDArray[np.float64]
@@ -36,6 +36,17 @@ Histories = Callable[[Sequence[int], int, int], Batch]
 CONF = Path(__file__).parents[2] / "conf"
 SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.zeros(31))
 N, D = SPEC.max_len, 8
+HPARAMS = parts.Hyperparameters(
+    num_items=SPEC.num_items,
+    max_len=N,
+    hidden_size=D,
+    num_heads=2,
+    kernel_size=3,
+    reduction=2,
+    activation="gelu",
+    dropout=0.5,
+    attn_dropout=0.5,
+)
 LENGTHS = (1, 8, 3, 5)
 PHI: dict[str, Callable[[float], float]] = {
     "gelu": lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2,
@@ -163,7 +174,7 @@ def is_item_of(lengths: tuple[int, ...], width: int) -> Tensor:
 
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 def test_attention_is_equations_2_to_6(num_heads: int) -> None:
-    branch = scrambled(parts.SelfAttention(D, num_heads, 0.5, 0.5))
+    branch = scrambled(parts.SelfAttention(HPARAMS._replace(num_heads=num_heads), output_dropout=0.5))
     x, is_item = random(4, N, D), is_item_of(LENGTHS, N)
     agree(branch(x, causal_mask(is_item)), [mhsa(array(x[b]), branch, is_item[b].tolist()) for b in range(4)])
 
@@ -173,10 +184,10 @@ def test_attention_is_equations_2_to_6(num_heads: int) -> None:
 def test_convolution_is_equations_8_to_10_and_as_released_with_the_norm_first(
     kernel_size: int, activation: Activation
 ) -> None:
-    x = random(1, 7, D)
+    x, hparams = random(1, 7, D), HPARAMS._replace(kernel_size=kernel_size, activation=activation)
     for branch, norm_first in (
-        (scrambled(variants.PaperConvolution(D, kernel_size, activation, 0.5)), False),
-        (scrambled(parts.Convolution(D, kernel_size, activation)), True),
+        (scrambled(variants.PaperConvolution(hparams, dropout=0.5)), False),
+        (scrambled(parts.Convolution(hparams)), True),
     ):
         agree(branch(x)[0], conv_mid(array(x[0]), branch, PHI[activation], norm_first))
 
@@ -187,7 +198,7 @@ def test_convolution_is_equations_8_to_10_and_as_released_with_the_norm_first(
 def test_squeeze_excitation_is_equations_12_to_14(
     gate_class: type[parts.SigmoidGate], bias: bool, width: int, reduction: int
 ) -> None:
-    gate = scrambled(gate_class(N, reduction, bias))
+    gate = scrambled(gate_class(HPARAMS._replace(reduction=reduction), bias))
     x, visible = random(4, width, D), is_item_of(LENGTHS, width)
     weights = np.stack([seatt(array(x[b]), gate, visible[b].tolist()) for b in range(4)])
     agree(gate(x, visible), weights[..., None] * array(x))
@@ -206,7 +217,7 @@ def test_adaptive_mixture_is_equations_15_to_17_and_table_3_leaves_one_coefficie
     local_weight: Callable[[float], float],
     global_weight: Callable[[float], float],
 ) -> None:
-    mixture, (hidden, l_conv, g_trm) = scrambled(mixture_class(D)), random(3, 4, N, D)
+    mixture, (hidden, l_conv, g_trm) = scrambled(mixture_class(HPARAMS)), random(3, 4, N, D)
     alphas = [ada(array(hidden[b, :length]), mixture.coefficient) for b, length in enumerate(LENGTHS)]
     expected = [local_weight(a) * array(l_conv[b]) + global_weight(a) * array(g_trm[b]) for b, a in enumerate(alphas)]
     agree(mixture(hidden, l_conv, g_trm, is_item_of(LENGTHS, N)), expected)
@@ -244,7 +255,7 @@ def test_paper_model_is_the_equations_from_items_to_probabilities(build: Build, 
         reference = [math.exp(delta @ e_item[v] + b_o[v].item()) for v in range(1, SPEC.num_items + 1)]
         probabilities = np.array(reference) / sum(reference)
         agree(scores(model, batch)[b, 1:].softmax(-1), probabilities)
-        loss = losses.cross_entropy(model.queries(batch)[b : b + 1], model.item_table(), b_o, batch.target[b : b + 1])
+        loss = cross_entropy(model.queries(batch)[b : b + 1], model.item_table(), b_o, batch.target[b : b + 1])
         agree(loss, -np.log(probabilities[batch.target[b] - 1]))
 
 
@@ -299,7 +310,7 @@ def test_dense_default_model_ranks_as_the_released_code(
     sizes = {"hidden_size": D, "num_heads": num_heads, "kernel_size": kernel_size, "activation": activation}
     model = scrambled(build(SPEC, "model=adamct", padding="dense", **sizes))
     batch = histories((1, 8, 3, N), N, SPEC.num_items)
-    assert model.full_length
+    assert model.pad_to_max_len
     agree(scores(model, batch), released(model, batch, num_heads, PHI_OF_TENSORS[activation]))
 
 
@@ -370,7 +381,7 @@ def assemble(build: Build) -> Callable[[tuple[str, ...]], Any]:
 @torch.no_grad()
 def check_padding_takes_part_in_nothing(model: Any, histories: Histories) -> None:
     """What stands at padding is as random as the items, and makes no difference to having no padding at all."""
-    assert not model.full_length
+    assert not model.pad_to_max_len
     trimmed, padded = (histories(LENGTHS, width, SPEC.num_items) for width in (max(LENGTHS), N))
     queries = model.queries(trimmed)
     agree(model.queries(padded), queries)
@@ -437,8 +448,13 @@ def test_dropout_is_where_the_released_code_or_the_equations_have_it(build: Buil
     def rates(name: str) -> dict[str, list[float]]:
         model = build(SPEC, f"model={name}", dropout=0.25, attn_dropout=0.75)
         named = {"entry": model.entry, **dict(model.layers[1].named_children()), "head": model.head}
-        found = {key: [m.p for m in part.modules() if isinstance(m, nn.Dropout) and m.p] for key, part in named.items()}
-        return {key: rates for key, rates in found.items() if rates}
+        rates = {key: [rate for m in part.modules() if (rate := rate_of(m))] for key, part in named.items()}
+        return {key: values for key, values in rates.items() if values}
+
+    def rate_of(module: nn.Module) -> float:
+        if isinstance(module, MultiHeadAttention):
+            return module.dropout
+        return module.p if isinstance(module, nn.Dropout) else 0.0
 
     assert rates("adamct") == {"entry": [0.25], "inputs": [0.25], "global_branch": [0.75], "dropout": [0.25]}
     assert rates("adamct_paper") == {
@@ -466,7 +482,7 @@ def test_padding_item_stays_zero_and_is_never_trained(
     for _ in range(3):
         optimizer.zero_grad()
         queries, targets = model.training_pairs(batch)
-        losses.cross_entropy(queries, model.item_table(), model.item_bias(), targets).backward()
+        cross_entropy(queries, model.item_table(), model.item_bias(), targets).backward()
         assert not model.item_embedding.weight.grad[0].any()
         assert model.item_embedding.weight.grad[1:].any(-1).all()
         optimizer.step()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from adamct.batch import Batch, DataSpec
 from adamct.models.gcsan import GraphLayer, session_graph
 from adamct.models.gru4rec import GRULayer
-from adamct.models.layers import MultiHeadAttention, TransformerLayer, at, causal_mask, latest
+from adamct.models.layers import MultiHeadAttention, TransformerLayer
 from adamct.models.nextitnet import CausalConvolution
 from adamct.models.sine import AttentivePooling
 
@@ -126,25 +126,6 @@ def transformer(x: Array, layer: TransformerLayer, backwards: bool) -> Array:
     attended = linear(multi_head(x, layer.attention, backwards, biased=True), layer.output)
     a = layer_norm(x + attended, layer.attention_norm)
     return layer_norm(a + linear(gelu(linear(a, layer.inner)), layer.outer), layer.norm)
-
-
-def test_a_position_may_attend_to_the_items_up_to_its_own(batch: Batch) -> None:
-    allowed = causal_mask(batch.item_seq != 0) == 0
-    for b, row in enumerate(batch.item_seq.tolist()):
-        for i in range(len(row)):
-            assert allowed[b, 0, i].tolist() == [j <= i and row[j] != 0 for j in range(len(row))]
-
-
-@pytest.mark.parametrize("count", [1, 4, 20])
-def test_latest_items_end_at_the_last_and_are_padded_on_the_left(batch: Batch, count: int) -> None:
-    ours = latest(batch.item_seq, batch.seq_len, count).tolist()
-    assert ours == [([0] * count + row)[-count:] for row in lists(batch)]
-
-
-def test_at_takes_one_position_of_each_row() -> None:
-    hidden = torch.randn(3, 4, 2)
-    ours = at(hidden, torch.tensor([2, 0, 3]))
-    assert ours.tolist() == [hidden[b, position].tolist() for b, position in enumerate((2, 0, 3))]
 
 
 @pytest.mark.parametrize("name", ["gru4rec", "nextitnet", "sasrec"])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from adamct.batch import Batch, DataSpec
-from adamct.losses import cross_entropy
+from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
 
 Build = Callable[..., Any]
@@ -51,7 +51,7 @@ def padded(histories: Histories) -> Batch:
 
 def trimmed(model: NextItemModel, padded: Batch) -> Batch:
     """The batch as the datamodule would give it to this model."""
-    return padded if model.full_length else padded._replace(item_seq=padded.item_seq[:, : max(LENGTHS)])
+    return padded if model.pad_to_max_len else padded._replace(item_seq=padded.item_seq[:, : max(LENGTHS)])
 
 
 def loss(model: NextItemModel, batch: Batch) -> Tensor:
@@ -121,7 +121,7 @@ def test_a_hundred_steps_overfit_one_batch_and_leave_the_padding_row(learner: Ne
 
 
 def test_trimming_does_not_change_scores(model: NextItemModel, padded: Batch) -> None:
-    if model.full_length:
+    if model.pad_to_max_len:
         pytest.skip("needs every batch padded to max_len")
     perturb(model.eval())
     torch.testing.assert_close(scores(model, trimmed(model, padded)), scores(model, padded), rtol=1e-5, atol=1e-5)

@@ -13,7 +13,7 @@ import yaml
 
 from adamct.runs.folder import write_arrays
 from adamct.search.storage import open_storage
-from tests.report.test_report import draw, kinds_of_users, write_multirun, write_run
+from tests.report.runs import draw, kinds_of_users, write_multirun, write_run
 
 USERS = 200
 MONITOR = "val/uni100/ndcg@10"

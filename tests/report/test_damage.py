@@ -13,13 +13,14 @@ import pytest
 from rich.console import Console
 
 from adamct.errors import InputError
-from adamct.report.planned import not_started
-from adamct.report.runs import find_runs, find_sweeps, read_run
-from adamct.report.whole import Report, report
+from adamct.report.build import report
+from adamct.report.inputs.planned_jobs import not_started
+from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
+from adamct.report.outputs.report import Report
 from adamct.runs.folder import write_arrays
 from adamct.sweeps.callback import REPORT_ERROR, report_on
 from tests.report.damage import CONTENTS, Damage, damaged, damages, of_arrays, write_folder
-from tests.report.test_report import block_of, draw, write_run
+from tests.report.runs import block_of, draw, write_run
 
 RANKINGS = ("uni100", "full", "full_unseen")
 
@@ -37,7 +38,7 @@ def reported(folder: Path) -> tuple[Report, str]:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_damaged_runs_and_sweeps_are_named_and_the_others_are_reported(whole: Path, tmp_path: Path) -> None:
+def test_a_report_names_damaged_runs_and_leaves_them_out(whole: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
     damaged(case, whole, Damage(whole / "adamct" / "results.json", "cut", lambda path: path.write_bytes(b'{"met')))
     (case / "failed" / ".hydra" / "overrides.yaml").write_text("a: [")
@@ -68,7 +69,7 @@ def test_where_no_run_can_be_read_the_report_ends_in_one_line(tmp_path: Path) ->
     assert not (tmp_path / "report").exists()
 
 
-def test_ranks_that_are_not_those_of_the_record_are_not_compared(whole: Path, tmp_path: Path) -> None:
+def test_ranks_that_contradict_the_record_are_left_out(whole: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "core", 1, draw(5, 5.0))
     file = folder / "ranks.npz"
     assert read_run(folder).status == "finished"
@@ -158,7 +159,7 @@ def test_a_report_that_fails_ends_no_sweep(
 ) -> None:
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     with monkeypatch.context() as patch:
-        patch.setattr("adamct.report.whole.page", lambda *_: 1 / 0)
+        patch.setattr("adamct.report.build.page", lambda **_: 1 / 0)
         report_on(tmp_path, None)
     trace = tmp_path / REPORT_ERROR
     line = (
@@ -179,8 +180,8 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         reported(tmp_path)
 
 
-def test_coefficients_of_users_without_a_test_item_do_not_count(tmp_path: Path) -> None:
-    from adamct.report.mixtures import by_kind
+def test_coefficients_without_a_test_item_do_not_count(tmp_path: Path) -> None:
+    from adamct.report.sections.mixtures import by_kind
 
     folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     alpha, kind = np.repeat([0.25, 0.75, np.nan], [50, 50, 100]), np.repeat([True, False, True], [50, 50, 100])

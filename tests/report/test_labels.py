@@ -18,16 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from adamct.report.names import LONGEST, file_names, label_of, numbered
-from adamct.report.planned import planned_labels
+from adamct.report.inputs.names import LONGEST, file_names, label_of, numbered
+from adamct.report.inputs.planned_jobs import planned_labels
+from adamct.report.inputs.runs import Sweep, find_runs
+from adamct.report.inputs.variants import group
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.style import styled
 from adamct.report.resampling import resample
-from adamct.report.runs import Sweep, find_runs
+from adamct.report.sections.search import complete, slice_of
 from adamct.report.statistics import compare
-from adamct.report.study import complete, slice_of
-from adamct.report.style import styled
-from adamct.report.variants import group
-from adamct.report.whole import Report
-from tests.report.test_report import block_of, draw, made, scores, write_run
+from tests.report.runs import block_of, draw, made, scores, write_run
 
 LABELS = {
     "16,32": "16,32",
@@ -250,7 +250,7 @@ def test_users_that_no_run_ranks_are_not_compared(tmp_path: Path) -> None:
     assert compare(block_of(tmp_path)) == []
 
 
-def test_runs_of_which_some_were_not_tested_make_a_whole_report(tmp_path: Path) -> None:
+def test_untested_runs_beside_tested_ones_are_reported(tmp_path: Path) -> None:
     for size in (3, 5, 7, 9):
         ranks = draw(size, 4.0) if size > 3 else None
         write_run(tmp_path / str(size), "adamct", 1, ranks, keys={"model.kernel_size": size}, ended_by="patience")

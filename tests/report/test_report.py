@@ -1,10 +1,7 @@
-"""The report against numbers worked out by hand or anew from the ranks."""
+"""The report against numbers worked out by hand or computed from the ranks."""
 
 import csv
-import json
 import re
-from collections.abc import Sequence
-from functools import cache
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -13,182 +10,40 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from rich.console import Console
 
 from adamct.errors import InputError
-from adamct.identity import identity_of
 from adamct.report.__main__ import main
-from adamct.report.blocks import Block, make_blocks
-from adamct.report.comparison import comparison_table
-from adamct.report.planned import not_started
-from adamct.report.render import latex, markdown, show
+from adamct.report.inputs.blocks import make_blocks
+from adamct.report.inputs.planned_jobs import not_started
+from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.outputs.render import latex, markdown, show
+from adamct.report.outputs.report import Report
+from adamct.report.outputs.table import RHO, Cell, Table
 from adamct.report.resampling import resample
-from adamct.report.runs import find_runs, find_sweeps
+from adamct.report.sections.comparison import comparison_table
+from adamct.report.sections.significance import significance_table
 from adamct.report.statistics import compare, holm
-from adamct.report.summaries import significance_table
-from adamct.report.table import RHO, Cell, Table
-from adamct.report.whole import Report, report
 from tests.conftest import Reported
-
-SHA = "0" * 64
-CUTOFFS = (1, 5, 10)
-Ranks = dict[str, np.ndarray]
-EPOCHS = {"uni100": 4, "full": 2, "full_unseen": 3}
-"""That chose the weights of each ranking."""
-
-
-def scores(ranks: Ranks, split: str) -> dict[str, float]:
-    """Metrics of ranks, one user after the other."""
-    found = {}
-    for protocol, of_all in ranks.items():
-        of_users = [int(rank) for rank in of_all if rank > 0]
-        found[f"{split}/{protocol}/mrr"] = mean(1 / rank for rank in of_users)
-        for k in CUTOFFS:
-            found[f"{split}/{protocol}/recall@{k}"] = mean(float(rank <= k) for rank in of_users)
-            gains = [1 / np.log2(1 + rank) if rank <= k else 0.0 for rank in of_users]
-            found[f"{split}/{protocol}/ndcg@{k}"] = float(mean(gains))
-    return found
-
-
-def draw(seed: int, strength: float, users: int = 200, items: int = 500) -> Ranks:
-    """Random ranks, lower for a stronger model."""
-    rng = np.random.default_rng(seed)
-    place = rng.beta(1, strength, users)
-    among = {"uni100": 101, "full": items, "full_unseen": 0.9 * items}
-    return {ranking: 1 + (count * place).astype(np.uint16) for ranking, count in among.items()}
-
-
-@cache
-def validation(seed: int) -> dict[str, float]:
-    return scores(draw(seed, 9.0), "val")
-
-
-def overridden(config: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        config = config.setdefault(parent, {})
-    config[last] = value
-
-
-def record_of(seed: int, sha256: str, ranks: Ranks | None) -> dict[str, Any]:
-    """What a run's ``results.json`` says of its making and its metrics."""
-    val = validation(seed)
-    return {
-        "metrics": val | (scores(ranks, "test") if ranks else {}),
-        "chosen": {name: {"monitor": f"val/{name}/ndcg@10", "epoch": epoch} for name, epoch in EPOCHS.items()},
-        "ended_by": "patience",
-        "dataset": {
-            "sha256": sha256,
-            "num_items": 500,
-            "num_users": len(next(iter(ranks.values()))) if ranks else 200,
-            "statistics": {"interactions": 1234},
-        },
-        "cost": {"parameters": 1000 * seed, "flops_per_query": 2e6, "train_seconds_per_epoch": 1.5, "epochs": 3},
-        "seed": seed,
-        "git_commit": "c0ffee",
-        "versions": {"torch": "2.13.0"},
-        "device": "cpu",
-        "threads": 1,
-        "history": {"val/uni100/ndcg@10": [0.1, None, val["val/uni100/ndcg@10"]][: 1 + seed]},
-        "pruned": False,
-    }
-
-
-def write_run(
-    folder: Path,
-    model: str,
-    seed: int,
-    ranks: Ranks | None = None,
-    dataset: str = "beauty",
-    sha256: str = SHA,
-    error: str | None = None,
-    keys: dict[str, Any] | None = None,
-    facts: Ranks | None = None,
-    **results: Any,
-) -> Path:
-    """A run's folder; with ranks or results it has finished, with an error it has failed."""
-    keys = keys or {}
-    choices = {"dataset": dataset, "model": model, "hydra/launcher": "basic", "sweep": None}
-    overrides = [f"dataset={dataset}", f"model={model}", *(f"{key}={value}" for key, value in keys.items())]
-    overrides.append(f"seed={seed}")
-    config = {
-        "seed": seed,
-        "monitor": "val/uni100/ndcg@10",
-        "select_per_ranking": True,
-        "output_dir": str(folder),
-        "stages": ["fit", "test"],
-        "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
-        "dataset": {
-            "ties": "file",
-            "path": str(folder),
-            "seed": seed,
-            "negatives": {"count": 100, "exclude": "seen", "seed": seed},
-        },
-    }
-    for key, value in keys.items():
-        overridden(config, key, value)
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
-    (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
-    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"output_dir": "${hydra:runtime.output_dir}"}))
-    if error is not None:
-        (folder / "error.txt").write_text(f"Traceback (most recent call last):\n  ...\n{error}\n")
-    if ranks is None and not results:
-        return folder
-    about = {"config": config, "overrides": overrides, "choices": choices}
-    record = record_of(seed, sha256, ranks) | about
-    record["identity"] = identity_of(
-        config, {key: record["dataset"][key] for key in ("sha256", "num_items", "num_users")}
-    )
-    (folder / "results.json").write_text(json.dumps(record | results))
-    if ranks:
-        np.savez_compressed(folder / "ranks.npz", **ranks, **(facts or {}))  # pyright: ignore[reportArgumentType]
-    return folder
-
-
-def made(folder: Path, **arguments: Any) -> Report:
-    """The whole report of a folder, within it."""
-    with (folder / "terminal.txt").open("w") as file:
-        return report([folder], folder / "report", console=Console(file=file, width=200), **arguments)
-
-
-def block_of(folder: Path, model: str | None = None, metric: str | None = None) -> Block:
-    """What a folder's runs on one dataset are to the report."""
-    (block,) = make_blocks(find_runs([folder]), model, metric)
-    return block
-
-
-def table_of(block: Block) -> Table:
-    return comparison_table(block, compare(block))
-
-
-def cells_of(table: Table) -> dict[str, dict[str, Cell]]:
-    """By row and column."""
-    return {label: dict(zip(table.columns, cells, strict=True)) for label, cells in table.rows}
+from tests.report.runs import (
+    EPOCHS,
+    SHA,
+    block_of,
+    cells_of,
+    draw,
+    made,
+    scores,
+    table_of,
+    validation,
+    write_multirun,
+    write_run,
+    write_sweep,
+)
 
 
 def rows_of(found: Report) -> list[dict[str, str]]:
     with (found.out / "results.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-def kinds_of_users(users: int = 200) -> Ranks:
-    """How often training has the target of each user, and how many items the user had before."""
-    rng = np.random.default_rng(0)
-    return {
-        "target_count": rng.geometric(0.05, users).astype(np.uint16) - 1,
-        "history_len": 3 + rng.geometric(0.15, users).astype(np.uint8),
-    }
-
-
-def write_sweep(folder: Path) -> Path:
-    """Three models with two seeds each."""
-    for model, strength in (("sasrec", 4.0), ("core", 5.0), ("adamct", 8.0)):
-        for seed in (1, 2):
-            ranks = draw(seed + int(strength) * 10, strength)
-            write_run(folder / f"{model}-{seed}", model, seed, ranks, facts=kinds_of_users())
-    return folder
 
 
 @pytest.fixture
@@ -204,16 +59,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 
 def test_numbers_are_those_of_the_ranks(found: Report) -> None:
-    anew = {}
+    expected_means = {}
     for row in rows_of(found):
         with np.load(Path(row["folder"]) / "ranks.npz") as ranks:
             expected = scores({name: ranks[name] for name in EPOCHS}, "test")
         assert {name: int(row[f"chosen_epoch/{name}"]) for name in EPOCHS} == EPOCHS
         assert {key: float(row[key]) for key in expected} == pytest.approx(expected)
-        anew.setdefault(row["model"], []).append(expected)
-    assert set(anew) == {"sasrec", "core", "adamct"}
+        expected_means.setdefault(row["model"], []).append(expected)
+    assert set(expected_means) == {"sasrec", "core", "adamct"}
     table = cells_of(found.tables[0])
-    for model, of_seeds in anew.items():
+    for model, of_seeds in expected_means.items():
         for metric in ("uni100 recall@1", "uni100 ndcg@5", "full ndcg@10"):
             values = [of_seed[f"test/{metric.replace(' ', '/')}"] for of_seed in of_seeds]
             assert table[metric][model].text == f"{mean(values):.4f}"
@@ -266,7 +121,7 @@ def test_latex_of_the_same_example(tmp_path: Path) -> None:
     assert text.count(r"\begin{") == text.count(r"\end{") == 2 * text.count(r"\toprule")
 
 
-def test_special_characters_are_said_not_obeyed() -> None:
+def test_special_characters_are_escaped() -> None:
     table = Table("t", "a_b & c", "", ("x|y", "<b>"), (("50 %", (Cell("1*2", star=True), Cell("#"))),))
     assert r"50 \% & 1*2$^*$ & \#" in latex(table)
     assert r"a\_b \& c." in latex(table)
@@ -274,7 +129,7 @@ def test_special_characters_are_said_not_obeyed() -> None:
     assert r"| 50 % | 1\*2\* | # |" in markdown(table)
 
 
-def test_the_paper_is_not_held_against_one_of_several_variants(tmp_path: Path) -> None:
+def test_several_variants_of_a_model_are_not_the_papers(tmp_path: Path) -> None:
     for rate in (0.001, 0.01):
         write_run(tmp_path / str(rate), "sasrec", 1, draw(1, 4.0 + rate), keys={"optimizer.lr": rate})
     write_run(tmp_path / "adamct", "adamct", 1, draw(2, 8.0))
@@ -311,7 +166,7 @@ def test_many_variants_are_rows(tmp_path: Path) -> None:
     assert all(f"hgn depth={index} " in printed for index in range(13))
 
 
-def test_the_compared_model(sweep: Path) -> None:
+def test_adamct_or_the_given_model_is_compared(sweep: Path) -> None:
     assert block_of(sweep).chosen.name == "adamct"
     assert table_of(block_of(sweep, "core")).columns == ("sasrec", "adamct", "core", "improvement")
     with pytest.raises(InputError, match="--model caser: the runs are of adamct, core, sasrec"):
@@ -332,7 +187,7 @@ def test_holm_against_numbers_worked_by_hand() -> None:
 
 
 def test_tests_are_those_of_the_raw_vectors(sweep: Path) -> None:
-    found = {(test.metric, test.other): test for test in compare(block_of(sweep))}
+    found = {(test.metric.short, test.other): test for test in compare(block_of(sweep))}
     assert len(found) == 6
 
     def gains(model: str, seed: int) -> np.ndarray:
@@ -357,7 +212,7 @@ def test_stars_are_where_the_tests_say(tmp_path: Path) -> None:
     tests = compare(block)
     cells = [(label, column, cell) for label, row in cells_of(table_of(block)).items() for column, cell in row.items()]
     starred = {(label.replace(" ", "/"), column) for label, column, cell in cells if cell.star}
-    assert starred == {(test.metric, test.other) for test in tests if test.p_holm < 0.05}
+    assert starred == {(test.metric.short, test.other) for test in tests if test.p_holm < 0.05}
     assert {column for _, column in starred} == {"sasrec"}
     assert not any(cell.star for _, row in comparison_table(block, ()).rows for cell in row)
 
@@ -370,13 +225,13 @@ def test_agreement_is_that_of_each_pair_of_rankings(found: Report) -> None:
 
 
 def test_another_metric_is_tested_beside_ndcg(sweep: Path) -> None:
-    tested = {test.metric for test in compare(block_of(sweep, metric="test/full/recall@5"))}
+    tested = {test.metric.short for test in compare(block_of(sweep, metric="test/full/recall@5"))}
     assert tested == {f"{ranking}/{name}" for ranking in EPOCHS for name in ("ndcg@10", "recall@5")}
     with pytest.raises(InputError, match="--metric full/recall@7"):
         block_of(sweep, metric="test/full/recall@7")
 
 
-def test_what_is_no_mean_over_users_is_not_tested(tmp_path: Path) -> None:
+def test_only_means_over_users_can_be_tested(tmp_path: Path) -> None:
     metrics = {"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": 0.4, "test/full/gini@10": 0.9}
     write_run(tmp_path / "a", "core", 1, metrics=metrics)
     with pytest.raises(InputError, match=r"--metric full/gini@10: the runs on beauty have uni100/ndcg@10$"):
@@ -409,7 +264,7 @@ def test_without_a_common_seed_nothing_is_tested(tmp_path: Path) -> None:
         ({"dataset": "toys"}, None),
     ],
 )
-def test_what_was_measured_otherwise_is_refused(sweep: Path, difference: dict[str, Any], named: str | None) -> None:
+def test_runs_under_another_protocol_are_refused(sweep: Path, difference: dict[str, Any], named: str | None) -> None:
     write_run(sweep / "other", "hgn", 1, draw(1, 3.0), **difference)
     if named is None:
         assert len(make_blocks(find_runs([sweep]), None, None)) == 2
@@ -428,7 +283,9 @@ def test_a_seed_that_is_there_twice_is_refused(sweep: Path) -> None:
         block_of(sweep)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -439,15 +296,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (tmp_path / "report" / "report.html").exists()
 
 
-BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-
-
-def write_multirun(folder: Path, task: Sequence[str], target: str = BASIC, **params: str) -> None:
-    hydra = {"sweeper": {"_target_": target, "params": params}, "overrides": {"task": list(task)}}
-    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
-
-
-def test_a_sweep_that_is_still_running(sweep: Path) -> None:
+def test_a_running_sweep_lists_the_jobs_not_started(sweep: Path) -> None:
     write_run(sweep / "hgn-1", "hgn", 1, error="ValueError: no <luck>")
     write_run(sweep / "hgn-2", "hgn", 2)
     write_run(sweep / "sine-1", "sine", 1, pruned=True, metrics={"val/uni100/ndcg@10": 0.1})
@@ -463,14 +312,14 @@ def test_a_sweep_that_is_still_running(sweep: Path) -> None:
     assert not any("sine" in column for column in found.tables[0].columns)
 
 
-def test_the_jobs_of_a_search_are_not_foretold(sweep: Path) -> None:
+def test_a_search_has_no_planned_jobs(sweep: Path) -> None:
     write_multirun(sweep, ["model=hgn", "seed=1,2"], target="some.Search")
     assert not_started(find_sweeps([sweep]), find_runs([sweep])) == []
     write_multirun(sweep, ["model=hgn", "seed=1,2"])
     assert not_started(find_sweeps([sweep]), find_runs([sweep])) == [("model=hgn", "seed=1"), ("model=hgn", "seed=2")]
 
 
-def test_nothing_finished_yet(tmp_path: Path) -> None:
+def test_a_report_without_a_finished_run_says_so(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1)
     found = made(tmp_path)
     assert found.blocks == ()
@@ -486,7 +335,7 @@ def test_runs_that_were_not_tested_show_validation(tmp_path: Path) -> None:
     assert "No run was tested" in table.notes[0]
 
 
-def test_runs_are_found_once_and_what_lies_in_them_is_not_one(sweep: Path) -> None:
+def test_runs_are_found_once_and_none_within_a_run(sweep: Path) -> None:
     (sweep / "core-1" / "wandb").mkdir()
     (sweep / "core-1" / "wandb" / "config.yaml").touch()
     assert len(find_runs([sweep, sweep / "core-1"])) == 6
@@ -532,7 +381,7 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
 def test_weights_and_biases_has_the_tables_and_figures(found: Report, wandb_runs: list[Reported]) -> None:
     import wandb
 
-    from adamct.report.wandb_report import log_to_wandb
+    from adamct.report.outputs.wandb_report import log_to_wandb
 
     log_to_wandb(found, "adamct", mode="offline", group="table2")
     (reported,) = wandb_runs
@@ -546,7 +395,7 @@ def test_weights_and_biases_has_the_tables_and_figures(found: Report, wandb_runs
 def test_a_refusal_of_weights_and_biases_is_one_line(found: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
-    from adamct.report.wandb_report import log_to_wandb
+    from adamct.report.outputs.wandb_report import log_to_wandb
 
     def refuse(**settings: Any) -> None:
         raise wandb.Error("no key:\nlog in")

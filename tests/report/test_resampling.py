@@ -50,7 +50,7 @@ def test_the_p_value_counts_the_flips_of_the_definition() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
-def test_the_interval_ends_at_the_means_that_are_just_not_rejected(seeds: int) -> None:
+def test_the_interval_holds_the_means_that_are_not_rejected(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     differences = several_seeds(rng, seeds, 200, 0.5, 1.0, 1.0) + 0.1
     low, high, _ = resample([differences])[0]
@@ -60,7 +60,7 @@ def test_the_interval_ends_at_the_means_that_are_just_not_rejected(seeds: int) -
     assert all(p < LEVEL for *_, p in resample([differences - mean for mean in outside]))
 
 
-def test_the_interval_is_that_of_student_where_only_seeds_or_only_users_vary() -> None:
+def test_the_interval_is_students_where_one_factor_varies() -> None:
     rng = np.random.default_rng(0)
     of_user, of_seed = rng.standard_normal((1, 2000)), rng.standard_normal((4, 1))
     for differences, degrees, error in (
@@ -73,7 +73,7 @@ def test_the_interval_is_that_of_student_where_only_seeds_or_only_users_vary() -
         assert (low, high) == pytest.approx(expected, abs=0.15 * error)
 
 
-def test_components_are_those_of_a_two_way_analysis_of_variance() -> None:
+def test_components_equal_a_two_way_analysis_of_variance() -> None:
     differences = np.array([[1.0, 4.0, 1.0], [3.0, 8.0, 1.0]])
     # Means: users 2, 6, 1; seeds 2, 4; all 3. Residuals of the first seed: 0, -1, 1, and the opposite of the second.
     interaction, users = 4 / 2, 2 * (1 + 9 + 4) / 2
@@ -98,7 +98,7 @@ def test_outcomes_do_not_depend_on_what_is_tested_beside_them() -> None:
     assert resample(several) == [pytest.approx(resample([one])[0]) for one in several]
 
 
-def test_a_true_null_hypothesis_is_rejected_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_true_null_is_rejected_at_the_nominal_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adamct.report.resampling.RESAMPLES", 999)
     rng = np.random.default_rng(0)
     assert 0.02 <= rejected(resample([one_seed(rng, 300, 0.9) for _ in range(300)])) <= 0.085

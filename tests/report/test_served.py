@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from adamct.evaluation.gains import gains
-from adamct.report.served import KINDS, names_of_bins, recommended_table, served
-from adamct.report.table import NONE, Table
-from tests.report.test_report import block_of, draw, kinds_of_users, scores, write_run
-from tests.report.test_studies_of_searches import texts
+from adamct.report.outputs.table import NONE, Table
+from adamct.report.sections.served import KINDS, names_of_bins, recommended_table, served
+from tests.report.runs import block_of, draw, kinds_of_users, scores, texts, write_run
 
 
 def test_bins_hold_every_user_once_and_average_to_the_whole(tmp_path: Path) -> None:
@@ -24,7 +23,7 @@ def test_bins_hold_every_user_once_and_average_to_the_whole(tmp_path: Path) -> N
         assert abs(whole - gains(ranks["full_unseen"], "ndcg@10").mean()) < 1e-4
 
 
-def test_only_the_best_variants_are_in_the_table_and_the_figure(tmp_path: Path) -> None:
+def test_only_the_best_variants_are_shown_by_kind(tmp_path: Path) -> None:
     for depth in range(14):
         ranks, keys = draw(1, 4.0), {"model.depth": depth}
         metrics = {"val/uni100/ndcg@10": depth / 100} | scores(ranks, "test")
@@ -76,7 +75,7 @@ def test_who_is_served_is_a_mean_over_the_users_of_each_bin(tmp_path: Path) -> N
     assert all(axes.get_xlim()[0] < 0 for axes in drawing.figure.axes)  # the first bin is not at the edge
 
 
-def test_without_the_kinds_of_users_nothing_is_said_of_who_is_served(tmp_path: Path) -> None:
+def test_no_kinds_of_users_no_table_by_kind(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     assert served(block_of(tmp_path)) == []
     assert recommended_table(block_of(tmp_path)) is None

@@ -9,22 +9,22 @@ import pytest
 import yaml
 from rich.console import Console
 
-from adamct.report.blocks import Block, make_blocks
-from adamct.report.claims import claims_table
-from adamct.report.comparison import comparison_table
-from adamct.report.maps import correlation_maps, near
-from adamct.report.mixtures import auc, by_kind, over_training
-from adamct.report.order import order
-from adamct.report.planned import planned_labels
-from adamct.report.render import show
-from adamct.report.runs import find_runs, find_sweeps
-from adamct.report.sensitivity import alone, sensitivity
+from adamct.report.build import report
+from adamct.report.inputs.blocks import Block, make_blocks
+from adamct.report.inputs.planned_jobs import planned_labels
+from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.outputs.render import show
+from adamct.report.outputs.table import Table
+from adamct.report.sections.claims import claims_table
+from adamct.report.sections.comparison import comparison_table
+from adamct.report.sections.correlation_maps import correlation_maps, near
+from adamct.report.sections.costs import cost_tables
+from adamct.report.sections.mixtures import auc, by_kind, over_training
+from adamct.report.sections.order import order
+from adamct.report.sections.sensitivity import alone, sensitivity
 from adamct.report.statistics import compare
-from adamct.report.summaries import cost_tables
-from adamct.report.table import Table
-from adamct.report.whole import report
 from adamct.runs.folder import write_arrays
-from tests.report.test_report import cells_of, draw, write_run
+from tests.report.runs import cells_of, draw, texts, write_run
 
 
 def write_cases(folder: Path, labels: list[str]) -> None:
@@ -39,10 +39,6 @@ def block_of(folder: Path) -> Block:
     return block
 
 
-def texts(table: Table) -> dict[str, list[str]]:
-    return {label: [cell.text for cell in cells] for label, cells in table.rows}
-
-
 @pytest.fixture
 def ablations(tmp_path: Path) -> Path:
     """A full model, one much weaker, one much stronger and one alike, in this order of cases."""
@@ -54,7 +50,7 @@ def ablations(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_first_case_is_compared_and_the_others_keep_their_order(ablations: Path) -> None:
+def test_the_first_case_is_compared_the_others_in_order(ablations: Path) -> None:
     names = [variant.name for variant in block_of(ablations).variants]
     assert names == [
         "adamct without mixture",
@@ -76,7 +72,7 @@ def test_claims_hold_are_contradicted_or_not_decided(ablations: Path) -> None:
         "adamct without global SEAtt": ("above 0", "not decided", "not decided", "not decided"),
     }
     for test in compare(block):
-        column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.partition("/")[0]]
+        column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
         assert found[test.other][column] == f"{test.difference:+.4f}"
     assert "1 holds" in table.title
     assert "It knows nothing of how much trainings differ" in table.notes[-1]
@@ -104,7 +100,7 @@ def test_a_run_that_a_limit_ended_is_not_judged(tmp_path: Path) -> None:
     assert "before it stopped by itself: sasrec." in comparison_table(block, ()).notes[-1]
 
 
-def test_labelled_variants_are_held_against_their_row_of_the_paper(tmp_path: Path) -> None:
+def test_labelled_variants_are_beside_their_row_in_the_paper(tmp_path: Path) -> None:
     for index, label in enumerate(("adaptive both", "fixed 0.8 local 0.2 global", "my own")):
         write_run(tmp_path / label, "adamct", 1, draw(index, 4.0), keys={"label": label})
     write_cases(tmp_path, ["adaptive both"])
@@ -121,7 +117,7 @@ def test_labelled_variants_are_held_against_their_row_of_the_paper(tmp_path: Pat
     assert texts(claims)["adamct fixed 0.8 local 0.2 global"][0] == "+0.0070"
 
 
-def test_the_paper_is_not_held_against_one_of_several_variants_of_a_label(tmp_path: Path) -> None:
+def test_several_variants_of_a_label_are_not_the_papers(tmp_path: Path) -> None:
     for rate in (0.1, 0.2):
         keys = {"label": "full", "optimizer.lr": rate}
         write_run(tmp_path / str(rate), "adamct", 1, draw(int(rate * 10), 4.0), keys=keys)
@@ -153,8 +149,8 @@ def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch:
     (drawing,) = sensitivity(block)
     panels = {axes.get_xlabel(): axes for axes in drawing.figure.axes}
     assert set(panels) == {"kernel size", "activation"}  # of two values no panel
-    monkeypatch.setattr("adamct.report.sensitivity.FEWEST", 2)
-    monkeypatch.setattr("adamct.report.sensitivity.ACROSS", 2)
+    monkeypatch.setattr("adamct.report.sections.sensitivity.FEWEST", 2)
+    monkeypatch.setattr("adamct.report.sections.sensitivity.ACROSS", 2)
     (wider,) = sensitivity(block)
     assert {axes.get_xlabel() for axes in wider.figure.axes} == {"kernel size", "activation", "num heads"}
     points = [line for line in panels["kernel size"].lines if line.get_marker() == "D"]
@@ -240,7 +236,7 @@ def test_maps_of_many_users_fit_a_figure(tmp_path: Path) -> None:
     assert drawing.figure.get_size_inches()[1] == 40  # at 160 dots an inch; a PNG can have 65,535
 
 
-def test_costs_stand_beside_the_papers_and_once_more_at_one_hidden_size(tmp_path: Path) -> None:
+def test_costs_are_compared_also_at_one_hidden_size(tmp_path: Path) -> None:
     for model, size, label in (("sasrec", 64, None), ("core", 64, None), ("adamct", 16, None), ("adamct", 64, "wide")):
         keys = {"model.hidden_size": size, "label": label}
         write_run(tmp_path / f"{model}{size}", model, 1, draw(size, 4.0), keys=keys)

@@ -90,8 +90,8 @@ def test_a_log_that_has_changed_is_another_run_s(tmp_path: Path, run: Run) -> No
     command = (*keys, *data, "model=popularity", f"hydra.run.dir={tmp_path / 'run'}")
     log.write_text("".join(f"{user} {' '.join(str(user + item) for item in range(5))}\n" for user in range(40)))
     assert run(*command).code == 0
-    before = contents(tmp_path / "run")
     assert run(*command).code == 0
+    before = contents(tmp_path / "run")
     log.write_text("".join(f"{user} {' '.join(str(user + 2 * item) for item in range(5))}\n" for user in range(40)))
     ended = run(*command)
     assert ended.code == 1

@@ -40,7 +40,7 @@ LOG = ("dataset.path=log.csv", "dataset.min_user=3", "dataset.min_item=1")
 BY_TIME = ("dataset/split=global_time", "dataset.split.validation_from=60%", "dataset.split.test_from=80%")
 IN_SEVERAL_PROCESSES = {("trainer.devices", "2"), ("trainer.num_nodes", "2")}
 """Keys and values that `test_ddp` and `test_nodes` test."""
-GROUPS = ("model", "loss", "scheduler", "logger")
+GROUPS = ("model", "loss", "optimizer", "scheduler", "logger", "callbacks")
 CONFIGS = (
     SYNTHETIC,
     *((*SYNTHETIC, f"{group}={path.stem}") for group in GROUPS for path in sorted((CONF / group).glob("[!w]*.yaml"))),
@@ -52,7 +52,10 @@ CONFIGS = (
     ("dataset=amazon", *LOG, "dataset.category=Books"),
 )
 """Configs that together have every key."""
-NODES = ("trainer", "dataset", "model", "loss", "optimizer", "scheduler", "logger", "predict", "recipe", "sweep")
+NODES = (
+    *("trainer", "dataset", "model", "loss", "optimizer", "scheduler", "logger", "callbacks", "predict", "recipe"),
+    "sweep",
+)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ NEEDED = {
     "logger=wandb": ("logger.job_type=job", "logger.tags=[]"),  # which are of a run
 }
 """Values of keys that have none."""
-GROUPS = ("model", "loss", "scheduler", "dataset", "trainer", "logger")
+GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "trainer", "logger", "callbacks")
 
 
 def plain(configure: Configure, *choices: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from adamct.errors import InputError
-from adamct.report.study import find_study
-from adamct.report.whole import report
+from adamct.report.build import report
+from adamct.report.sections.search import find_study
 from adamct.search.constraints import Divides
 from adamct.search.space import Parameter, draw, parameter
 from adamct.search.storage import continued_seed, end, handle, open_storage, open_study, own_name, trial_of

@@ -47,7 +47,7 @@ def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., An
     limit = 1e-4 if name == "sine" else 1e-5  # its temperature sharpens rounding
     assert export(ours, tmp_path) < limit
     assert json.loads((tmp_path / "items.json").read_text()) == NAMES
-    width = SPEC.max_len if ours.model.full_length else 4
+    width = SPEC.max_len if ours.model.pad_to_max_len else 4
     item_seq = np.array([[3, 8, 8, 30], [5, 0, 0, 0], [1, 2, 0, 0]])
     item_seq = np.pad(item_seq, ((0, 0), (0, width - 4)))
     seq_len, user = np.array([4, 1, 2]), np.array([7, 0, 3])
@@ -103,7 +103,7 @@ def test_ids_with_line_breaks_are_kept(build: Callable[..., Any], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_command(
+def test_the_command_writes_a_report(
     tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*TINY, "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0

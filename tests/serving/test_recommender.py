@@ -35,7 +35,7 @@ def by_hand(model: Any, history: Sequence[str], k: int, unseen: bool, user: int 
     """One history by itself, its scores one by one."""
     numbers = [NAMES.index(item) + 1 for item in history]
     kept = numbers[-SPEC.max_len :]
-    width = SPEC.max_len if model.full_length else len(kept)
+    width = SPEC.max_len if model.pad_to_max_len else len(kept)
     item_seq = torch.tensor([kept + [0] * (width - len(kept))])
     query = model.queries(Batch(torch.tensor([user]), item_seq, torch.tensor([len(kept)]), torch.tensor([0])))[0]
     bias = model.item_bias()

@@ -95,7 +95,7 @@ class KillsItsProcess(pl.Callback):
 
 def killer(folder: Path) -> str:
     target, job = "tests.sweeps.test_launchers.KillsItsProcess", "job: '${output_dir}'"
-    return f"trainer.callbacks=[{{_target_: {target}, {job}, marker: {folder}/marker}}]"
+    return f"+callbacks.killer={{_target_: {target}, {job}, marker: {folder}/marker}}"
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 
 from adamct.batch import DataSpec
-from adamct.report.paper import costs, settings
-from adamct.report.planned import not_started, planned_labels
-from adamct.report.runs import find_runs, find_sweeps
+from adamct.report.inputs.paper import costs, settings
+from adamct.report.inputs.planned_jobs import not_started, planned_labels
+from adamct.report.inputs.runs import find_runs, find_sweeps
 from hydra_plugins.adamct_cases import combinations
 from tests.conftest import CONF, TINY, Ended, composed
 

@@ -250,7 +250,7 @@ def test_a_sweep_killed_half_way_is_finished_and_reported(tmp_path: Path) -> Non
         f"{{_target_: tests.sweeps.test_sweep.FailsAtFirst, job: '${{output_dir}}', marker: '{tmp_path / 'marker'}'}}"
     )
     sweep = [*RUN, "-m", *tiny, "hydra/launcher=processes", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
-    sweep += ["model=hgn,gru4rec,adamct", "optimizer.lr=0.01,0.03", "seed=1,2,3", f"trainer.callbacks=[{callback}]"]
+    sweep += ["model=hgn,gru4rec,adamct", "optimizer.lr=0.01,0.03", "seed=1,2,3", f"+callbacks.fails={callback}"]
     environment = os.environ | {"PYTHONPATH": str(CONF.parent)}
     process = subprocess.Popen(sweep, start_new_session=True, env=environment)
     while len(results(tmp_path)) < 8:

@@ -12,9 +12,9 @@ import torch
 from hydra.utils import instantiate
 
 from adamct.batch import Batch, DataSpec
-from adamct.report.summaries import COSTS, cost
-from adamct.report.table import NONE
-from adamct.report.variants import Variant
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import NONE
+from adamct.report.sections.costs import COSTS, cost
 from adamct.training.cost import flops
 from tests.conftest import TINY, Ended, composed
 
@@ -59,7 +59,7 @@ def test_models_that_need_it_are_given_the_full_width(build: Callable[..., Any])
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("40 GiB"), NotImplementedError("an operator")])
 def test_what_cannot_be_counted_is_null(
-    error: Exception, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(batch: Batch) -> None:
         raise error
@@ -67,7 +67,7 @@ def test_what_cannot_be_counted_is_null(
     model = build(SPEC)
     monkeypatch.setattr(model, "queries", fail)
     assert flops(model, CPU, 6, 6) is None
-    assert f"not counted ({type(error).__name__}" in capsys.readouterr().out
+    assert f"not counted ({type(error).__name__}" in caplog.text
 
 
 def test_a_report_shows_what_could_not_be_counted_as_missing() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adamct import losses
+from adamct import kernels
 from adamct.batch import Batch, BatchNeeds, DataSpec
+from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
 from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
@@ -113,10 +114,10 @@ def test_the_loss_of_many_predictions_holds_few_logits(monkeypatch: pytest.Monke
     targets = torch.randint(1, num_items + 1, (count,), device=GPU)
     found, peaks = [], []
     for most in (count * num_items, count * num_items // 16):
-        monkeypatch.setitem(losses.LOGITS_AT_ONCE, "cuda", most)
+        monkeypatch.setitem(kernels.LOGITS_AT_ONCE, "cuda", most)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        loss = losses.cross_entropy(queries, table, None, targets)
+        loss = cross_entropy(queries, table, None, targets)
         found.append((loss.detach(), *torch.autograd.grad(loss, [queries, table])))
         del loss
         peaks.append(torch.cuda.max_memory_allocated() - before)

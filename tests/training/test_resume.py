@@ -36,7 +36,7 @@ class Cut(pl.Callback):
             Cut.action[-1]()
 
 
-CUT = "trainer.callbacks=[{_target_: tests.training.test_resume.Cut}]"
+CUT = "+callbacks.cut={_target_: tests.training.test_resume.Cut}"
 
 
 def kill_at(step: int) -> None:

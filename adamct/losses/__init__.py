@@ -1,0 +1,1 @@
+"""Training objectives: cross-entropy over all items, and losses over sampled items."""

@@ -1,0 +1,161 @@
+"""Losses that compare each target with a few sampled items, for catalogues too large to score in full at every step.
+
+Each loss draws one set of negatives a step, for all queries together: M queries and C negatives are one product of
+(M, D) and (D, C). A negative that is a query's own target is left out for this query.
+"""
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from adamct.batch import DataSpec
+from adamct.errors import require
+from adamct.losses.base import ItemLoss
+from adamct.values import PositiveInt, Probability
+
+Proposal = Literal["uniform", "popularity", "in_batch"]
+"""The distribution that negatives are drawn from; see `SampledCrossEntropy`."""
+
+
+class Sampled(ItemLoss):
+    """A loss over the scores of each target and of the step's negatives.
+
+    Args:
+        spec: the facts of the dataset.
+        num_negatives: the number of negatives drawn at each step.
+    """
+
+    def __init__(self, spec: DataSpec, num_negatives: PositiveInt):
+        super().__init__(spec)
+        self.num_negatives = num_negatives
+
+    def __call__(
+        self,
+        queries: Float[Tensor, "M D"],
+        item_table: Float[Tensor, "V D"],
+        item_bias: Float[Tensor, " V"] | None,
+        targets: Int[Tensor, " M"],
+        padding_is_a_class: bool = False,
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss of the queries.
+
+        Raises:
+            InputError: padding is a class of the model.
+        """
+        require(
+            not padding_is_a_class,
+            "loss: negatives are sampled from the items, but padding is a class of this model; give loss=cross_entropy",
+        )
+        negatives = self.draw(targets)
+        target_vectors, negative_vectors = item_table[targets], item_table[negatives]
+        positive, negative = (queries * target_vectors).sum(1), F.linear(queries, negative_vectors)
+        if item_bias is not None:
+            positive, negative = positive + item_bias[targets], negative + item_bias[negatives]
+        return self.loss(positive, negative, negatives, negatives == targets[:, None])
+
+    def draw(self, targets: Int[Tensor, " M"]) -> Int[Tensor, " C"]:
+        """Draw negatives uniformly from all items, with replacement."""
+        return torch.randint(1, self.num_items + 1, (self.num_negatives,), device=targets.device)
+
+    @abstractmethod
+    def loss(
+        self,
+        positive: Float[Tensor, " M"],
+        negative: Float[Tensor, "M C"],
+        negatives: Int[Tensor, " C"],
+        is_target: Bool[Tensor, "M C"],
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss over the queries.
+
+        Args:
+            positive: the scores of the targets.
+            negative: the scores of the negatives.
+            negatives: the items that were drawn.
+            is_target: whether a negative is the query's own target, which the loss leaves out.
+        """
+
+
+class SampledCrossEntropy(Sampled):
+    """Cross-entropy whose sum over the catalogue is estimated by importance sampling (Bengio & Senécal, 2008).
+
+    With C negatives of probabilities q, Z = sum_v exp(s_v) is estimated by exp(s_target) + sum_j exp(s_j) / (C q_j)
+    over those negatives that are not the target. The estimate is unbiased for Z. The loss is -log softmax with this
+    estimate, and converges to the full cross-entropy.
+
+    Args:
+        spec: the facts of the dataset, with the items' counts in training.
+        num_negatives: the number of negatives drawn at each step.
+        proposal: the distribution of the negatives. ``uniform``; ``popularity``, with q proportional to
+            1 + log(1 + an item's count in training); or ``in_batch``, the targets of the step, with q proportional to
+            their counts.
+        log_q: whether to correct by q, as above. Otherwise all negatives weigh the same.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_negatives: PositiveInt,
+        proposal: Proposal,
+        log_q: bool,
+    ):
+        super().__init__(spec, num_negatives)
+        self.proposal = proposal
+        self.log_q = log_q
+        counts = spec.item_counts.double()
+        weights = {"uniform": torch.ones_like(counts), "popularity": 1 + counts.log1p(), "in_batch": counts}[proposal]
+        weights[0] = 0.0  # padding is not drawn
+        self.probabilities = (weights / weights.sum()).float()  # (V,)
+
+    def draw(self, targets: Int[Tensor, " M"]) -> Int[Tensor, " C"]:
+        """Draw ``num_negatives`` items with replacement, or return the targets of the other queries."""
+        if self.proposal == "uniform":
+            return super().draw(targets)
+        if self.proposal == "in_batch":
+            return targets
+        self.probabilities = self.probabilities.to(targets.device)
+        return torch.multinomial(self.probabilities, self.num_negatives, replacement=True)
+
+    def loss(self, positive, negative, negatives, is_target):
+        """Return the mean of -log of the targets' shares in the estimated sums."""
+        if self.log_q:
+            self.probabilities = self.probabilities.to(negative.device)
+            # With ``in_batch``, a query's own target is not drawn.
+            count = len(negatives) - (self.proposal == "in_batch")
+            negative = negative - (count * self.probabilities[negatives]).log()
+        logits = torch.cat([positive[:, None], negative.masked_fill(is_target, -torch.inf)], 1)
+        return (logits.logsumexp(1) - positive).mean()
+
+
+class GeneralisedBinaryCrossEntropy(Sampled):
+    """gBCE of gSASRec (Petrov & Macdonald, RecSys '23), which undoes the overconfidence that sampling brings.
+
+    -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
+
+    Args:
+        spec: the facts of the dataset.
+        num_negatives: the number of negatives drawn at each step.
+        calibration: t, from 0 (plain binary cross-entropy) to 1.
+    """
+
+    def __init__(self, spec: DataSpec, num_negatives: PositiveInt, calibration: Probability):
+        super().__init__(spec, num_negatives)
+        rate = num_negatives / (spec.num_items - 1)
+        self.beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+
+    def loss(self, positive, negative, negatives, is_target):
+        """Return the mean of the weighted binary cross-entropies."""
+        rejected = F.logsigmoid(-negative).masked_fill(is_target, 0.0).sum(1)
+        return -(self.beta * F.logsigmoid(positive) + rejected).mean() / (len(negatives) + 1)
+
+
+class BayesianPersonalisedRanking(Sampled):
+    """BPR (Rendle et al., UAI '09): -log σ(s_target - s_j), the mean over the negatives."""
+
+    def loss(self, positive, negative, negatives, is_target):
+        """Return the mean over the pairs of a target and a negative."""
+        higher = F.logsigmoid(positive[:, None] - negative).masked_fill(is_target, 0.0)
+        return -(higher.sum(1) / (~is_target).sum(1).clamp(min=1)).mean()

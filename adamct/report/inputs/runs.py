@@ -1,0 +1,251 @@
+"""The runs and sweeps below some folders: what each was, how far it came, what it left."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from jaxtyping import Integer
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adamct.errors import InputError, require
+from adamct.keys import flat
+from adamct.report.inputs.arrays import FACTS, Arrays, read_arrays
+from adamct.report.inputs.names import label_of, printable, shortened
+from adamct.report.inputs.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
+from adamct.runs.folder import ERROR, RANKS, RESULTS
+
+Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run as its folder tells it.
+
+    Attributes:
+        folder: where it lies.
+        status: finished; pruned (a search stopped it early); failed (it left an ``error.txt``); unfinished; or damaged
+            (one of its files cannot be read, or is not of this run).
+        choices: the chosen name of each config group.
+        config: every key of the config, dotted; lists are values.
+        overrides: what its job was given on the command line.
+        results: its ``results.json``, as `adamct.report.inputs.record.Record` describes it; empty unless it finished
+            or was pruned.
+        error: the last line of its ``error.txt``; of a damaged run the file, what is wrong with it, and what to do.
+        arrays: what its test left of each user, by the names of the files.
+    """
+
+    folder: Path
+    status: Status
+    choices: dict[str, str | None]
+    config: dict[str, Any]
+    overrides: tuple[str, ...]
+    results: Mapping[str, Any]
+    error: str
+    arrays: dict[str, Arrays] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self.name_of("dataset")
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.name_of("model")
+
+    @property
+    def seed(self) -> int | None:
+        """Of all its randomness; None where its config does not tell."""
+        seed = self.config.get("seed")
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def label(self) -> str | None:
+        """What its variant is to be called; None for the name of its model."""
+        return label_of(self.config.get("label"))
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether its training is not known to have stopped by itself, before a limit of epochs, steps or time."""
+        return self.results.get("ended_by") not in ("patience", "nothing to train")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of validation with the chosen weights, and of the test if the run was tested."""
+        return self.results.get("metrics", {})
+
+    @property
+    def tested(self) -> bool:
+        """Whether it was tested."""
+        return any(key.startswith("test/") for key in self.metrics)
+
+    @cached_property
+    def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """The rank of each user's test item, by ranking: from 1, or 0 without one. Empty where none were kept."""
+        return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name not in FACTS}
+
+    @cached_property
+    def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
+        """The facts of each user's test item, by their names; empty where the run did not record them."""
+        return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name in FACTS}
+
+    def name_of(self, group: str) -> str:
+        """Return the chosen name of a config group, or else the class in the config."""
+        name = self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
+        return shortened(printable(name))
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A sweep as its folder tells it.
+
+    Attributes:
+        folder: where it lies.
+        config: its ``multirun.yaml``, as `adamct.report.inputs.record.Multirun` describes it; empty where that is
+            damaged or not written yet.
+        error: the damaged file, what is wrong with it, and what to do; empty where none is.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    error: str = ""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether its jobs were drawn from a study, which is kept somewhere."""
+        sweeper = self.config["hydra"]["sweeper"] if self.config else {}
+        return "study_name" in sweeper and sweeper.get("storage") is not None
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read every run below some folders, in the order of their paths.
+
+    Raises:
+        InputError: there is none.
+    """
+    folders_by_path = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
+    require(bool(folders_by_path), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
+    return [read_run(folders_by_path[path]) for path in sorted(folders_by_path)]
+
+
+def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
+    """Read every sweep, whose folder holds Hydra's ``multirun.yaml``, below some folders."""
+    folders_by_path = {
+        path.resolve(): path for folder in folders for path in visited(folder) if (path / "multirun.yaml").exists()
+    }
+    return [read_sweep(folders_by_path[path]) for path in sorted(folders_by_path)]
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's folder."""
+    try:
+        return Sweep(folder, read(folder / "multirun.yaml", MULTIRUN) or {})
+    except InputError as error:
+        return Sweep(folder, {}, str(error))
+
+
+def visited(folder: Path) -> Iterator[Path]:
+    """Yield a folder and those below it, without hidden ones, W&B's, and folders within a run."""
+    for path, below, _ in os.walk(folder):
+        yield Path(path)
+        others = [name for name in below if not name.startswith(".") and name != "wandb"]
+        below[:] = [] if holds_run(Path(path)) else others
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is a run's; one that has just started has Hydra's folder before its own config."""
+    return any((folder / name).exists() for name in ("config.yaml", RESULTS, ".hydra/overrides.yaml"))
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder, whatever is in it."""
+    try:
+        record: Record | None = read(folder / RESULTS, RECORD)
+        return begun(folder) if record is None else ended(folder, record)
+    except InputError as error:
+        run = Run(folder=folder, status="damaged", choices={}, config={}, overrides=(), results={}, error=str(error))
+        with suppress(InputError):
+            run = replace(run, choices=noted_choices(folder))
+        with suppress(InputError):
+            run = replace(run, overrides=noted_overrides(folder))
+        return run
+
+
+def ended(folder: Path, record: Record) -> Run:
+    """Make a run that has finished or was pruned from its record alone.
+
+    Raises:
+        InputError: its arrays cannot be read, or are not of this run.
+    """
+    config = flat(cast(dict[str, Any], record["config"])) | {"seed": record["seed"]}
+    status: Status = "pruned" if record.get("pruned") else "finished"
+    arrays = read_arrays(folder, record) if status == "finished" else {}
+    return Run(
+        folder=folder,
+        status=status,
+        choices=record["choices"],
+        config=config,
+        overrides=tuple(record["overrides"]),
+        results=record,
+        error="",
+        arrays=arrays,
+    )
+
+
+def begun(folder: Path) -> Run:
+    """Make a run without a record from what was written when it began.
+
+    Raises:
+        InputError: one of these files cannot be read.
+    """
+    choices, overrides, config = noted_choices(folder), noted_overrides(folder), read_config(folder)
+    failure = folder / ERROR
+    if not failure.exists():
+        return Run(
+            folder=folder,
+            status="unfinished",
+            choices=choices,
+            config=config,
+            overrides=overrides,
+            results={},
+            error="",
+        )
+    try:
+        lines = failure.read_text(errors="replace").strip().splitlines()
+    except OSError as error:
+        raise InputError(damage(failure, error.strerror or str(error))) from error
+    return Run(
+        folder=folder,
+        status="failed",
+        choices=choices,
+        config=config,
+        overrides=overrides,
+        results={},
+        error=printable(lines[-1]) if lines else "it is empty",
+    )
+
+
+def noted_choices(folder: Path) -> dict[str, str | None]:
+    """Return the config groups' choices that Hydra noted when the job began."""
+    noted = read(folder / ".hydra" / "hydra.yaml", JOB)
+    return noted["hydra"]["runtime"]["choices"] if noted else {}
+
+
+def noted_overrides(folder: Path) -> tuple[str, ...]:
+    """Return what the job was given, as Hydra noted it when it began."""
+    return tuple(read(folder / ".hydra" / "overrides.yaml", OVERRIDES) or ())
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the dotted keys of a run's own ``config.yaml``, as far as they can be resolved outside of the run."""
+    content = (read(folder / "config.yaml", CONFIG) or {}) | {"output_dir": str(folder)}
+    try:
+        return flat(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(content), resolve=True)))
+    except OmegaConfBaseException:
+        return flat(content)

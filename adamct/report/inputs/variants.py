@@ -1,0 +1,174 @@
+"""Runs that are equal in everything but the seed are one variant, named by what sets it apart."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import mean
+from typing import Any
+
+from adamct.errors import require
+from adamct.evaluation.names import Metric
+from adamct.identity import EXECUTION, SEEDS, SOURCE, named
+from adamct.report.inputs.names import as_text, numbered, printable, shortened
+from adamct.report.inputs.paper import position
+from adamct.report.inputs.runs import Run
+
+WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
+"""Keys that make no other experiment."""
+UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "sweep"))
+"""Config groups that do not tell the variants of a model apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One experiment, repeated with several seeds.
+
+    Attributes:
+        name: the model's, and ``key=value`` of what differs among the model's variants on the dataset. No other variant
+            of the dataset has the same.
+        runs: the finished ones, by seed.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.runs[0].model
+
+    @property
+    def label(self) -> str | None:
+        """What its runs were labelled as."""
+        return self.runs[0].label
+
+    @property
+    def known(self) -> bool:
+        """Whether it may be what the paper reports of: its model's only variant, or the only one of its label."""
+        return self.name == " ".join(filter(None, (self.model, self.label)))
+
+    def values(self, metric: Metric) -> list[float]:
+        """Return a metric of each run that has it."""
+        key = str(metric)
+        return [float(run.metrics[key]) for run in self.runs if key in run.metrics]
+
+    def mean(self, metric: Metric) -> float | None:
+        """Return a metric's mean over the seeds, None where no run has it."""
+        values = self.values(metric)
+        return mean(values) if values else None
+
+
+def defining(run: Run) -> dict[str, str]:
+    """Return the keys that define a run's experiment, and their values as text without the run's own folder."""
+    folder = run.config.get("output_dir") or run.folder
+    return {
+        key: as_text(value).replace(str(folder), "${output_dir}")
+        for key, value in run.config.items()
+        if not named(key, WITHOUT_EFFECT)
+    }
+
+
+def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Variant]:
+    """Make variants of one dataset's finished runs, in the order of the paper's models, then of labels, then of names.
+
+    Raises:
+        InputError: a variant has two runs of one seed.
+    """
+    experiments: dict[tuple[str, frozenset[tuple[str, str]]], list[Run]] = {}
+    for run in runs:
+        experiments.setdefault((run.model, frozenset(defining(run).items())), []).append(run)
+    groups = [tuple(sorted(repeats, key=lambda run: run.seed or 0)) for repeats in experiments.values()]
+    for repeats in groups:
+        for one, other in pairwise(repeats):
+            require(
+                one.seed != other.seed,
+                f"{one.folder} and {other.folder} are the same experiment with the same seed={one.seed}: leave out one",
+            )
+    variants = []
+    for model in dict.fromkeys(repeats[0].model for repeats in groups):
+        peers = [repeats for repeats in groups if repeats[0].model == model]
+        variants += [Variant(name, repeats) for name, repeats in zip(names(peers), peers, strict=True)]
+    places = {label: place for place, label in enumerate(labels)}
+
+    def key(variant: Variant) -> tuple[Any, ...]:
+        place = places.get(variant.label, len(places))
+        return position(variant.model), variant.model, place, natural(variant.name)
+
+    ordered = sorted(variants, key=key)
+    different = numbered(shortened(variant.name) for variant in ordered)
+    return [replace(variant, name=name) for variant, name in zip(ordered, different, strict=True)]
+
+
+def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
+    """Name the variants of one model by their labels, and those of one label by what tells them apart."""
+    texts = dict.fromkeys(range(len(peers)), "")
+    for label in dict.fromkeys(variant[0].label for variant in peers):
+        places = [place for place, variant in enumerate(peers) if variant[0].label == label]
+        for place, apart in zip(places, told_apart([peers[place] for place in places]), strict=True):
+            texts[place] = printable(" ".join(filter(None, (peers[place][0].model, label, apart))))
+    return list(texts.values())
+
+
+def told_apart(peers: Sequence[tuple[Run, ...]]) -> list[str]:
+    """Return the differences between variants, as ``key=value``.
+
+    Choices of config groups come first, then what was given on the command line, each wherever it differs; other
+    keys, which mostly follow from those, only where variants are still not told apart.
+    """
+    traits = [traits_of(variant[0]) for variant in peers]
+    overridden = {override.partition("=")[0].lstrip("+") for variant in peers for override in variant[0].overrides}
+    differ = varied(traits)
+    chosen = [key for key in differ if key in peers[0][0].choices or key in overridden]
+    for key in sorted(differ, key=lambda key: not key.endswith("_target_")):
+        if key not in chosen and len(classes(traits, [*chosen, key])) > len(classes(traits, chosen)):
+            chosen.append(key)
+    short = [last_part(key) for key in chosen]
+    shown = [name if short.count(name) == 1 else key for name, key in zip(short, chosen, strict=True)]
+    return [
+        " ".join(f"{name}={values[key]}" for name, key in zip(shown, chosen, strict=True) if key in values)
+        for values in traits
+    ]
+
+
+def traits_of(run: Run) -> dict[str, str]:
+    """Return a run's choices of config groups and its defining keys, classes without their modules."""
+    named = {
+        key: as_text(value)
+        for key, value in run.choices.items()
+        if key not in UNNAMED_GROUPS and not key.startswith("hydra/")
+    }
+    return named | {
+        key: value.rpartition(".")[2] if key.endswith("_target_") else value for key, value in defining(run).items()
+    }
+
+
+def varied(traits: Sequence[dict[str, str]]) -> list[str]:
+    """Return the keys that differ between some runs, or that some of them lack."""
+    keys = dict.fromkeys(key for values in traits for key in values)
+    return [key for key in keys if len({values.get(key) for values in traits}) > 1]
+
+
+def classes(traits: Sequence[dict[str, str]], keys: Iterable[str]) -> set[tuple[str | None, ...]]:
+    """Return the distinct combinations of some keys' values."""
+    return {tuple(values.get(key) for key in keys) for values in traits}
+
+
+def last_part(key: str) -> str:
+    """Return the last part of a key or of a config group's name, without ``_target_``."""
+    return key.removesuffix("._target_").rpartition("@")[2].rpartition("/")[2].rpartition(".")[2]
+
+
+def natural(name: str) -> list[tuple[bool, float, str]]:
+    """Return a key that sorts the numbers within names by size."""
+    words = name.replace("=", " ").split()
+    return [(number(word) is None, number(word) or 0.0, word) for word in words]
+
+
+def number(word: str) -> float | None:
+    """Return a word's value; None if it is not a finite number."""
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

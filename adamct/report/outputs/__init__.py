@@ -1,0 +1,1 @@
+"""The outputs of a report: tables, figures, the page and the other files."""

@@ -1,0 +1,60 @@
+"""A figure with its texts, as SVG, as PNG and as an element of the page."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+
+from matplotlib.figure import Figure
+
+from adamct.report.outputs.style import INK, styled
+
+IN_TAG = "(?=[^<>]*>)"
+"""What follows a part of a tag, but no part of a text."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and what it shows.
+
+    Attributes:
+        name: of its files and in W&B.
+        title: above it.
+        caption: below it.
+        figure: the figure itself.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The content of its SVG file."""
+        return saved(self.figure, "svg")
+
+    @cached_property
+    def png(self) -> bytes:
+        """The content of its PNG file."""
+        return saved(self.figure, "png")
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    """Return a figure as SVG or PNG, the same bytes for the same figure."""
+    buffer = BytesIO()
+    with styled():
+        metadata = {"Date": None} if kind == "svg" else {}
+        background = "none" if kind == "svg" else "white"
+        figure.savefig(buffer, format=kind, metadata=metadata, facecolor=background, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def inline(file: bytes) -> str:
+    """Return an SVG file as an element of a page, without addresses and in the page's text colour."""
+    svg = file.decode()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    # Within a tag, since a label may hold what looks like an attribute. Names that are referred to are hashes.
+    svg = re.sub(rf' id="[\w.]+_\d+"{IN_TAG}', "", svg)
+    svg = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
+    return re.sub(f"{INK}{IN_TAG}", "currentColor", svg)

@@ -1,0 +1,124 @@
+"""A table as Markdown, as LaTeX and on a terminal; as HTML it is in the page's template."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from adamct.report.outputs.table import NONE, RHO, Cell, Table
+
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    NONE: "--",
+    "α": r"$\alpha$",
+    "τ": r"$\tau$",
+    RHO: r"$\rho$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after the end of a row it would be an argument
+    "]": "{]}",
+}
+
+
+def markdown(table: Table) -> str:
+    """Write a table of GitHub's Markdown, its title above it and its notes below."""
+    lines = [
+        f"**{plain_markdown(table.title)}**",
+        "",
+        "| " + " | ".join(map(plain_markdown, (table.corner, *table.columns))) + " |",
+        "|---" + "|---:" * len(table.columns) + "|",
+        *("| " + " | ".join((plain_markdown(label), *map(markdown_cell, cells))) + " |" for label, cells in table.rows),
+        "",
+        *([plain_markdown(" ".join(table.notes)), ""] if table.notes else []),
+    ]
+    return "\n".join(lines)
+
+
+def markdown_cell(cell: Cell) -> str:
+    """Write a cell: best bold, second underlined, comments in italics."""
+    text = plain_markdown(str(cell))
+    if cell.mark or (cell.aside and text):
+        opened, closed = {"best": ("**", "**"), "second": ("<u>", "</u>"), "": ("*", "*")}[cell.mark]
+        text = f"{opened}{text}{closed}"
+    return text + r"\*" * cell.star
+
+
+def plain_markdown(text: str) -> str:
+    """Text that says what it says."""
+    for character in "\\`|*_<[]~$&":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def latex(table: Table) -> str:
+    """Write a ``table*`` for a document that loads booktabs."""
+    head = " & ".join(map(plain_latex, (table.corner, *table.columns)))
+    body = [" & ".join((plain_latex(label), *map(latex_cell, cells))) + r" \\" for label, cells in table.rows]
+    return "\n".join(
+        [
+            r"\begin{table*}",
+            r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",
+            rf"\caption{{{plain_latex(' '.join((table.title + '.', *table.notes)))}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def latex_cell(cell: Cell) -> str:
+    """Write a cell, its spread small."""
+    text = plain_latex(cell.text)
+    if cell.mark or (cell.aside and text):
+        command = {"best": r"\textbf", "second": r"\underline", "": r"\textit"}[cell.mark]
+        text = f"{command}{{{text}}}"
+    return text + (rf"\,{{\tiny$\pm$\,{cell.spread}}}" if cell.spread else "") + "$^*$" * cell.star
+
+
+def plain_latex(text: str) -> str:
+    """Text that says what it says."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def show(table: Table, console: Console) -> None:
+    """Print a table in the first form that fits the terminal, else in the narrowest.
+
+    Forms are the table as it is, turned, either without what comments on other values, and the essence of that.
+    """
+    slim = table.without_asides()
+    forms = [terminal(form) for form in (table, table.transposed(), slim, slim.transposed(), slim.least())]
+    unbounded = console.options.update(max_width=10_000)
+    widths = [console.measure(form, options=unbounded).maximum for form in forms]
+    fitting = (form for form, width in zip(forms, widths, strict=True) if width <= console.width)
+    console.print(next(fitting, forms[widths.index(min(widths))]))
+    console.print(Text(" ".join(table.notes), style="dim"))
+
+
+def terminal(table: Table) -> Grid:
+    """Make a table of rich, spreads below their means."""
+    grid = Grid(box=box.SIMPLE_HEAD, padding=0, title=Text(table.title, "bold"), title_justify="left")
+    grid.add_column(Text(table.corner), no_wrap=True)
+    for column in table.columns:
+        heading = column.replace(" ", "\n").replace("@", "\n@").replace("_", "_\n")
+        grid.add_column(Text(heading), justify="right", no_wrap=True)
+    for label, cells in table.rows:
+        grid.add_row(Text(label), *map(terminal_cell, cells))
+    return grid
+
+
+def terminal_cell(cell: Cell) -> Text:
+    """Write a cell: best bold, second underlined, comments dim."""
+    style = "dim" if cell.aside else {"best": "bold", "second": "underline", "": ""}[cell.mark]
+    text = Text(cell.text + "*" * cell.star, style)
+    return text.append(f"\n±{cell.spread}", "not bold not underline") if cell.spread else text

@@ -1,0 +1,68 @@
+"""The style of figures: without a display, in ink that a page may recolour, readable in black and white."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+
+INK = "#1f2328"
+"""Axes, text and the compared model; the page puts its own text colour in its place."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3f9fd8", "#7a5195")
+DASHES = ("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
+MARKERS = "os^DvPX<>"
+WIDTH = 7.0
+"""Of a figure, in inches."""
+
+RC: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "adamct",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.parse_math": False,  # a dollar sign in a name is one
+    "axes.facecolor": "none",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "grid.color": INK,
+    "hatch.color": INK,
+    "hatch.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+}
+
+
+class Line(NamedTuple):
+    """The style of a variant's line."""
+
+    color: str
+    linestyle: str | tuple[int, tuple[int, ...]]
+    marker: str
+    linewidth: float
+
+
+COMPARED = Line(INK, "-", "*", 2.0)
+
+
+def lines() -> Iterator[Line]:
+    """Yield styles for the other variants, without end. The cycles differ in length, so a style repeats after 315."""
+    for color, dash, marker in zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False):
+        yield Line(color, dash, marker, 1.2)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Apply the style above to figures made within."""
+    with mpl.rc_context(RC):
+        yield

@@ -1,0 +1,145 @@
+"""The main table: metrics of all variants of a dataset, laid out as the paper's Table 2."""
+
+from collections.abc import Sequence
+from statistics import stdev
+
+from adamct.evaluation.gains import KINDS
+from adamct.evaluation.names import Metric, shown_metrics
+from adamct.report.inputs.blocks import Block
+from adamct.report.inputs.paper import Reported, reported
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import NONE, Cell, Table, plain
+from adamct.report.statistics import Comparison
+
+MANY = 12
+"""With more variants than this they are rows, not columns."""
+
+
+def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
+    """Make a row for each metric, with the paper's values and differences below, and a column for each variant."""
+    starred = {(test.metric, test.other) for test in comparisons if test.significant}
+    seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
+    rows = [("seeds", plain(seeds))]
+    for metric in shown(block):
+        rows.append((metric.heading, metric_cells(block, metric, starred)))
+        rows += paper_rows(block, metric)
+    columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
+    title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
+    with_paper = len(rows) > 1 + len(shown(block))
+    name = block.metric.name
+    essential = tuple(metric.heading for metric in block.in_each_ranking(name))
+    sentences = notes(block, with_paper, bool(starred))
+    table = Table(
+        name=block.slug,
+        title=title,
+        corner="",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=sentences,
+        essential=essential,
+    )
+    return table.transposed() if len(block.variants) > MANY else table
+
+
+def shown(block: Block) -> list[Metric]:
+    """List the metrics to show, the tested one after the others of its ranking."""
+    metrics = []
+    for ranking in block.rankings:
+        metrics += [Metric(block.split, ranking, name) for name in shown_metrics(ranking)]
+        metrics += [block.metric] * (block.metric.ranking == ranking)
+    return [metric for metric in dict.fromkeys(metrics) if metric in block.metrics]
+
+
+def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
+    """Make the cells of a metric: one for each variant, and the compared one's improvement over the best other."""
+    means = [variant.mean(metric) for variant in block.variants]
+    ordered = sorted({value for value in means if value is not None}, reverse=True)
+    marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
+    cells = []
+    for variant, value in zip(block.variants, means, strict=True):
+        values = variant.values(metric)
+        cells.append(
+            Cell(
+                NONE if value is None else f"{value:.4f}",
+                spread=f"{stdev(values):.4f}" if len(values) > 1 else "",
+                mark="" if value is None else marks.get(value, ""),
+                star=(metric, variant.name) in starred,
+            )
+        )
+    return (*cells, Cell(improvement(means))) if block.others else tuple(cells)
+
+
+def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:
+    """List the paper's values of a metric and how far each variant is from them; no rows where it has none."""
+    paper_values = [in_paper(block, variant, metric) for variant in block.variants]
+    theirs = [None if one is None else one.value for one in paper_values]
+    if all(value is None for value in theirs):
+        return []
+    away = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
+    paper = ["" if value is None else f"{value:.4f}" for value in theirs]
+    if block.others:
+        paper.append(improvement(theirs))
+        away.append("")
+    return [
+        (label, tuple(Cell(text, aside=True) for text in texts))
+        for label, texts in (("paper", paper), ("difference", away))
+    ]
+
+
+def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
+    """Return the paper's value of a variant on the test split, None where it is not known to be of this one."""
+    if block.split != "test" or not variant.known:
+        return None
+    return reported(block.dataset, variant.model, variant.label, metric)
+
+
+def sources(block: Block) -> str:
+    """Name the paper's tables that have figures for the block's variants."""
+    paper_values = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
+    tables = sorted(
+        {one.source.removeprefix("Table ") for one in paper_values if one is not None and one.value is not None}
+    )
+    return f"Table{'s' * (len(tables) > 1)} {' and '.join(filter(None, (', '.join(tables[:-1]), tables[-1])))}"
+
+
+def improvement(values: Sequence[float | None]) -> str:
+    """Return how far the last value is above the best of the others."""
+    others = [value for value in values[:-1] if value is not None]
+    return percent(values[-1], max(others)) if others else ""
+
+
+def percent(value: float | None, base: float | None) -> str:
+    """Write how far a value is above a base, with its sign; empty where either is missing."""
+    return "" if value is None or not base else f"{100 * (value / base - 1):+.1f} %"
+
+
+def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
+    """Explain the table."""
+    sentences = [
+        "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
+    ]
+    if block.split == "val":
+        sentences.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
+    if block.others:
+        sentences.append(f"Improvement: {block.chosen.name} over the best other.")
+    if with_paper:
+        sentences.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
+    if starred:
+        sentences.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
+    limited = [variant.name for variant in block.variants if any(run.cut_short for run in variant.runs)]
+    if limited:
+        sentences.append(
+            f"A limit of epochs, steps or time ended training before it stopped by itself: {', '.join(limited)}."
+        )
+    return tuple(sentences)
+
+
+def measured(block: Block) -> str:
+    """Name what a block is compared by, for the axis of a figure: ``test NDCG@10 (uni100)``."""
+    return f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}"
+
+
+def written(metric: Metric) -> str:
+    """Write a metric's name for readers: ``NDCG@10 (uni100)``."""
+    kind, at, k = metric.name.partition("@")
+    return f"{KINDS.get(kind, kind)}{at}{k} ({metric.ranking})"

@@ -1,0 +1,63 @@
+"""Which items of a history are alike to the parts of AdaMCT's last layer: the paper's Figures 5, 7 and 8."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from adamct.report.inputs.arrays import PARTS
+from adamct.report.inputs.blocks import Block
+from adamct.report.outputs.drawing import Drawing
+from adamct.report.outputs.style import WIDTH, styled
+from adamct.runs.folder import CORRELATIONS
+
+MOST = 20
+"""Users in the figure, which could not be saved if it were much taller."""
+NEAR = 3
+"""Positions to either side that count as near."""
+
+
+def correlation_maps(block: Block) -> list[Drawing]:
+    """Draw a row of maps for each recorded user of the compared variant's first run; nothing if none was recorded."""
+    run = block.chosen.runs[0]
+    arrays = run.arrays.get(CORRELATIONS)
+    if not arrays:
+        return []
+    arrays = {name: values[:MOST] for name, values in arrays.items()}
+    users, lengths = arrays["user"], arrays["seq_len"]
+    with styled():
+        figure = Figure(figsize=(WIDTH, 2.0 * len(users)), layout="constrained")
+        grid = figure.subplots(len(users), len(PARTS), squeeze=False)
+        for row, (axes_of_user, length) in enumerate(zip(grid, lengths, strict=True)):
+            for axes, part in zip(axes_of_user, PARTS, strict=True):
+                shown = arrays[part][row, :length, :length]
+                edges = (0.5, length + 0.5, length + 0.5, 0.5)
+                image = axes.imshow(shown, cmap="Greys", vmin=0, extent=edges)  # readable without colours
+                figure.colorbar(image, ax=axes, shrink=0.8)
+                axes.grid(visible=False)
+                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+                axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+                if row == 0:
+                    axes.set_title(part, fontsize=9)
+            axes_of_user[0].set_ylabel(f"user {users[row]}\nposition", fontsize=8)
+        for axes in grid[-1]:
+            axes.set_xlabel("position", fontsize=8)
+    even = np.ones_like(arrays[PARTS[0]]) / lengths[:, None, None]
+    shares = ", ".join(f"{near(arrays[part], lengths):.2f} {part}" for part in PARTS)
+    shares += f"; were it even, {near(even, lengths):.2f}"
+    caption = (
+        f"{block.chosen.name}, seed {run.seed}: softmax(F F^T) of the last layer's outputs F of either branch after "
+        f"its gate, and of their mixture, for test users with the longest histories; the latest item is last. Of "
+        f"a row's weight, so much is within {NEAR} positions, on average: {shares}."
+    )
+    title = f"{block.dataset}: item correlations in the last layer"
+    return [Drawing(f"{block.slug}_correlations", title, caption, figure)]
+
+
+def near(maps: np.ndarray, lengths: np.ndarray) -> float:
+    """Return the weight that a row gives to its own item and those near it, averaged over rows."""
+    shares = []
+    for correlations, length in zip(maps, lengths, strict=True):
+        position = np.arange(length)
+        band = np.abs(position[:, None] - position) <= NEAR
+        shares.append((correlations[:length, :length] * band).sum(1))
+    return float(np.concatenate(shares).mean())

@@ -1,0 +1,135 @@
+"""The frame around an experiment: its command, its failures, and a sweep's jobs that train in several processes.
+
+Imports nothing that takes long.
+"""
+
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from adamct.errors import explain, require
+from adamct.runs.config import without_null
+from adamct.runs.folder import ERROR, RESULTS, RunFolder, record_kill
+from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
+
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+STOPPING = ".stopping"
+"""A file in the folder of a sweep that was told to stop. No further job of the sweep starts."""
+
+Experiment = Callable[[DictConfig, RunFolder, bool], float]
+"""Runs the experiment of a config in a folder and returns its score. The last argument asks for no progress bar."""
+
+
+def run_command(main: Callable[[], None], groups: Path) -> None:
+    """Run the function of a script's command, and end the process with one line if a user's mistake ends it.
+
+    Args:
+        main: the function that Hydra calls.
+        groups: the folder of the config groups.
+    """
+    if parent := os.environ.pop(PARENT, None):
+        end_with(int(parent))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its own errors instead of printing them
+    sys.argv[1:] = without_null(sys.argv[1:], groups)
+    try:
+        main()
+    except Exception as error:
+        exit_with(error)
+
+
+def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | None:
+    """Run an experiment as a command of its own or as a job of a sweep, which goes on after a failure.
+
+    Args:
+        cfg: the job's config.
+        experiment: the experiment.
+        script: the script of the command.
+
+    Returns:
+        The score that a sweep optimises; NaN if the job failed; None if it was killed.
+    """
+    hydra_config = HydraConfig.get()
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    has_neighbours = in_sweep and hydra_config.runtime.choices["hydra/launcher"] != "basic"
+    stopping, folder = Path(hydra_config.sweep.dir) / STOPPING, RunFolder(Path(str(cfg.output_dir)))
+    if in_sweep and stopping.exists():
+        return math.nan
+    if not is_first():
+        logging.getLogger("adamct").setLevel(logging.WARNING)
+    try:
+        if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
+            return run_in_processes(folder.path, script, cfg.monitor)
+        score = experiment(cfg, folder, has_neighbours)
+        finish_loggers(failed=False)
+    except Exception as error:
+        folder.record_failure(error)
+        if not in_sweep:
+            exit_with(error)
+        print(f"failed: {folder.path}: {explain(error) or repr(error)}", file=sys.stderr)
+        return math.nan
+    except (KeyboardInterrupt, SystemExit):
+        if not has_neighbours:
+            raise
+        stopping.touch()  # without an exception, so that the neighbours can save their states too
+        return math.nan
+    finally:
+        finish_loggers(failed=True)  # does nothing for a run that is finished
+    return score
+
+
+def run_in_processes(folder: Path, script: Path, monitor: str) -> float | None:
+    """Run a job of a sweep that trains in several processes as a command of its own.
+
+    Lightning starts the other processes with the command of the first, which in a sweep would start the sweep again.
+
+    Returns:
+        The score; NaN if the job failed; None if it was killed.
+    """
+    hydra_config = HydraConfig.get()
+    overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_config.overrides, resolve=False))
+    conf = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
+    flags = [f"--config-path={conf}", f"--config-name={hydra_config.job.config_name}"]
+    single = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    command = [sys.executable, str(script), *flags, *overrides["hydra"], *overrides["task"], *single]
+    process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C reached it too
+        raise
+    if code < 0:
+        record_kill(folder, how_it_ended(code))
+        return None
+    if code != 0 and (folder / ERROR).exists():
+        return math.nan
+    require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
+    return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
+
+
+def finish_loggers(failed: bool) -> None:
+    """Finish the run's W&B run if it has one."""
+    if "wandb" in sys.modules:
+        from adamct.loggers import finish_wandb
+
+        finish_wandb(failed)
+
+
+def exit_with(error: Exception) -> NoReturn:
+    """End the process with one line for a user's mistake.
+
+    A defect of the code keeps its traceback, and so does every error if HYDRA_FULL_ERROR is set.
+    """
+    line = explain(error)
+    if line is None or FULL_ERROR:
+        raise error
+    sys.exit(f"error: {line}")

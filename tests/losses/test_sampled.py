@@ -1,0 +1,190 @@
+"""Sampled losses equal their formulas, and draw what they promise."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+import pytest
+import torch
+from torch import Tensor
+
+from adamct.batch import DataSpec
+from adamct.errors import InputError
+from adamct.losses.cross_entropy import cross_entropy
+from adamct.losses.sampled import (
+    BayesianPersonalisedRanking,
+    GeneralisedBinaryCrossEntropy,
+    Proposal,
+    Sampled,
+    SampledCrossEntropy,
+)
+from tests.conftest import TINY, Ended
+
+NUM_ITEMS, HIDDEN_SIZE = 37, 8
+SPEC = DataSpec(num_items=NUM_ITEMS, num_users=3, max_len=5, item_counts=torch.arange(NUM_ITEMS + 1.0))
+WEIGHTS: dict[Proposal, list[float]] = {
+    "uniform": [1.0] * NUM_ITEMS,
+    "popularity": [1 + math.log(1 + item) for item in range(1, NUM_ITEMS + 1)],
+    "in_batch": [float(item) for item in range(1, NUM_ITEMS + 1)],
+}
+"""The unnormalised probability of each item, from 1, under each proposal."""
+
+
+def draw(count: int, with_bias: bool, scale: float) -> tuple[list[Tensor], Tensor]:
+    """Draw queries, item table and perhaps item bias, and targets. Padding has the largest scores."""
+    generator = torch.Generator().manual_seed(count)
+    queries, table = (torch.randn(rows, HIDDEN_SIZE, generator=generator) for rows in (count, NUM_ITEMS + 1))
+    bias = torch.randn(NUM_ITEMS + 1, generator=generator)
+    table[0], bias[0] = 10, 10
+    targets = torch.randint(1, NUM_ITEMS + 1, (count,), generator=generator)
+    targets[0] = NUM_ITEMS
+    return [scale * queries, table, bias] if with_bias else [scale * queries, table], targets
+
+
+def loss_with(objective: Sampled, negatives: tuple[int, ...], inputs: list[Tensor], targets: Tensor) -> float:
+    """Compute a loss of fixed negatives."""
+    objective.draw = lambda targets: torch.tensor(negatives)  # pyright: ignore[reportAttributeAccessIssue]
+    queries, table, *bias = inputs
+    return float(objective(queries, table, bias[0] if bias else None, targets))
+
+
+def scores_of(inputs: list[Tensor]) -> list[list[float]]:
+    queries, table, *bias = inputs
+    return (queries @ table.T + (bias[0] if bias else 0.0)).tolist()
+
+
+def sigma(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+Row = tuple[float, list[float], list[int]]
+"""A target's score, the scores of the other negatives, and the other negatives."""
+
+
+@pytest.fixture(params=[True, False], ids=["bias", "no-bias"])
+def inputs_and_targets(request: pytest.FixtureRequest) -> tuple[list[Tensor], Tensor]:
+    return draw(4, request.param, 0.5)
+
+
+@pytest.fixture
+def negatives(inputs_and_targets: tuple[list[Tensor], Tensor]) -> tuple[int, ...]:
+    """Four negatives: one is a query's own target, and one occurs twice."""
+    return (3, 8, int(inputs_and_targets[1][1]), 8)
+
+
+@pytest.fixture
+def rows(inputs_and_targets: tuple[list[Tensor], Tensor], negatives: tuple[int, ...]) -> list[Row]:
+    inputs, targets = inputs_and_targets
+    return [
+        (row[target], [row[j] for j in negatives if j != target], [j for j in negatives if j != target])
+        for row, target in zip(scores_of(inputs), targets.tolist(), strict=True)
+    ]
+
+
+def test_bpr_is_its_formula(
+    inputs_and_targets: tuple[list[Tensor], Tensor], negatives: tuple[int, ...], rows: list[Row]
+) -> None:
+    expected = [mean(-math.log(sigma(score - other)) for other in others) for score, others, _ in rows]
+    loss = loss_with(BayesianPersonalisedRanking(SPEC, 4), negatives, *inputs_and_targets)
+    assert loss == pytest.approx(mean(expected), 1e-5)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.75, 1.0])
+def test_gbce_is_its_formula(
+    inputs_and_targets: tuple[list[Tensor], Tensor], negatives: tuple[int, ...], rows: list[Row], t: float
+) -> None:
+    rate = len(negatives) / (NUM_ITEMS - 1)
+    beta = rate * (t * (1 - 1 / rate) + 1 / rate)
+    expected = [
+        -(beta * math.log(sigma(score)) + sum(math.log(1 - sigma(other)) for other in others)) / (len(negatives) + 1)
+        for score, others, _ in rows
+    ]
+    loss = loss_with(GeneralisedBinaryCrossEntropy(SPEC, 4, t), negatives, *inputs_and_targets)
+    assert loss == pytest.approx(mean(expected), 1e-5)
+
+
+@pytest.mark.parametrize("log_q", [True, False])
+@pytest.mark.parametrize("proposal", WEIGHTS)
+def test_sampled_cross_entropy_is_its_formula(
+    inputs_and_targets: tuple[list[Tensor], Tensor],
+    negatives: tuple[int, ...],
+    rows: list[Row],
+    proposal: Proposal,
+    log_q: bool,
+) -> None:
+    count, weights, expected = len(negatives) - (proposal == "in_batch"), WEIGHTS[proposal], []
+    for score, others, items in rows:
+        corrections = [sum(weights) / (count * weights[j - 1]) if log_q else 1.0 for j in items]
+        terms = [c * math.exp(other) for c, other in zip(corrections, others, strict=True)]
+        expected.append(math.log(math.exp(score) + sum(terms)) - score)
+    loss = loss_with(SampledCrossEntropy(SPEC, 4, proposal, log_q), negatives, *inputs_and_targets)
+    assert loss == pytest.approx(mean(expected), 1e-5)
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "popularity"])
+def test_estimated_sum_over_the_catalogue_is_unbiased(proposal: Proposal) -> None:
+    torch.manual_seed(0)
+    (queries, table, bias), targets = draw(3, True, 0.3)
+    logits = (queries @ table.T + bias)[:, 1:]
+    exact = logits.logsumexp(1).exp()
+    objective = SampledCrossEntropy(SPEC, 20, proposal, True)
+    estimates = []
+    for _ in range(1000):
+        losses = [objective(queries[i : i + 1], table, bias, targets[i : i + 1]) for i in range(3)]
+        score = logits.gather(1, targets[:, None] - 1)[:, 0]
+        estimates.append((torch.stack(losses) + score).exp())
+    estimate = torch.stack(estimates)
+    error = estimate.std(0) / len(estimate) ** 0.5
+    assert ((estimate.mean(0) - exact).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "popularity"])
+def test_loss_of_many_negatives_is_the_full_cross_entropy(proposal: Proposal) -> None:
+    torch.manual_seed(0)
+    (queries, table, bias), targets = draw(3, True, 0.3)
+    loss = SampledCrossEntropy(SPEC, 200_000, proposal, True)(queries, table, bias, targets)
+    assert loss.item() == pytest.approx(cross_entropy(queries, table, bias, targets).item(), abs=0.02)
+
+
+def test_negatives_in_batch_are_the_targets_of_other_rows() -> None:
+    (queries, table), targets = draw(5, False, 0.5)
+    expected = []
+    for row, target in zip(scores_of([queries, table]), targets.tolist(), strict=True):
+        others = [row[j] for j in targets.tolist() if j != target]
+        expected.append(math.log(math.exp(row[target]) + sum(map(math.exp, others))) - row[target])
+    loss = SampledCrossEntropy(SPEC, 1, "in_batch", False)(queries, table, None, targets)
+    assert loss.item() == pytest.approx(mean(expected), 1e-5)
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "popularity"])
+def test_items_are_drawn_by_their_probability_and_padding_never(proposal: Proposal) -> None:
+    torch.manual_seed(0)
+    objective = SampledCrossEntropy(SPEC, 100_000, proposal, True)
+    share = torch.bincount(objective.draw(torch.ones(1, dtype=torch.long)), minlength=NUM_ITEMS + 1) / 100_000
+    expected = [0.0, *(weight / sum(WEIGHTS[proposal]) for weight in WEIGHTS[proposal])]
+    assert share[0] == 0
+    torch.testing.assert_close(share, torch.tensor(expected), atol=0.005, rtol=0)
+
+
+def test_sampled_loss_refuses_padding_as_a_class() -> None:
+    (queries, table, bias), targets = draw(5, True, 0.5)
+    with pytest.raises(InputError, match=r"^loss: .* padding is a class .* loss=cross_entropy"):
+        BayesianPersonalisedRanking(SPEC, 2)(queries, table, bias, targets, padding_is_a_class=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["sampled_cross_entropy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gbce", "bpr"))]
+)
+def test_every_loss_of_the_config_trains(name: str, run: Callable[..., Ended], tmp_path: Path) -> None:
+    assert run(*TINY, f"loss={name}", "trainer.max_epochs=4", f"hydra.run.dir={tmp_path}").code == 0
+    losses = json.loads((tmp_path / "results.json").read_text())["history"]["train/loss"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("override", ["loss.num_negatives=0", "loss.proposal=luck"])
+def test_refused_value_is_named_in_one_line(override: str, run: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = run(*TINY, "loss=sampled_cross_entropy", override, f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert override in ended.line
