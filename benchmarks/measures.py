@@ -104,7 +104,7 @@ def ranked(
     data.adapt_batches(BatchNeeds(pad_to_max_len=side == "reference"))
     held_out = data.split.validation
     if num_users is not None:
-        by_length = np.argsort(held_out.target_at - data.interactions.offsets[held_out.user])
+        by_length = np.argsort(held_out.target_index - data.interactions.offsets[held_out.user])
         rows = np.sort(by_length[np.linspace(0, len(by_length) - 1, num_users).astype(int)])
         held_out = HeldOut(*(array[rows] for array in held_out))
     batches = data.evaluation_batches(held_out, Stream.VALIDATION_NEGATIVES)

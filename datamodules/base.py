@@ -119,11 +119,11 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
 
     def test_facts(self) -> TestFacts:
         """Return facts about the test item of each user; 0 for users without one."""
-        user, target_at = self.split.test
+        user, target_index = self.split.test
         facts = np.zeros((2, self.spec.num_users), np.int64)
         facts[:, user] = (
-            self.item_counts.numpy()[self.interactions.items[target_at]],
-            target_at - self.interactions.offsets[user],
+            self.item_counts.numpy()[self.interactions.items[target_index]],
+            target_index - self.interactions.offsets[user],
         )
         return TestFacts(*facts)
 
@@ -206,11 +206,11 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         negatives = self.negatives.draw(items, offsets, self.spec.num_items, held_out, stream)
         seen, seen_bounds = map(torch.from_numpy, seen_before(held_out, self.interactions))
         arrays = (*held_out, negatives)
-        user, target_at, negatives = (torch.from_numpy(array).to(sequences.items.device) for array in arrays)
+        user, target_index, negatives = (torch.from_numpy(array).to(sequences.items.device) for array in arrays)
         process, num_processes = self._process()
         return EvaluationBatches(
             sequences,
-            sequences.examples(user, target_at),
+            sequences.examples(user, target_index),
             negatives=negatives,
             seen=seen,
             seen_bounds=seen_bounds,

@@ -22,14 +22,14 @@ class Examples(NamedTuple):
     """M items to predict. The history of each is the items of its user before it."""
 
     user: Int[Tensor, " M"]
-    target_at: Int[Tensor, " M"]
+    target_index: Int[Tensor, " M"]
     """The index of the target in `Sequences.items`."""
     seq_len: Int[Tensor, " M"]
     """The number of items that are kept of the history, from 1 to max_len."""
 
     def select(self, index: Int[Tensor, " B"]) -> "Examples":
         """Return the examples at some indices."""
-        return Examples(self.user[index], self.target_at[index], self.seq_len[index])
+        return Examples(self.user[index], self.target_index[index], self.seq_len[index])
 
 
 class Sequences:
@@ -80,24 +80,24 @@ class Sequences:
         positions then predicts each item but the first once.
         """
         prefixes = self.prefixes()
-        from_longest = self.train_end[prefixes.user] - 1 - prefixes.target_at
+        from_longest = self.train_end[prefixes.user] - 1 - prefixes.target_index
         return prefixes.select((from_longest % self.max_len == 0).nonzero()[:, 0])
 
-    def examples(self, user: Int[Tensor, " M"], target_at: Int[Tensor, " M"]) -> Examples:
+    def examples(self, user: Int[Tensor, " M"], target_index: Int[Tensor, " M"]) -> Examples:
         """Return items with their histories."""
-        return Examples(user, target_at, (target_at - self.offsets[user]).clamp(max=self.max_len))
+        return Examples(user, target_index, (target_index - self.offsets[user]).clamp(max=self.max_len))
 
     def batch(self, examples: Examples, width: int) -> Batch:
         """Gather B histories, right-padded with 0 to ``width``."""
         position = torch.arange(width, device=self.items.device)
-        first = examples.target_at - examples.seq_len
+        first = examples.target_index - examples.seq_len
         # Rows shorter than the width read beyond their end: clamped into the store, then overwritten by padding.
         index = (first[:, None] + position).clamp(max=len(self.items) - 1)
         padding = position >= examples.seq_len[:, None]
         if self.sort_keys is not None:
             index = index.gather(1, self.sort_keys[index].masked_fill(padding, torch.inf).argsort(1))
         item_seq = self.items[index].long().masked_fill(padding, 0)
-        return Batch(examples.user, item_seq, examples.seq_len, target=self.items[examples.target_at].long())
+        return Batch(examples.user, item_seq, examples.seq_len, target=self.items[examples.target_index].long())
 
 
 class TrainingBatches:

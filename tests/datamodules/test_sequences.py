@@ -106,7 +106,7 @@ def test_shuffled_histories_are_the_kept_items_in_the_order_of_their_places(user
     shuffled = Sequences(plain.items, plain.offsets, plain.train_end, max_len, places)
     for examples in (plain.prefixes(), held_out(plain, 1)):
         rows = rows_of(shuffled.batch(examples, max_len))
-        for (user, history, target), at, length in zip(rows, examples.target_at, examples.seq_len, strict=True):
+        for (user, history, target), at, length in zip(rows, examples.target_index, examples.seq_len, strict=True):
             kept = range(int(at - length), int(at))
             expected = [int(plain.items[index]) for index in sorted(kept, key=lambda index: float(places[index]))]
             assert (user, history, target) == (user, expected, int(plain.items[at]))

@@ -240,4 +240,4 @@ def test_a_sequence_file_has_no_times(tmp_path: Path, run: Callable[..., Ended])
     (tmp_path / "log.txt").write_text("u 1 2 3 4 5\n")
     times = ["dataset.split.validation_from=1", "dataset.split.test_from=2"]
     ended = run(*SMALL, *BY_TIME, *times, f"dataset.path={tmp_path}/log.txt", f"data_dir={tmp_path}")
-    assert "log.txt: a .txt file is a sequence file, without times; dataset/split=leave_one_out" in ended.line
+    assert "log.txt: a .txt file is a sequence file, without times; give dataset/split=leave_one_out" in ended.line

@@ -130,7 +130,7 @@ def test_a_sequence_file_has_no_ties_to_shuffle_or_to_count(tmp_path: Path) -> N
     path = tmp_path / "log.txt"
     path.write_text("ann x y z\nbob y z w x\n")
     with pytest.raises(
-        InputError, match=re.escape(f"{path}: a .txt file is a sequence file, without times; dataset.t")
+        InputError, match=re.escape(f"{path}: a .txt file is a sequence file, without times; give dataset.t")
     ):
         _ = amazon(tmp_path, path, ties="shuffle").interactions
     assert amazon(tmp_path, path).held_out == (2, 2, None, None, None, None)
