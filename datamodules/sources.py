@@ -103,10 +103,10 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_unchanged(path: Path, digest: str) -> bool:
-    """Return whether files still have the content of a SHA-256, or can no longer be read."""
+def is_unchanged(path: str | None, digest: str | None) -> bool:
+    """Return whether files still have the content of a SHA-256. Unreadable files and None count as unchanged."""
     try:
-        return sha256(path) == digest
+        return path is None or sha256(Path(path)) == digest
     except InputError:
         return True
 
