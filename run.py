@@ -50,6 +50,7 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool, threads: Threads) -> float:
     """Build data, module and trainer, run the stages and record them. Return the best validation score."""
     # The imports take seconds, and --help, --cfg and finished runs do without them.
+    from adamct.batch import BatchNeeds
     from adamct.training.build import Configured, build_module
     from adamct.training.gpus import on_least_used_gpu
     from adamct.training.record import record
@@ -68,8 +69,8 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
         scheduler=instantiate(cfg.scheduler),
     )
     module = build_module(configured, data, config)
-    data.full_length, data.all_positions = module.model.pad_to_max_len, module.model.all_positions
-    data.width_multiple = 1 if cfg.compile is None else cfg.compile_widths
+    width_multiple = 1 if cfg.compile is None else cfg.compile_widths
+    data.adapt_batches(BatchNeeds(module.model.pad_to_max_len, module.model.all_positions, width_multiple))
     folder.claim(module.identity, config["stages"])
     per_ranking = cfg.select_per_ranking and module.learns
     chosen_by = choices(module.rankings, module.metric_names("val"), cfg.monitor, per_ranking)

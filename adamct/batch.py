@@ -1,29 +1,30 @@
-"""What a dataset tells: a model once in a `DataSpec` and at every step in a `Batch`, its users in `Statistics`.
+"""The data that datasets, models and rankings exchange.
 
 Axes, here and in every signature of the project: B batch, N length, D hidden, H heads, V items with the padding
 row, C negatives, K cutoffs, U users, M training pairs, P pairs of a user and a seen item.
 
-All are NamedTuples: they pass through Lightning's device transfer as they are, and Hydra leaves them alone.
+All are NamedTuples: Lightning's device transfer keeps their type, and Hydra does not convert them.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
 class DataSpec(NamedTuple):
-    """The facts of a dataset a model is built from."""
+    """The facts of a dataset that a model is built from."""
 
     num_items: int
     """Items, without padding: ids run from 1 to num_items, and 0 is padding (so V = num_items + 1)."""
     num_users: int
     """Users: ids run from 0 to num_users - 1."""
     max_len: int
-    """Most recent items kept of a history."""
+    """The number of most recent items that are kept of a history."""
     item_counts: Float[Tensor, " V"]
-    """How often each item occurs in the training part."""
+    """The occurrences of each item in the training part."""
 
 
 class Statistics(NamedTuple):
@@ -35,26 +36,26 @@ class Statistics(NamedTuple):
     mean_user_len: float
     mean_item_len: float
     sparsity: float
-    """The fraction of empty cells in the user-item matrix, a repeated pair counted as often as it occurs."""
+    """The fraction of empty cells in the user-item matrix. A repeated pair counts as often as it occurs."""
 
 
 class HeldOutStatistics(NamedTuple):
-    """The items that are held out, at most one of each user to validate and one to test."""
+    """The held-out items: each user has at most one for validation and one for the test."""
 
     validated_users: int
     tested_users: int
     validation_tied: float | None
-    """The share of validation items whose time is that of the user's previous item; None if the log has no times."""
+    """The share of validation items with the time of the user's previous item; None if the log has no times."""
     test_tied: float | None
     """The same share of test items."""
     validation_from: int | float | None
-    """The time from which on items are held out, in the log's unit; None if the split is not by time."""
+    """The time from which items are held out, in the log's unit; None if the split is not by time."""
     test_from: int | float | None
-    """The time from which on items are held out to test."""
+    """The time from which items are held out for the test; None if the split is not by time."""
 
 
 class TestFacts(NamedTuple):
-    """Facts about the test item of each user, beside its rank."""
+    """Facts about the test item of each user."""
 
     target_count: Int[np.ndarray, " U"]
     """The number of its occurrences in the training part."""
@@ -62,33 +63,16 @@ class TestFacts(NamedTuple):
     """The number of items that the user had before it."""
 
 
-class Seen(NamedTuple):
-    """The distinct items that each of B users had before, end to end: P pairs of a row and an item."""
+class BatchNeeds(NamedTuple):
+    """The batches that a model and its compilation need."""
 
-    item: Int[Tensor, " P"]
-    row: Int[Tensor, " P"]
-    """Ascending, from 0 to B - 1."""
-    bounds: Int[Tensor, " bounds"]
-    """The places at which the items of each row begin and end; always on the CPU, so that a GPU need not wait."""
-
-    def rows(self, first: int, last: int) -> "Seen":
-        """Return the items of the rows from ``first`` to before ``last``, renumbered from 0."""
-        bounds = self.bounds[first : last + 1]
-        some = slice(int(bounds[0]), int(bounds[-1]))
-        return Seen(self.item[some], self.row[some] - first, bounds - bounds[0])
-
-
-class Candidates(NamedTuple):
-    """The items that the targets of an evaluation batch are ranked against, beside all items."""
-
-    negatives: Int[Tensor, "B C"]
-    """Sampled items, for the ranking among samples."""
-    seen: Seen
-    """The items that the ranking among unseen items leaves out; never the target."""
-
-    def rows(self, first: int, last: int) -> "Candidates":
-        """Return those of the rows from ``first`` to before ``last``."""
-        return Candidates(self.negatives[first:last], self.seen.rows(first, last))
+    pad_to_max_len: bool = False
+    """Whether batches are as wide as ``max_len`` rather than as their longest history."""
+    all_positions: bool = False
+    """Whether the model predicts all items of a history at once. Each user then needs few histories, not all prefixes.
+    """
+    width_multiple: int = 1
+    """The number that the width of a training batch is a multiple of, unless it is ``max_len``."""
 
 
 class Batch(NamedTuple):
@@ -98,5 +82,70 @@ class Batch(NamedTuple):
     item_seq: Int[Tensor, "B N"]
     seq_len: Int[Tensor, " B"]
     target: Int[Tensor, " B"]
-    candidates: Candidates | None = None
-    """Evaluation only."""
+
+
+class Seen(NamedTuple):
+    """The distinct items that each of B users had before, concatenated: P pairs of a row and an item."""
+
+    item: Int[Tensor, " P"]
+    row: Int[Tensor, " P"]
+    """Ascending, from 0 to B - 1."""
+    bounds: Int[Tensor, " bounds"]
+    """The positions where the items of each row begin and end; always on the CPU, so that a GPU need not wait."""
+
+    def rows(self, first: int, last: int) -> "Seen":
+        """Return the items of the rows from ``first`` to before ``last``, renumbered from 0."""
+        bounds = self.bounds[first : last + 1]
+        selected = slice(int(bounds[0]), int(bounds[-1]))
+        return Seen(self.item[selected], self.row[selected] - first, bounds - bounds[0])
+
+
+class Candidates(NamedTuple):
+    """The items that each target is ranked against, besides all items."""
+
+    negatives: Int[Tensor, "B C"]
+    """Sampled items, for the ranking among samples."""
+    seen: Seen
+    """The items that the ranking among unseen items leaves out; never the target."""
+
+    def rows(self, first: int, last: int) -> "Candidates":
+        """Return the candidates of the rows from ``first`` to before ``last``."""
+        return Candidates(self.negatives[first:last], self.seen.rows(first, last))
+
+
+class EvaluationBatch(NamedTuple):
+    """B histories, and the candidates that their targets are ranked against."""
+
+    histories: Batch
+    candidates: Candidates
+
+
+class Ranks(NamedTuple):
+    """The rank of each target in three rankings.
+
+    A rank is 1 + the candidates that score higher + the *other* candidates that tie: a constant model comes last.
+    """
+
+    sampled: Int[Tensor, " B"]
+    """Among its negatives, from 1 to C + 1."""
+    full: Int[Tensor, " B"]
+    """Among all items, from 1 to V - 1."""
+    full_unseen: Int[Tensor, " B"]
+    """Among the items that the user has not had before, and the target itself."""
+
+
+class People(NamedTuple):
+    """P people to recommend to. The history of person p is ``items[offsets[p] : offsets[p + 1]]``."""
+
+    ids: pl.Series
+    """Their ids in the log."""
+    users: Int[np.ndarray, " P"]
+    """Their user numbers in the training data; 0 for people who are not in it."""
+    items: Int[np.ndarray, " T"]
+    offsets: Int[np.ndarray, " bounds"]
+
+    def part(self, first: int, count: int) -> "People":
+        """Return at most ``count`` people, beginning with number ``first``."""
+        selected, offsets = slice(first, first + count), self.offsets[first : first + count + 1]
+        items = self.items[offsets[0] : offsets[-1]]
+        return People(self.ids[selected], self.users[selected], items, offsets - offsets[0])

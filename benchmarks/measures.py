@@ -15,9 +15,10 @@ import torch
 from hydra.utils import instantiate
 
 from adamct import kernels
-from adamct.batch import Batch
+from adamct.batch import Batch, BatchNeeds, EvaluationBatch
 from adamct.evaluation.ranking import rank_targets
 from adamct.models.base import NextItemModel
+from adamct.randomness import Stream
 from adamct.runs.provenance import peak_resident_mib
 from adamct.training.callbacks import now
 from adamct.training.step import training_loss
@@ -45,6 +46,7 @@ def kernels_of(side: str) -> AbstractContextManager[None]:
 def training(side: str, *overrides: str) -> dict[str, float]:
     """Measure training examples per second: batches, loss, gradients and the optimizer's steps."""
     cfg, data, model = build(*overrides, *(["optimizer.fused=false"] if side == "reference" else []))
+    data.adapt_batches(BatchNeeds(model.pad_to_max_len, model.all_positions))
     batches = data.train_dataloader()
     if side == "ours":
         epochs, step = our_epochs(batches), training_loss
@@ -85,32 +87,33 @@ def unseen(side: str, *overrides: str) -> dict[str, float]:
     return ranked(side, our_ranks if side == "ours" else reference.unseen_ranks, FULLY_RANKED, *overrides)
 
 
-def our_ranks(model: NextItemModel, batch: Batch) -> Any:
+def our_ranks(model: NextItemModel, batch: EvaluationBatch) -> Any:
     """Rank the targets as `adamct.training.module` does."""
-    assert batch.candidates is not None
-    return rank_targets(model.queries(batch), model.item_table(), model.item_bias(), batch.target, batch.candidates)
+    histories, candidates = batch
+    queries = model.queries(histories)
+    return rank_targets(queries, model.item_table(), model.item_bias(), histories.target, candidates)
 
 
 @torch.inference_mode()
 def ranked(
-    side: str, rank: Callable[[NextItemModel, Batch], Any], num_users: int | None, *overrides: str
+    side: str, rank: Callable[[NextItemModel, EvaluationBatch], Any], num_users: int | None, *overrides: str
 ) -> dict[str, float]:
     """Rank users of the validation split, evenly chosen over the lengths of their histories; None ranks all users."""
     _, data, model = build(*overrides)
     model.eval()
-    data.full_length = side == "reference"
+    data.adapt_batches(BatchNeeds(pad_to_max_len=side == "reference"))
+    held_out = data.split.validation
     if num_users is not None:
-        held_out = data.split.validation
-        by_length = np.argsort(held_out.target_at - data.interactions.offsets[held_out.user])
+        by_length = np.argsort(held_out.target_index - data.interactions.offsets[held_out.user])
         rows = np.sort(by_length[np.linspace(0, len(by_length) - 1, num_users).astype(int)])
-        data.split = data.split._replace(validation=HeldOut(*(array[rows] for array in held_out)))
-    batches = data.val_dataloader()
+        held_out = HeldOut(*(array[rows] for array in held_out))
+    batches = data.evaluation_batches(held_out, Stream.VALIDATION_NEGATIVES)
     with kernels_of(side):
         rank(model, next(iter(batches)))
         users, started = 0, now()
         for batch in batches:
             rank(model, batch)
-            users += len(batch.user)
+            users += len(batch.histories.user)
         return {"per_second": users / (now() - started), "all": len(batches.examples.user)}
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from adamct.batch import Batch
+from adamct.batch import Batch, EvaluationBatch
 from adamct.models.base import NextItemModel
 from datamodules.sequences import Examples, Sequences
 
@@ -21,7 +21,7 @@ PAIRS = 2048
 def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterator[Batch]:
     """Yield shuffled batches of one epoch after another, with every history padded to the full length beforehand."""
     padded = sequences.batch(examples, sequences.max_len)
-    loader = DataLoader(TensorDataset(*padded[:4]), batch_size, shuffle=True)
+    loader = DataLoader(TensorDataset(*padded), batch_size, shuffle=True)
     while True:
         for user, item_seq, seq_len, target in loader:
             yield Batch(user, item_seq, seq_len, target)
@@ -33,13 +33,13 @@ def loss(model: NextItemModel, batch: Batch) -> Tensor:
     return F.cross_entropy(F.linear(queries, model.item_table(), model.item_bias()), targets) + model.penalty(batch)
 
 
-def sampled_ranks(model: NextItemModel, batch: Batch) -> Tensor:
+def sampled_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
     """Return the rank of each target among its negatives, encoding a user's history once for each candidate."""
-    assert batch.candidates is not None
-    candidates = torch.cat([batch.target[:, None], batch.candidates.negatives], 1)  # (B, 1 + C)
-    pair_user = torch.arange(len(batch.user), device=candidates.device).repeat_interleave(candidates.shape[1])
+    histories = batch.histories
+    candidates = torch.cat([histories.target[:, None], batch.candidates.negatives], 1)  # (B, 1 + C)
+    pair_user = torch.arange(len(histories.user), device=candidates.device).repeat_interleave(candidates.shape[1])
     pairs = zip(pair_user.split(PAIRS), candidates.flatten().split(PAIRS), strict=True)
-    scores = torch.cat([pair_scores(model, batch, *pair) for pair in pairs]).view(candidates.shape)
+    scores = torch.cat([pair_scores(model, histories, *pair) for pair in pairs]).view(candidates.shape)
     return 1 + (scores[:, 1:] >= scores[:, :1]).sum(1)
 
 
@@ -51,17 +51,18 @@ def pair_scores(model: NextItemModel, batch: Batch, rows: Tensor, candidates: Te
     return scores if bias is None else scores + bias[candidates]
 
 
-def full_ranks(model: NextItemModel, batch: Batch) -> Tensor:
+def full_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
     """Return the rank of each target among all items, by sorting them."""
-    return places(F.linear(model.queries(batch), model.item_table(), model.item_bias()), batch.target)
+    histories = batch.histories
+    return places(F.linear(model.queries(histories), model.item_table(), model.item_bias()), histories.target)
 
 
-def unseen_ranks(model: NextItemModel, batch: Batch) -> Tensor:
+def unseen_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
     """Return the rank of each target among the items that its user has not had, by masking the others and sorting."""
-    assert batch.candidates is not None
-    scores = F.linear(model.queries(batch), model.item_table(), model.item_bias())
-    scores[batch.candidates.seen.row, batch.candidates.seen.item] = -torch.inf
-    return places(scores, batch.target)
+    histories, (_, seen) = batch
+    scores = F.linear(model.queries(histories), model.item_table(), model.item_bias())
+    scores[seen.row, seen.item] = -torch.inf
+    return places(scores, histories.target)
 
 
 def places(scores: Tensor, target: Tensor) -> Tensor:

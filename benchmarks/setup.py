@@ -30,7 +30,6 @@ def build(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemMode
     strategy = SimpleNamespace(root_device=device(cfg))  # all that the data asks of a trainer
     data.trainer = cast(Any, SimpleNamespace(strategy=strategy, global_rank=0, world_size=1))
     model = instantiate(cfg.model, _partial_=True)(data.spec).to(device(cfg))
-    data.full_length, data.all_positions = model.pad_to_max_len, model.all_positions
     return cfg, data, model
 
 

@@ -1,7 +1,8 @@
-"""The LightningDataModule every dataset shares: examples of a split, negatives, batches on the training device."""
+"""The data module that all datasets share: the examples of a split, negatives, batches on the training device."""
 
 from abc import abstractmethod
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -9,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
+from adamct.batch import BatchNeeds, DataSpec, EvaluationBatch, HeldOutStatistics, Ranks, Statistics, TestFacts
+from adamct.dataset import Ranker
 from adamct.errors import require
-from adamct.evaluation.ranking import Ranker, Ranks, rank_targets
+from adamct.evaluation.ranking import rank_targets
 from adamct.randomness import Stream, numpy_generator
 from adamct.values import Checked, PositiveInt, Seed
 from datamodules.fingerprint import Prepared, fingerprint
@@ -23,26 +25,18 @@ from datamodules.ties import held_out_statistics
 
 
 class SequenceDataModule(Checked, pl.LightningDataModule):
-    """The users' sequences in three parts, the training part as all its prefixes.
+    """A dataset of user sequences, split into a training, a validation and a test part.
 
     Args:
-        splitter: says what is trained on and what is held out.
-        max_len: the most recent items kept of a history.
-        batch_size: training examples a step, over all processes.
-        eval_batch_size: users ranked at once.
+        splitter: divides the sequences into their parts.
+        max_len: the number of most recent items that are kept of a history.
+        batch_size: the training examples of a step, over all processes.
+        eval_batch_size: the users in an evaluation batch.
         negatives: draws the items of the sampled ranking.
-        seed: what the order of training examples, and of shuffled histories, depends on.
-        shuffle_histories: whether the kept items of a history stand in a random order in place of the time's, always
-            the same, which leaves a model nothing of order to learn or to use.
+        seed: determines the order of training examples and of shuffled histories.
+        shuffle_histories: whether the kept items of a history are in a random order, the same in every epoch. A model
+            then has no order to learn.
     """
-
-    full_length = False
-    """Whether batches are padded to ``max_len``, as some models need."""
-    all_positions = False
-    """Whether the model predicts all items of a history at once, so that it needs no prefixes."""
-
-    width_multiple = 1
-    """What the width of training batches is a multiple of, where it is not ``max_len``."""
 
     def __init__(
         self,
@@ -62,39 +56,44 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         self.negatives = negatives
         self.seed = seed
         self.shuffle_histories = shuffle_histories
+        self.needs = BatchNeeds()
+
+    def adapt_batches(self, needs: BatchNeeds) -> None:
+        """Make the batches of all dataloaders as a model needs them. Call it before the first dataloader is made."""
+        self.needs = needs
 
     @cached_property
     def prepared(self) -> Prepared:
-        """The prepared sequences, read or made on first use."""
+        """The prepared sequences, which are loaded on first use."""
         return self.load()
 
     @abstractmethod
     def load(self) -> Prepared:
-        """Read or make the users' sequences, those of equal times in the order of the data."""
+        """Load the users' sequences. Interactions of the same time are in the order of the data."""
 
     @cached_property
     def interactions(self) -> Interactions:
-        """The users' sequences, as they are trained on."""
+        """The users' sequences in the order of training."""
         return self.prepared.interactions
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of the prepared sequences: results of equal fingerprints are comparable."""
+        """The SHA-256 of the prepared sequences: results with equal fingerprints are comparable."""
         return fingerprint(self.prepared.digests, self.has_times)
 
-    @cached_property
+    @property
     def source_sha256(self) -> str | None:
-        """The SHA-256 of the files that the data was prepared from; None if there are none."""
+        """The SHA-256 of the source files; None if there are none."""
         return None
 
     @property
     def identity(self) -> dict[str, object]:
-        """The facts about the data that a checkpoint must agree on, by their config keys."""
+        """The facts that a checkpoint must agree on, by their config keys."""
         return {"sha256": self.fingerprint}
 
     @property
     def has_times(self) -> bool:
-        """Whether the data tells the time of each interaction, and not only the order of each user's."""
+        """Whether the data has the time of each interaction, not only the order of each user's interactions."""
         return False
 
     @cached_property
@@ -104,23 +103,33 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
 
     @property
     def spec(self) -> DataSpec:
-        """What models need to know."""
+        """The facts that a model is built from."""
         num_items, num_users = len(self.interactions.item_ids), len(self.interactions.user_ids)
         return DataSpec(num_items, num_users, self.max_len, self.item_counts)
 
+    @property
+    def item_ids(self) -> list[str]:
+        """The original id of each item: position i - 1 for item i."""
+        return self.interactions.item_ids.to_list()
+
+    @property
+    def num_negatives(self) -> int:
+        """The number of negatives in the sampled ranking."""
+        return self.negatives.count
+
     def test_facts(self) -> TestFacts:
-        """Return what is known of each user's test item beside its rank; 0 for users without one."""
-        user, target_at = self.split.test
+        """Return facts about the test item of each user; 0 for users without one."""
+        user, target_index = self.split.test
         facts = np.zeros((2, self.spec.num_users), np.int64)
         facts[:, user] = (
-            self.item_counts.numpy()[self.interactions.items[target_at]],
-            target_at - self.interactions.offsets[user],
+            self.item_counts.numpy()[self.interactions.items[target_index]],
+            target_index - self.interactions.offsets[user],
         )
         return TestFacts(*facts)
 
     @property
     def longest_history(self) -> int:
-        """The number of items of the longest history that a model looks at; what follows it is predicted."""
+        """The number of items in the longest history that a model reads. The item after it is the target."""
         return min(self.max_len, int(np.diff(self.interactions.offsets).max()) - 1)
 
     @property
@@ -130,95 +139,96 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
 
     @property
     def held_out(self) -> HeldOutStatistics:
-        """How many items are held out, from what time on, and how many of them are tied with the item before."""
+        """The number of held-out items, their times and their ties."""
         return held_out_statistics(self.interactions, self.split, self.has_times)
 
     @cached_property
     def item_counts(self) -> Float[Tensor, " V"]:
-        """How often each item occurs in the training part."""
+        """The occurrences of each item in the training part."""
         items, offsets = self.interactions.items, self.interactions.offsets
         trained = np.arange(len(items)) < np.repeat(self.split.train_end, np.diff(offsets))
         return torch.from_numpy(np.bincount(items[trained], minlength=len(self.interactions.item_ids) + 1)).float()
 
     def references(self) -> dict[str, Ranker]:
-        """What a model's test scores are read against."""
+        """Return rankers that a model is compared with, by their names: popularity."""
         return {"popularity": self._popularity}
 
-    def _popularity(self, batch: Batch) -> Ranks:
-        assert batch.candidates is not None
-        counts = self.item_counts.to(batch.user.device)[:, None]  # (V, 1)
-        return rank_targets(counts.new_ones(len(batch.user), 1), counts, None, batch.target, batch.candidates)
+    def _popularity(self, batch: EvaluationBatch) -> Ranks:
+        histories, candidates = batch
+        counts = self.item_counts.to(histories.user.device)[:, None]  # (V, 1)
+        return rank_targets(counts.new_ones(len(histories.user), 1), counts, None, histories.target, candidates)
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
-        """What is known of the users beside their items: of a real log nothing."""
+        """Return which users are of each hidden kind; empty, because the kinds of a real log are unknown."""
         return {}
 
     def train_dataloader(self) -> TrainingBatches:
-        """All prefixes of the training part, or as few histories as hold it all."""
-        process, num_processes = self._process_of_processes()
+        """Return the training batches: all prefixes of the training part, or few histories for `all_positions`."""
+        process, num_processes = self._process()
         require(
             self.batch_size % num_processes == 0,
             f"dataset.batch_size={self.batch_size}: must be a multiple of the {num_processes} processes that share it",
         )
         sequences = self._sequences()
-        examples = sequences.windows() if self.all_positions else sequences.prefixes()
         batches = TrainingBatches(
             sequences,
-            examples,
-            self.batch_size,
-            self.seed,
-            self.full_length,
-            process,
-            num_processes,
-            self.width_multiple,
+            sequences.windows() if self.needs.all_positions else sequences.prefixes(),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            needs=self.needs,
+            process=process,
+            num_processes=num_processes,
         )
         enough = len(batches.seq_len) >= num_processes
         require(enough, "no user has two items to train on before those that are held out")
         return batches
 
     def val_dataloader(self) -> EvaluationBatches:
-        """The items to validate with."""
-        return self._held_out(self.split.validation, Stream.VALIDATION_NEGATIVES)
+        """Return the validation items with their candidates."""
+        return self.evaluation_batches(self.split.validation, Stream.VALIDATION_NEGATIVES)
 
     def test_dataloader(self) -> EvaluationBatches:
-        """The items to test with, those of validation being part of the history."""
-        return self._held_out(self.split.test, Stream.TEST_NEGATIVES)
+        """Return the test items with their candidates. The history includes the validation item."""
+        return self.evaluation_batches(self.split.test, Stream.TEST_NEGATIVES)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Batches are made where they are used."""
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Return the batch, which was made on its device."""
         return batch
 
-    def _held_out(self, held_out: HeldOut, stream: Stream) -> EvaluationBatches:
+    def evaluation_batches(self, held_out: HeldOut, stream: Stream) -> EvaluationBatches:
+        """Return held-out items with their candidates.
+
+        Args:
+            held_out: the items.
+            stream: the randomness of their negatives.
+        """
         sequences, (items, offsets, *_) = self._sequences(), self.interactions
         negatives = self.negatives.draw(items, offsets, self.spec.num_items, held_out, stream)
         seen, seen_bounds = map(torch.from_numpy, seen_before(held_out, self.interactions))
-        tensors = (torch.from_numpy(array).to(sequences.items.device) for array in (*held_out, negatives))
-        user, target_at, drawn = tensors
+        arrays = (*held_out, negatives)
+        user, target_index, negatives = (torch.from_numpy(array).to(sequences.items.device) for array in arrays)
+        process, num_processes = self._process()
         return EvaluationBatches(
             sequences,
-            sequences.examples(user, target_at),
-            drawn,
-            seen,
-            seen_bounds,
-            self.eval_batch_size,
-            self.full_length,
-            *self._process_of_processes(),
+            sequences.examples(user, target_index),
+            negatives=negatives,
+            seen=seen,
+            seen_bounds=seen_bounds,
+            batch_size=self.eval_batch_size,
+            pad_to_max_len=self.needs.pad_to_max_len,
+            process=process,
+            num_processes=num_processes,
         )
 
     def _sequences(self) -> Sequences:
         items, offsets, *_ = self.interactions
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        places = None
+        sort_keys = None
         if self.shuffle_histories:
-            places = torch.from_numpy(numpy_generator(self.seed, Stream.SHUFFLED_HISTORIES).random(len(items)))
-        store = Sequences(
-            torch.from_numpy(items),
-            torch.from_numpy(offsets),
-            torch.from_numpy(self.split.train_end),
-            self.max_len,
-            places,
-        )
-        return store.to(device)
+            sort_keys = torch.from_numpy(numpy_generator(self.seed, Stream.SHUFFLED_HISTORIES).random(len(items)))
+        items, offsets, train_end = map(torch.from_numpy, (items, offsets, self.split.train_end))
+        return Sequences(items, offsets, train_end, self.max_len, sort_keys).to(device)
 
-    def _process_of_processes(self) -> tuple[int, int]:
+    def _process(self) -> tuple[int, int]:
+        """Return the number of this process, and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -134,9 +134,13 @@ class LogDataModule(SequenceDataModule):
         require(unchanged, f"{self.path}: changed while it was read; run again when nothing writes to it any more")
         return build_sequences(log, self.min_user, self.min_item)
 
-    @cached_property
+    @property
     def source_sha256(self) -> str:
         """The SHA-256 of the log, which is downloaded first if there is no path."""
+        return self._source_sha256
+
+    @cached_property
+    def _source_sha256(self) -> str:
         return sha256(self.path if self.download is None else self.download.fetch())
 
     @property

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from adamct.batch import People
 from adamct.errors import InputError, require
-from adamct.serving.predictions import People
 from datamodules.columns import Columns
 from datamodules.preprocessing import Interactions
 from datamodules.sources import read_log

@@ -1,7 +1,7 @@
-"""The ragged store of all sequences, and the batches cut from it without a DataLoader.
+"""All sequences in one store, and the batches that are gathered from it without a DataLoader.
 
-The whole dataset is two integer tensors on the training device; a batch is one vectorised gather. Everything random
-is a function of (seed, epoch), so the place in an epoch is all there is to save for an exact continuation.
+The whole dataset is two integer tensors on the training device, and a batch is one vectorised gather. All randomness
+is a function of (seed, epoch), so the position within an epoch is the only state that a checkpoint needs.
 """
 
 from collections.abc import Iterator
@@ -11,36 +11,36 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adamct.batch import Batch, Candidates, Seen
+from adamct.batch import Batch, BatchNeeds, Candidates, EvaluationBatch, Seen
 from adamct.randomness import Stream, torch_generator
 
-RUN = 32
-"""Batches that are sorted by length together: long enough to save padding, short enough to stay random."""
+BUCKET_BATCHES = 32
+"""The batches of a bucket, whose examples are sorted by length: enough to save padding, few enough to stay random."""
 
 
 class Examples(NamedTuple):
-    """M items to predict; the history of each is what its user did before."""
+    """M items to predict. The history of each is the items of its user before it."""
 
     user: Int[Tensor, " M"]
-    target_at: Int[Tensor, " M"]
-    """Where the target stands in `Sequences.items`."""
+    target_index: Int[Tensor, " M"]
+    """The index of the target in `Sequences.items`."""
     seq_len: Int[Tensor, " M"]
-    """Items of history that are kept, from 1 to max_len."""
+    """The number of items that are kept of the history, from 1 to max_len."""
 
     def select(self, index: Int[Tensor, " B"]) -> "Examples":
-        """The examples at some indices."""
-        return Examples(self.user[index], self.target_at[index], self.seq_len[index])
+        """Return the examples at some indices."""
+        return Examples(self.user[index], self.target_index[index], self.seq_len[index])
 
 
 class Sequences:
-    """Every user's items in time order, one after the other.
+    """Every user's items in time order, concatenated.
 
     Args:
         items: (T,) ids from 1.
-        offsets: (U + 1,) where each user's items begin; the last entry is T.
-        train_end: (U,) where the training part of each user's items ends.
-        max_len: the most recent items kept of a history.
-        places: (T,) numbers by which the kept items of a history are ordered; None leaves them in time order.
+        offsets: (U + 1,) the index where each user's items begin; the last entry is T.
+        train_end: (U,) the index where the training part of each user's items ends.
+        max_len: the number of most recent items that are kept of a history.
+        sort_keys: (T,) numbers that the kept items of a history are sorted by; None keeps their time order.
     """
 
     def __init__(
@@ -49,22 +49,22 @@ class Sequences:
         offsets: Int[Tensor, " bounds"],
         train_end: Int[Tensor, " U"],
         max_len: int,
-        places: Float[Tensor, " T"] | None = None,
+        sort_keys: Float[Tensor, " T"] | None = None,
     ):
         self.items = items
         self.offsets = offsets
         self.train_end = train_end
         self.max_len = max_len
-        self.places = places
+        self.sort_keys = sort_keys
 
     def to(self, device: torch.device) -> "Sequences":
-        """The same store in another memory."""
-        places = None if self.places is None else self.places.to(device)
+        """Return the same sequences on a device."""
+        sort_keys = None if self.sort_keys is None else self.sort_keys.to(device)
         items, offsets, train_end = (tensor.to(device) for tensor in (self.items, self.offsets, self.train_end))
-        return Sequences(items, offsets, train_end, self.max_len, places)
+        return Sequences(items, offsets, train_end, self.max_len, sort_keys)
 
     def prefixes(self) -> Examples:
-        """Every item of the training part that has a history."""
+        """Return every item of the training part that has a history."""
         start = self.offsets[:-1]
         count = (self.train_end - start - 1).clamp(min=0)
         user = torch.repeat_interleave(torch.arange(len(count), device=count.device), count)
@@ -74,42 +74,51 @@ class Sequences:
         return self.examples(user, start[user] + 1 + rank_in_user)
 
     def windows(self) -> Examples:
-        """The fewest prefixes whose kept histories and targets hold every item of the training part.
+        """Return the fewest prefixes whose kept histories and targets cover every item of the training part.
 
-        Each user's longest, and from there every ``max_len``-th: each item but the first is then predicted once by a
-        model that predicts at all positions.
+        They are each user's longest prefix, and from there every ``max_len``-th. A model that predicts at all
+        positions then predicts each item but the first once.
         """
         prefixes = self.prefixes()
-        from_longest = self.train_end[prefixes.user] - 1 - prefixes.target_at
+        from_longest = self.train_end[prefixes.user] - 1 - prefixes.target_index
         return prefixes.select((from_longest % self.max_len == 0).nonzero()[:, 0])
 
-    def examples(self, user: Int[Tensor, " M"], target_at: Int[Tensor, " M"]) -> Examples:
-        """Some items with their histories."""
-        return Examples(user, target_at, (target_at - self.offsets[user]).clamp(max=self.max_len))
+    def examples(self, user: Int[Tensor, " M"], target_index: Int[Tensor, " M"]) -> Examples:
+        """Return items with their histories."""
+        return Examples(user, target_index, (target_index - self.offsets[user]).clamp(max=self.max_len))
 
-    def batch(self, examples: Examples, width: int, candidates: Candidates | None = None) -> Batch:
+    def batch(self, examples: Examples, width: int) -> Batch:
         """Gather B histories, right-padded with 0 to ``width``."""
         position = torch.arange(width, device=self.items.device)
-        first = examples.target_at - examples.seq_len
+        first = examples.target_index - examples.seq_len
         # Rows shorter than the width read beyond their end: clamped into the store, then overwritten by padding.
         index = (first[:, None] + position).clamp(max=len(self.items) - 1)
         padding = position >= examples.seq_len[:, None]
-        if self.places is not None:
-            index = index.gather(1, self.places[index].masked_fill(padding, torch.inf).argsort(1))
+        if self.sort_keys is not None:
+            index = index.gather(1, self.sort_keys[index].masked_fill(padding, torch.inf).argsort(1))
         item_seq = self.items[index].long().masked_fill(padding, 0)
-        target = self.items[examples.target_at].long()
-        return Batch(examples.user, item_seq, examples.seq_len, target, candidates)
+        return Batch(examples.user, item_seq, examples.seq_len, target=self.items[examples.target_index].long())
 
 
 class TrainingBatches:
-    """Shuffled training batches of similar lengths, one epoch an iteration.
+    """Shuffled training batches of similar lengths. An iteration is one epoch.
 
-    Each epoch shuffles the examples, sorts runs of `RUN` batches by length, cuts them and shuffles the batches. With
-    several processes every batch is dealt out among them, so the number of processes does not change what a step sees
-    and no example is seen twice. Lightning calls ``sampler.set_epoch`` before each epoch, and keeps ``state_dict``, the
-    place within an epoch, in checkpoints.
+    Each epoch shuffles the examples, sorts buckets of `BUCKET_BATCHES` batches by length, cuts them into batches and
+    shuffles these. Several processes divide every batch among them. Their number therefore does not change the
+    examples of a step, and each example is seen once.
 
-    Batches are as wide as their longest history, or the next multiple of ``width_multiple``, but at most ``max_len``.
+    Lightning calls ``sampler.set_epoch`` before each epoch, and keeps ``state_dict``, the position within an epoch, in
+    checkpoints.
+
+    Args:
+        sequences: the store of the histories.
+        examples: the training examples.
+        batch_size: the examples of a batch, over all processes.
+        seed: determines the order of the examples.
+        needs: the widths of the batches. A batch is as wide as its longest history, or the next multiple of
+            ``width_multiple`` up to ``max_len``.
+        process: the number of this process, from 0.
+        num_processes: the number of processes.
     """
 
     def __init__(
@@ -118,19 +127,17 @@ class TrainingBatches:
         examples: Examples,
         batch_size: int,
         seed: int,
-        full_length: bool,
+        needs: BatchNeeds,
         process: int = 0,
         num_processes: int = 1,
-        width_multiple: int = 1,
     ):
         self.sequences = sequences
+        self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
-        self.full_length = full_length
+        self.needs = needs
         self.process = process
         self.num_processes = num_processes
-        self.width_multiple = width_multiple
-        self.examples = examples
         self.seq_len = examples.seq_len.cpu()
         self.sampler = self
         self.epoch = 0
@@ -141,59 +148,59 @@ class TrainingBatches:
         return max(1, whole + (rest >= self.num_processes))
 
     def plan(self) -> list[Int[Tensor, " b"]]:
-        """This epoch's batches, as indices of examples on the CPU."""
+        """Return the batches of this epoch, as indices of examples on the CPU."""
         generator = torch_generator(self.seed, Stream.EPOCH_ORDER, self.epoch)
         order = torch.randperm(len(self.seq_len), generator=generator)
         batches = []
-        for run in order.split(RUN * self.batch_size):
-            batches += run[self.seq_len[run].argsort(stable=True)].split(self.batch_size)
+        for bucket in order.split(BUCKET_BATCHES * self.batch_size):
+            batches += bucket[self.seq_len[bucket].argsort(stable=True)].split(self.batch_size)
         shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-        # What cannot be dealt out evenly, of the one smaller batch, is left to another epoch.
-        dealt = [index[: len(index) - len(index) % self.batch_size % self.num_processes] for index in shuffled]
-        return [index for index in dealt if len(index)]
+        # The smaller batch may have a rest that cannot be divided evenly. It is left to another epoch.
+        divisible = [index[: len(index) - len(index) % self.batch_size % self.num_processes] for index in shuffled]
+        return [index for index in divisible if len(index)]
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.plan()
         widths = [self._width(int(self.seq_len[index].max())) for index in plan]
-        mine = [index[self.process :: self.num_processes] for index in plan]
-        # In one copy before the epoch: one before every step would make a GPU wait each time.
-        on_device = torch.cat(mine).to(self.sequences.items.device).split([len(index) for index in mine])
+        own = [index[self.process :: self.num_processes] for index in plan]
+        # One copy before the epoch: a copy before every step would make a GPU wait each time.
+        on_device = torch.cat(own).to(self.sequences.items.device).split([len(index) for index in own])
         while self.position < len(plan):
             index, width = on_device[self.position], widths[self.position]
             self.position += 1
             yield self.sequences.batch(self.examples.select(index), width)
 
     def _width(self, longest: int) -> int:
-        max_len = self.sequences.max_len
-        return max_len if self.full_length else min(max_len, -(-longest // self.width_multiple) * self.width_multiple)
+        max_len, multiple = self.sequences.max_len, self.needs.width_multiple
+        return max_len if self.needs.pad_to_max_len else min(max_len, -(-longest // multiple) * multiple)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, unless already within it."""
+        """Go to the beginning of an epoch, unless it is the current one."""
         if epoch != self.epoch:
             self.epoch, self.position = epoch, 0
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and the next batch in it."""
+        """Return the epoch and the position of its next batch."""
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a saved place."""
+        """Continue from a saved position."""
         self.epoch, self.position = state["epoch"], state["position"]
 
 
 class EvaluationBatches:
-    """Held-out items with what they are ranked against, longest histories first, each user in one process only.
+    """Held-out items with their candidates, longest histories first. Each user is in one process only.
 
     Args:
-        sequences: where the histories are.
+        sequences: the store of the histories.
         examples: the held-out items.
-        negatives: of each.
-        seen: the distinct items that each user had before, end to end.
-        seen_bounds: where those of each example begin and end, on the CPU.
-        batch_size: users in a batch.
-        full_length: whether batches are as wide as ``max_len`` rather than as their longest history.
-        process: this process, from 0.
-        num_processes: how many share the users.
+        negatives: the negatives of each example.
+        seen: the distinct items that each user had before, concatenated.
+        seen_bounds: the indices where the seen items of each example begin and end, on the CPU.
+        batch_size: the users in a batch.
+        pad_to_max_len: whether batches are as wide as ``max_len`` rather than as their longest history.
+        process: the number of this process, from 0.
+        num_processes: the number of processes that share the users.
     """
 
     def __init__(
@@ -204,37 +211,42 @@ class EvaluationBatches:
         seen: Int[Tensor, " P"],
         seen_bounds: Int[Tensor, " bounds"],
         batch_size: int,
-        full_length: bool,
+        pad_to_max_len: bool,
         process: int = 0,
         num_processes: int = 1,
     ):
         seq_len, device = examples.seq_len.cpu(), sequences.items.device
-        mine = seq_len.argsort(descending=True, stable=True)[process::num_processes]
-        self.widths = [
-            sequences.max_len if full_length else longest for longest in seq_len[mine[::batch_size]].tolist()
-        ]
-        self.batches = mine.to(device).split(batch_size) if len(mine) else ()
+        own = seq_len.argsort(descending=True, stable=True)[process::num_processes]
+        longest = seq_len[own[::batch_size]].tolist()
+        self.widths = [sequences.max_len] * len(longest) if pad_to_max_len else longest
+        self.batches = own.to(device).split(batch_size) if len(own) else ()
         self.sequences = sequences
         self.examples = examples
         self.negatives = negatives
-        self.seen = in_order(seen.to(device), seen_bounds, mine)
+        self.seen = select_seen(seen.to(device), seen_bounds, own)
         self.batch_size = batch_size
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[EvaluationBatch]:
         for number, (index, width) in enumerate(zip(self.batches, self.widths, strict=True)):
             first = number * self.batch_size
             seen = self.seen.rows(first, first + len(index))
             candidates = Candidates(self.negatives[index].long(), seen._replace(item=seen.item.long()))
-            yield self.sequences.batch(self.examples.select(index), width, candidates)
+            yield EvaluationBatch(self.sequences.batch(self.examples.select(index), width), candidates)
 
 
-def in_order(items: Int[Tensor, " P"], bounds: Int[Tensor, " bounds"], order: Int[Tensor, " m"]) -> Seen:
-    """Line up some of the sets ``items[bounds[m] : bounds[m + 1]]`` in another order; ``bounds`` are on the CPU."""
-    counts = bounds.diff()[order]
-    row = torch.arange(len(order)).repeat_interleave(counts)
+def select_seen(items: Int[Tensor, " P"], bounds: Int[Tensor, " bounds"], index: Int[Tensor, " m"]) -> Seen:
+    """Select the sets ``items[bounds[i] : bounds[i + 1]]`` at some indices, in their order.
+
+    Args:
+        items: all sets, concatenated.
+        bounds: the indices where each set begins and ends, on the CPU.
+        index: the sets to select, on the CPU.
+    """
+    counts = bounds.diff()[index]
+    row = torch.arange(len(index)).repeat_interleave(counts)
     new_bounds = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    place = torch.arange(len(row)) + (bounds[order] - new_bounds[:-1])[row]
-    return Seen(items[place.to(items.device)], row.to(items.device), new_bounds)
+    source = torch.arange(len(row)) + (bounds[index] - new_bounds[:-1])[row]
+    return Seen(items[source.to(items.device)], row.to(items.device), new_bounds)

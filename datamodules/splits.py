@@ -1,4 +1,4 @@
-"""What of the users' sequences is trained on, and which items are held out to validate and to test."""
+"""The split of the users' sequences into a training part, validation items and test items."""
 
 import re
 from abc import ABC, abstractmethod
@@ -14,48 +14,48 @@ from adamct.values import Checked
 from datamodules.preprocessing import Interactions
 
 Time: TypeAlias = int | float
-"""In the log's unit."""
+"""A time in the log's unit."""
 
 
 class HeldOut(NamedTuple):
-    """M items to predict, at most one of each user, from all that this user did before."""
+    """M items to predict, at most one of each user. The history is all earlier items of the user."""
 
     user: Int[np.ndarray, " M"]
     """Ascending."""
-    target_at: Int[np.ndarray, " M"]
-    """Where the item stands among all items."""
+    target_index: Int[np.ndarray, " M"]
+    """The index of the item in `Interactions.items`."""
 
 
 class History(NamedTuple):
-    """What the users of M held-out items had before, end to end."""
+    """The items that the users of M held-out items had before, concatenated."""
 
     items: Int[np.ndarray, " P"]
     """Distinct within a user, and never the held-out item."""
     bounds: Int[np.ndarray, " bounds"]
-    """The items of place m are ``items[bounds[m] : bounds[m + 1]]``."""
+    """The items of held-out item m are ``items[bounds[m] : bounds[m + 1]]``."""
 
 
 class Split(NamedTuple):
     """The parts of `Interactions`."""
 
     train_end: Int[np.ndarray, " U"]
-    """Where each user's training part ends, and possibly begins."""
+    """The index where each user's training part ends. It is the user's first index if that part is empty."""
     validation: HeldOut
     test: HeldOut
     validation_from: Time | None = None
-    """The time from which on items are held out to validate; None where the split is not by time."""
+    """The time from which items are held out for validation; None if the split is not by time."""
     test_from: Time | None = None
-    """The time from which on items are held out to test; None where the split is not by time."""
+    """The time from which items are held out for the test; None if the split is not by time."""
 
 
 SHARE = re.compile(r"\d+(\.\d+)?%")
 
 
 def share(text: str) -> str:
-    """Return a share of the interactions as it is written.
+    """Return the text if it is a share of the interactions.
 
     Raises:
-        ValueError: the text is no share, or a share of none or all.
+        ValueError: the text is not a share between 0% and 100%.
     """
     if not (SHARE.fullmatch(text) and 0 < share_of(text) < 1):
         raise ValueError("a share of the interactions between 0% and 100%, such as 80%")
@@ -63,27 +63,27 @@ def share(text: str) -> str:
 
 
 Boundary: TypeAlias = Time | Annotated[str, AfterValidator(share)]
-"""A time in the log's unit, or the share of all interactions before it."""
+"""A time in the log's unit, or the share of all interactions that happened before it."""
 
 
 class Splitter(Checked, ABC):
-    """A way to split."""
+    """A way to split sequences."""
 
     needs_times: bool
-    """Whether the times themselves matter and not only the order they give."""
+    """Whether the split depends on the times themselves, not only on their order."""
 
     @abstractmethod
     def split(self, interactions: Interactions) -> Split:
-        """The parts of some sequences."""
+        """Split sequences into their parts."""
 
 
 class LeaveOneOut(Splitter):
-    """Each user's last item is the test, the one before validation, the rest training: the paper's (Section 4.1.1)."""
+    """The paper's split (Section 4.1.1): each user's last item for the test, the one before for validation."""
 
     needs_times = False
 
     def split(self, interactions: Interactions) -> Split:
-        """The parts of some sequences.
+        """Split sequences into their parts.
 
         Raises:
             InputError: a user has fewer than 3 items.
@@ -92,26 +92,27 @@ class LeaveOneOut(Splitter):
         if lengths.min() < 3:
             user = int(lengths.argmin())
             raise InputError(
-                f"user {interactions.user_ids[user]!r} has {lengths[user]} interactions, leave-one-out needs 3; raise "
-                "dataset.min_user to 3 or more"
+                f"user {interactions.user_ids[user]!r} has {lengths[user]} interactions, but leave-one-out needs 3; "
+                "give dataset.min_user=3 or more"
             )
         users = np.arange(len(ends))
         return Split(ends - 2, HeldOut(users, ends - 2), HeldOut(users, ends - 1))
 
 
 class GlobalTime(Splitter):
-    """Nothing that is trained on is later than what is predicted, of whatever user.
+    """A split at two times, so that no training item of any user is later than a held-out item.
 
-    Trained on is what was before the first time. Each user's first item from then on, but before the second time, is to
-    validate, and the first from the second time on to test, for users who have an earlier item.
+    The training part is all items before ``validation_from``. The validation item is each user's first item from then
+    on, if it is before ``test_from``. The test item is each user's first item from ``test_from`` on. A held-out item
+    must have an earlier item of the same user.
 
     Args:
-        validation_from: the first time, in the log's unit, or the share of all interactions that happened before it,
-            such as ``80%``; see `time_of`.
-        test_from: the second, in the same way.
+        validation_from: a time in the log's unit, or the share of all interactions before it, such as ``80%``; see
+            `time_of`.
+        test_from: a later time, in the same form.
 
     Raises:
-        InputError: one of them is neither a time nor a share.
+        InputError: a value is neither a time nor a share.
     """
 
     needs_times = True
@@ -121,31 +122,32 @@ class GlobalTime(Splitter):
         self.test_from = test_from
 
     def split(self, interactions: Interactions) -> Split:
-        """Split some sequences.
+        """Split sequences into their parts.
 
         Raises:
-            InputError: the times are in the wrong order, or no user can be validated or tested.
+            InputError: the times are in the wrong order, or no user has a validation or test item.
         """
         times = interactions.times
-        first, second = (time_of(boundary, times) for boundary in (self.validation_from, self.test_from))
-        before = describe("validation_from", self.validation_from, first)
-        after = describe("test_from", self.test_from, second)
-        require(first < second, f"{before}: must be before {after}")
-        train_end = first_from(first, interactions)
-        validation, test = (held_out(at, interactions) for at in (train_end, first_from(second, interactions)))
-        in_time = times[validation.target_at] < second
-        validation = HeldOut(validation.user[in_time], validation.target_at[in_time])
-        for part, boundary in ((validation, before), (test, after)):
+        validation_from, test_from = (time_of(boundary, times) for boundary in (self.validation_from, self.test_from))
+        validation_text = describe("validation_from", self.validation_from, validation_from)
+        test_text = describe("test_from", self.test_from, test_from)
+        require(validation_from < test_from, f"{validation_text}: must be before {test_text}")
+        train_end = first_from(validation_from, interactions)
+        validation = with_history(train_end, interactions)
+        test = with_history(first_from(test_from, interactions), interactions)
+        before_test = times[validation.target_index] < test_from
+        validation = HeldOut(validation.user[before_test], validation.target_index[before_test])
+        for part, boundary in ((validation, validation_text), (test, test_text)):
             require(
                 len(part.user) > 0,
                 f"{boundary}: no user has an item from then on and one before; the log goes from {times.min()} to "
                 f"{times.max()}",
             )
-        return Split(train_end, validation, test, first, second)
+        return Split(train_end, validation, test, validation_from, test_from)
 
 
 def describe(key: str, boundary: Time | str, time: Time) -> str:
-    """Name a boundary by its key, and its time if it was given as a share."""
+    """Return a boundary's key and value, and its time if the value is a share."""
     text = f"dataset.split.{key}={boundary}"
     return f"{text} ({time})" if isinstance(boundary, str) else text
 
@@ -156,10 +158,10 @@ def share_of(text: str) -> Fraction:
 
 
 def time_of(boundary: Time | str, times: Num[np.ndarray, " T"]) -> Time:
-    """Return the time that a share of some interactions stands for; a time stands for itself.
+    """Return the time of a share of the interactions, or the time itself if it is given.
 
-    A share such as ``80%`` stands for the latest of the times before which at most 80 % of the interactions happened.
-    Interactions of the same time are never divided: those of that very time all count as later.
+    The time of a share such as ``80%`` is the latest one before which at most 80 % of the interactions happened.
+    Interactions of the same time stay together: those at that time all count as later.
     """
     if not isinstance(boundary, str):
         return boundary
@@ -168,29 +170,29 @@ def time_of(boundary: Time | str, times: Num[np.ndarray, " T"]) -> Time:
 
 
 def seen_before(held_out: HeldOut, interactions: Interactions) -> History:
-    """List what the users had before their held-out items: all of it, not only the items that a model looks at."""
+    """List all items that the users had before their held-out items, not only the ``max_len`` that a model reads."""
     items, num_items = interactions.items, len(interactions.item_ids)
     starts = interactions.offsets[held_out.user]
-    lengths = held_out.target_at - starts
+    lengths = held_out.target_index - starts
     row = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(row)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    keys = np.sort(row * (num_items + 1) + items[place])
+    index = np.arange(len(row)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    keys = np.sort(row * (num_items + 1) + items[index])
     keys = keys[np.diff(keys, prepend=-1) > 0]
     row, item = np.divmod(keys, num_items + 1)
-    others = item != items[held_out.target_at][row]
+    others = item != items[held_out.target_index][row]
     counts = np.bincount(row[others], minlength=len(lengths))
     return History(item[others].astype(np.int32), np.append(0, np.cumsum(counts)))
 
 
 def first_from(time: Time, interactions: Interactions) -> Int[np.ndarray, " U"]:
-    """Where each user's first item from a time on stands, or would stand."""
+    """Return the index of each user's first item from a time on; the end of the user's items if there is none."""
     offsets = interactions.offsets
     earlier = np.concatenate(([0], np.cumsum(interactions.times < time)))
     return offsets[:-1] + np.diff(earlier[offsets])
 
 
-def held_out(at: Int[np.ndarray, " U"], interactions: Interactions) -> HeldOut:
-    """Those of some places, one of each user, where there is an item and one before it."""
+def with_history(index: Int[np.ndarray, " U"], interactions: Interactions) -> HeldOut:
+    """Return the items at one index of each user, for the users that have an item there and an earlier one."""
     starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
-    users = np.flatnonzero((starts < at) & (at < ends))
-    return HeldOut(users, at[users])
+    users = np.flatnonzero((starts < index) & (index < ends))
+    return HeldOut(users, index[users])

@@ -1,12 +1,13 @@
-"""The embedded dataset: no file, no download, and the best possible score is known."""
+"""The embedded dataset. It needs no file and no download, and its best possible score is known."""
 
 import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Bool
 
-from adamct.batch import Batch
-from adamct.evaluation.ranking import Ranker, Ranks, ranks
+from adamct.batch import EvaluationBatch, Ranks
+from adamct.dataset import Ranker
+from adamct.evaluation.ranking import ranks
 from adamct.values import PositiveInt, Seed
 from datamodules.base import SequenceDataModule
 from datamodules.fingerprint import Prepared, contents, digests
@@ -17,12 +18,12 @@ from datamodules.splits import LeaveOneOut
 
 
 class SyntheticDataModule(SequenceDataModule):
-    """Draws its log from a `PlantedProcess`, half of whose users follow a taste and half their last few items.
+    """A log drawn from a `PlantedProcess`: some users follow a taste, the others their last few items.
 
     Args:
-        process: what the log is drawn from.
-        num_users: how many users are drawn.
-        max_len: see `SequenceDataModule`, as for all that follow.
+        process: the process.
+        num_users: the number of users.
+        max_len: described in `SequenceDataModule`, like all arguments after it.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class SyntheticDataModule(SequenceDataModule):
         self.log: PlantedLog = process.sample(num_users)
 
     def load(self) -> Prepared:
-        """Return the log as it was drawn: every user and item has five interactions, so no k-core is needed."""
+        """Return the log as it was drawn. Every user and item has five interactions, so it needs no k-core."""
         num_users, num_items = len(self.log.offsets) - 1, self.process.tastes.shape[1] - 1
         interactions = Interactions(
             items=self.log.items,
@@ -53,16 +54,16 @@ class SyntheticDataModule(SequenceDataModule):
         return Prepared(interactions, digests(contents(interactions)))
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
-        """Who was drawn as taste-driven; the others are recency-driven."""
+        """Return which users are taste-driven. The others are recency-driven."""
         return {"taste-driven": self.log.taste_driven}
 
     def references(self) -> dict[str, Ranker]:
-        """Popularity, and the exact probabilities of each user's test item, which no model can beat but by luck."""
+        """Return popularity, and the exact probabilities of the next item, which a model can beat only by luck."""
         return {**super().references(), "planted optimum": self._optimum}
 
-    def _optimum(self, batch: Batch) -> Ranks:
-        assert batch.candidates is not None
-        users = batch.user.numpy(force=True)
+    def _optimum(self, batch: EvaluationBatch) -> Ranks:
+        histories, candidates = batch
+        users = histories.user.numpy(force=True)
         starts, ends = self.log.offsets[users], self.log.offsets[users + 1] - 1
         scores = torch.from_numpy(self.process.next_item_probabilities(self.log.items, starts, ends))
-        return ranks(scores.to(batch.user.device), batch.target, batch.candidates)
+        return ranks(scores.to(histories.user.device), histories.target, candidates)

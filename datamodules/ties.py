@@ -1,4 +1,4 @@
-"""A user's interactions of the same time: in which order they are, and how many of the held-out items they affect."""
+"""Ties, the interactions of a user at the same time: their order, and their share of the held-out items."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -10,42 +10,42 @@ from datamodules.splits import HeldOut, Split
 
 
 def shuffle_ties(interactions: Interactions, seed: int) -> Interactions:
-    """Put each user's interactions of the same time into a random order, which the seed determines."""
-    tied = as_late_as_previous(interactions)
-    in_group = tied | np.append(tied[1:], False)
-    rows = np.flatnonzero(in_group)
-    group = np.cumsum(~tied)[rows]
-    order = np.lexsort((numpy_generator(seed, Stream.SHUFFLED_TIES).random(len(rows)), group))
-    items = np.array(interactions.items)  # a copy: the array may be a file that others map
+    """Shuffle each user's interactions of the same time. The seed determines their order."""
+    tied = tied_with_previous(interactions)
+    in_tie = tied | np.append(tied[1:], False)
+    rows = np.flatnonzero(in_tie)
+    tie = np.cumsum(~tied)[rows]
+    order = np.lexsort((numpy_generator(seed, Stream.SHUFFLED_TIES).random(len(rows)), tie))
+    items = np.array(interactions.items)  # a copy: the array may be a file that other processes map
     items[rows] = interactions.items[rows[order]]
     return interactions._replace(items=items)
 
 
-def as_late_as_previous(interactions: Interactions) -> Bool[np.ndarray, " T"]:
-    """Return for each interaction whether its user's previous one has the same time."""
+def tied_with_previous(interactions: Interactions) -> Bool[np.ndarray, " T"]:
+    """Return for each interaction whether its user's previous interaction has the same time."""
     tied = np.append(False, interactions.times[1:] == interactions.times[:-1])
     tied[interactions.offsets[:-1]] = False
     return tied
 
 
 def held_out_statistics(interactions: Interactions, split: Split, has_times: bool) -> HeldOutStatistics:
-    """Count the held-out items, and those among them whose user's previous item has the same time.
+    """Count the held-out items, and measure the share that has the time of the user's previous item.
 
     Args:
         interactions: the sequences.
-        split: their parts.
-        has_times: whether the times are those of the log, and not only an order.
+        split: the split of the sequences.
+        has_times: whether the times are real times of the log, not only an order.
     """
 
     def tied_share(part: HeldOut) -> float | None:
-        times, at = interactions.times, part.target_at
-        return float(np.mean(times[at] == times[at - 1])) if has_times else None
+        times, index = interactions.times, part.target_index
+        return float(np.mean(times[index] == times[index - 1])) if has_times else None
 
     return HeldOutStatistics(
-        len(split.validation.user),
-        len(split.test.user),
-        tied_share(split.validation),
-        tied_share(split.test),
-        split.validation_from,
-        split.test_from,
+        validated_users=len(split.validation.user),
+        tested_users=len(split.test.user),
+        validation_tied=tied_share(split.validation),
+        test_tied=tied_share(split.test),
+        validation_from=split.validation_from,
+        test_from=split.test_from,
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from adamct.batch import Batch
+from adamct.batch import EvaluationBatch
 from adamct.errors import InputError
 from adamct.models.adamct import AdaMCT
 from adamct.runs.folder import CORRELATIONS, write_arrays
@@ -46,13 +46,13 @@ class ItemCorrelations(Checked, pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: EvaluationBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep what comes first: batches begin with the longest histories."""
         if batch_idx == 0:
-            self.first = batch
+            self.first = batch.histories
 
     @torch.no_grad()
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

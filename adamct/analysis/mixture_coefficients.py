@@ -1,15 +1,15 @@
 """The mixture coefficients of AdaMCT: over training as logged values (the paper's Figure 6), and of each test user."""
 
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from adamct.batch import DataSpec
+from adamct.batch import EvaluationBatch
+from adamct.dataset import Dataset
 from adamct.loggers import log_histogram
 from adamct.models.adamct_layers import Coefficient
 from adamct.runs.folder import COEFFICIENTS, write_arrays
@@ -75,12 +75,12 @@ class MixtureMonitor(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Any,
+        batch: EvaluationBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Note whose coefficients they were."""
-        self.listener.users.append(batch.user)
+        self.listener.users.append(batch.histories.user)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log, and stop listening."""
@@ -90,16 +90,6 @@ class MixtureMonitor(pl.Callback):
             alpha = alpha[validated]
             pl_module.log_dict({f"{name}/mean": alpha.mean(), f"{name}/std": alpha.std(), **followed})
             log_histogram(trainer, f"{name}/histogram", alpha)
-
-
-class KnownUsers(Protocol):
-    """The facts that `CoefficientRecord` asks of the data."""
-
-    spec: DataSpec
-
-    def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
-        """Return what is known of the users beside their items."""
-        ...
 
 
 class CoefficientRecord(pl.Callback):
@@ -123,16 +113,16 @@ class CoefficientRecord(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Any,
+        batch: EvaluationBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Note whose coefficients they were."""
-        self.listener.users.append(batch.user)
+        self.listener.users.append(batch.histories.user)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, where the model has coefficients."""
-        data = cast(KnownUsers, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
+        data = cast(Dataset, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
         layers = self.listener.joined(trainer, data.spec.num_users)
         if layers and trainer.is_global_zero:
             alphas = [alpha.masked_fill(~tested, torch.nan) for alpha, tested in layers]

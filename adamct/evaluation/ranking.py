@@ -1,15 +1,13 @@
 """From vectors to scores to ranks and lists: few scores are in memory together, whatever the catalogue's size."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adamct.batch import Batch, Candidates, Seen
+from adamct.batch import Candidates, Ranks, Seen
 
 NOT_A_NUMBER = -1
 """The rank of a target whose scores cannot be compared."""
@@ -20,24 +18,6 @@ BYTES_ELSEWHERE = 2**27
 """The same for any other device."""
 FEW_ROWS = 16
 """Fewer users than this at a time, whose scores for all items are in memory, would read the item table too often."""
-
-
-class Ranks(NamedTuple):
-    """The rank of each target in three rankings.
-
-    A rank is 1 + the candidates that score higher + the *other* candidates that tie: a constant model comes last.
-    """
-
-    sampled: Int[Tensor, " B"]
-    """Among its negatives, from 1 to C + 1."""
-    full: Int[Tensor, " B"]
-    """Among all items, from 1 to V - 1."""
-    full_unseen: Int[Tensor, " B"]
-    """Among the items that the user has not had before, and the target itself."""
-
-
-Ranker = Callable[[Batch], Ranks]
-"""Ranks the targets of an evaluation batch."""
 
 
 def rank_targets(

@@ -3,34 +3,17 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
 from rich.progress import track
 
+from adamct.batch import People
 from adamct.errors import writing
 from adamct.serving.recommender import Recommender
 from adamct.values import TableFormat
 
 NAME = "recommendations"
-
-
-class People(NamedTuple):
-    """P histories by the numbers of their items: those of person p are ``items[offsets[p] : offsets[p + 1]]``."""
-
-    ids: pl.Series
-    """As they stand in the log."""
-    users: Int[np.ndarray, " P"]
-    """Their numbers as users the model was trained on; 0 where it was not."""
-    items: Int[np.ndarray, " T"]
-    offsets: Int[np.ndarray, " bounds"]
-
-    def part(self, first: int, count: int) -> "People":
-        """At most so many of them, from one on."""
-        some, offsets = slice(first, first + count), self.offsets[first : first + count + 1]
-        return People(self.ids[some], self.users[some], self.items[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 def write_recommendations(

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adamct.batch import DataSpec
+from adamct.dataset import Dataset
 from adamct.errors import blame
 from adamct.identity import identity_of
 from adamct.models.base import NextItemModel
@@ -26,7 +27,7 @@ class Configured(NamedTuple):
     """None keeps the learning rate."""
 
 
-def build_module(configured: Configured, data: Any, config: dict[str, Any]) -> NextItemModule:
+def build_module(configured: Configured, data: Dataset, config: dict[str, Any]) -> NextItemModule:
     """Build the model and the loss for a dataset.
 
     Args:
@@ -42,7 +43,7 @@ def build_module(configured: Configured, data: Any, config: dict[str, Any]) -> N
     with blame("loss"):
         loss = partial(training_loss, objective=configured.objective(data.spec))
     if config["compile"] is not None:
-        loss = compiled(loss, config["compile"], model, num_widths=-(-data.max_len // config["compile_widths"]))
+        loss = compiled(loss, config["compile"], model, num_widths=-(-data.spec.max_len // config["compile_widths"]))
     sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
     return NextItemModule(
         model=model,
@@ -50,9 +51,9 @@ def build_module(configured: Configured, data: Any, config: dict[str, Any]) -> N
         optimizer=configured.optimizer,
         scheduler=configured.scheduler,
         spec=data.spec,
-        num_negatives=data.negatives.count,
+        num_negatives=data.num_negatives,
         cutoffs=config["cutoffs"],
         seed=config["seed"],
         identity=identity_of(config, {**data.identity, **sizes}),
-        item_ids=data.interactions.item_ids.to_list(),
+        item_ids=data.item_ids,
     )

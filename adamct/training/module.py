@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from adamct.batch import Batch, DataSpec
+from adamct.batch import Batch, DataSpec, EvaluationBatch
 from adamct.errors import blame
 from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
 from adamct.evaluation.names import FULL, FULL_UNSEEN, names_of_rankings
@@ -122,25 +122,25 @@ class NextItemModule(Checked, pl.LightningModule):
         """Read the losses first: weights that are not finite must not be ranked."""
         self.epoch_loss.read()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Rank the validation items."""
         self._rank("val", batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Rank the test items, and list what is recommended."""
         self._rank("test", batch)
 
-    def _rank(self, stage: str, batch: Batch) -> None:
-        assert batch.candidates is not None
-        queries = self.model.queries(batch)
+    def _rank(self, stage: str, batch: EvaluationBatch) -> None:
+        histories, candidates = batch
+        queries = self.model.queries(histories)
         with torch.autocast(queries.device.type, enabled=False):
             vectors = queries, self.model.item_table(), self.model.item_bias()
-            ranked = rank_targets(*vectors, batch.target, batch.candidates)
+            ranked = rank_targets(*vectors, histories.target, candidates)
             for ranking, rank in zip(self.rankings, ranked, strict=True):
                 if stage == "val" or ranking in self.tested:
-                    self.metric(stage, ranking).update(batch.user, rank)
+                    self.metric(stage, ranking).update(histories.user, rank)
             if stage == "test":
-                for ranking, left_out in ((FULL, None), (FULL_UNSEEN, batch.candidates.seen)):
+                for ranking, left_out in ((FULL, None), (FULL_UNSEEN, candidates.seen)):
                     if ranking in self.tested:
                         self._lists(ranking).update(top_items(*vectors, LIST_LENGTH, left_out)[0])
 

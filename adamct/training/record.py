@@ -2,16 +2,16 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 
-from adamct.batch import Batch, DataSpec, HeldOutStatistics, Statistics, TestFacts
+from adamct.batch import TestFacts
+from adamct.dataset import Dataset
 from adamct.evaluation.metrics import RankingMetrics
-from adamct.evaluation.ranking import Ranker
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.runs.provenance import provenance
 from adamct.training.callbacks import History, Timing
@@ -24,53 +24,11 @@ from adamct.training.tables import print_scores
 log = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class RankedData(Protocol):
-    """What the record of a run asks of its data."""
-
-    @property
-    def spec(self) -> DataSpec:
-        """What models know of it."""
-        ...
-
-    @property
-    def statistics(self) -> Statistics:
-        """Its row of Table 1."""
-        ...
-
-    @property
-    def held_out(self) -> HeldOutStatistics:
-        """What it holds out to validate and to test."""
-        ...
-
-    @property
-    def source_sha256(self) -> str | None:
-        """The SHA-256 of the files that it was prepared from."""
-        ...
-
-    @property
-    def longest_history(self) -> int:
-        """The items of the longest history that a model looks at."""
-        ...
-
-    def references(self) -> dict[str, Ranker]:
-        """What to read a model's ranks against."""
-        ...
-
-    def test_dataloader(self) -> Iterable[Batch]:
-        """Its test batches."""
-        ...
-
-    def test_facts(self) -> TestFacts:
-        """What is known of its test items."""
-        ...
-
-
 def record(
     folder: Path,
     trainer: pl.Trainer,
     module: NextItemModule,
-    data: RankedData,
+    data: Dataset,
     outcome: Outcome,
     about: dict[str, Any],
 ) -> None:
@@ -137,14 +95,14 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
     }
 
 
-def reference_scores(data: RankedData, module: NextItemModule) -> dict[str, dict[str, float]]:
+def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[str, float]]:
     """Return the test metrics of the references that the data offers."""
     rankers = data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
             for metric, rank in zip(metrics[name], ranker(batch), strict=True):
-                metric.to(rank.device).update(batch.user, rank)
+                metric.to(rank.device).update(batch.histories.user, rank)
     return {
         name: {
             f"test/{ranking}/{key}": value

@@ -38,7 +38,7 @@ def model_and_batch(folder: Path) -> tuple[Any, Any]:
     model = instantiate(cfg.model, _partial_=True)(data.spec)
     weights = read_checkpoint(folder / "checkpoints" / "best.ckpt", {})["state_dict"]
     model.load_state_dict({key.removeprefix("model."): value for key, value in weights.items() if key[:6] == "model."})
-    return model.eval(), next(iter(data.test_dataloader()))
+    return model.eval(), next(iter(data.test_dataloader())).histories
 
 
 @torch.no_grad()

@@ -115,7 +115,7 @@ def test_some_users_alone_get_what_they_would_if_there_were_no_others(
 def test_looking_at_few_users_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     users = [[user % 7 + 1, user % 5 + 1, user % 3 + 1] for user in range(50)]
     expected = draw(users, 12, 6, "seen")
-    monkeypatch.setattr("datamodules.negatives.ROWS", 7)
+    monkeypatch.setattr("datamodules.negatives.ROWS_AT_ONCE", 7)
     assert np.array_equal(draw(users, 12, 6, "seen"), expected)
 
 

@@ -1,7 +1,7 @@
 """The examples against lists in plain Python; the laws of batches, epochs, processes and exact continuation."""
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adamct.batch import Batch
+from adamct.batch import Batch, BatchNeeds
 from datamodules.preprocessing import build_sequences
 from datamodules.sequences import EvaluationBatches, Examples, Sequences, TrainingBatches
 from datamodules.sources import read_log
@@ -64,7 +64,7 @@ def plain_held_out(users: Ragged, from_end: int, max_len: int = MAX_LEN) -> list
 def rows_of(batch: Batch) -> list[Row]:
     """Read a batch row by row, insisting on right padding with 0."""
     rows = []
-    for user, item_seq, seq_len, target in zip(*(field.tolist() for field in batch[:4]), strict=True):
+    for user, item_seq, seq_len, target in zip(*(field.tolist() for field in batch), strict=True):
         assert 1 <= seq_len <= len(item_seq)
         assert not any(item_seq[seq_len:])
         rows.append((user, item_seq[:seq_len], target))
@@ -81,7 +81,7 @@ def by_target(batches: Iterable[Iterable[Row]]) -> list[Row]:
 
 def training(count: int, seed: int = 0, process: int = 0, num_processes: int = 1) -> TrainingBatches:
     sequences = store(with_examples(count))
-    return TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, seed, False, process, num_processes)
+    return TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, seed, BatchNeeds(), process, num_processes)
 
 
 @settings(deadline=None, max_examples=60)
@@ -106,7 +106,7 @@ def test_shuffled_histories_are_the_kept_items_in_the_order_of_their_places(user
     shuffled = Sequences(plain.items, plain.offsets, plain.train_end, max_len, places)
     for examples in (plain.prefixes(), held_out(plain, 1)):
         rows = rows_of(shuffled.batch(examples, max_len))
-        for (user, history, target), at, length in zip(rows, examples.target_at, examples.seq_len, strict=True):
+        for (user, history, target), at, length in zip(rows, examples.target_index, examples.seq_len, strict=True):
             kept = range(int(at - length), int(at))
             expected = [int(plain.items[index]) for index in sorted(kept, key=lambda index: float(places[index]))]
             assert (user, history, target) == (user, expected, int(plain.items[at]))
@@ -115,8 +115,8 @@ def test_shuffled_histories_are_the_kept_items_in_the_order_of_their_places(user
 def test_the_last_item_is_no_likelier_than_others_to_stand_last_in_a_shuffled_history() -> None:
     cfg = composed("dataset.shuffle_histories=true")
     shuffled, plain = instantiate(cfg.dataset), instantiate(composed().dataset)
-    batches = zip(shuffled.test_dataloader(), plain.test_dataloader(), strict=True)
-    rows = [pair for one, other in batches for pair in zip(rows_of(one), rows_of(other), strict=True)]
+    loaders = [data.test_dataloader() for data in (shuffled, plain)]
+    rows = list(zip(*(chain(*(rows_of(batch) for batch, _ in loader)) for loader in loaders), strict=True))
     assert all(sorted(one[1]) == sorted(other[1]) for one, other in rows)
     expected = float(np.mean([1 / len(history) for (_, history, _), _ in rows]))
     found = float(np.mean([one[1][-1] == other[1][-1] for one, other in rows]))
@@ -156,25 +156,24 @@ def test_real_files_have_the_papers_number_of_training_examples(name: str) -> No
 @pytest.mark.parametrize("multiple", [1, 5, 8, 20])
 def test_widths_are_multiples_that_hold_the_longest_history(multiple: int) -> None:
     sequences = store(with_examples(300))
-    widest = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, False, width_multiple=multiple)
+    widest = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, BatchNeeds(width_multiple=multiple))
     for batch, tight in zip(widest, training(300), strict=True):
         longest = int(batch.seq_len.max())
         assert batch.item_seq.shape[1] == min(MAX_LEN, -(-longest // multiple) * multiple)
         assert rows_of(batch) == rows_of(tight)
 
 
-@pytest.mark.parametrize("full_length", [False, True])
+@pytest.mark.parametrize("pad_to_max_len", [False, True])
 @pytest.mark.parametrize("count", [1, BATCH_SIZE, 16 * BATCH_SIZE, 1001])
-def test_an_epoch_is_every_training_example_once(count: int, full_length: bool) -> None:
+def test_an_epoch_is_every_training_example_once(count: int, pad_to_max_len: bool) -> None:
     users = with_examples(count)
     sequences = store(users)
-    batches = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, full_length)
+    batches = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, BatchNeeds(pad_to_max_len))
     epoch = list(batches)
     assert by_target(map(rows_of, epoch)) == plain_training(users)
     assert len(batches) == len(epoch) == -(-count // BATCH_SIZE)
     for batch in epoch:
-        assert batch.item_seq.shape[1] == (MAX_LEN if full_length else batch.seq_len.max())
-        assert batch.candidates is None
+        assert batch.item_seq.shape[1] == (MAX_LEN if pad_to_max_len else batch.seq_len.max())
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -261,9 +260,9 @@ def test_another_epoch_begins_at_its_beginning() -> None:
 
 @pytest.mark.parametrize("from_end", [1, 2])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("full_length", [False, True])
+@pytest.mark.parametrize("pad_to_max_len", [False, True])
 def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
-    full_length: bool, num_processes: int, from_end: int
+    pad_to_max_len: bool, num_processes: int, from_end: int
 ) -> None:
     users = of_lengths(3 + (7 * user) % 16 for user in range(43))
     sequences = store(users)
@@ -275,18 +274,17 @@ def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
     for process in range(num_processes):
         examples = held_out(sequences, from_end)
         share = process, num_processes
-        loader = EvaluationBatches(sequences, examples, negatives, seen, bounds, 5, full_length, *share)
+        loader = EvaluationBatches(sequences, examples, negatives, seen, bounds, 5, pad_to_max_len, *share)
         batches = list(loader)
         assert len(loader) == len(batches)
-        for batch in batches:
+        for batch, (negatives_of_batch, seen_of_batch) in batches:
             assert len(batch.user) <= 5
-            assert batch.item_seq.shape[1] == (MAX_LEN if full_length else batch.seq_len.max())
-            assert batch.candidates is not None
-            assert batch.candidates.negatives.equal(negatives[batch.user].long())
+            assert batch.item_seq.shape[1] == (MAX_LEN if pad_to_max_len else batch.seq_len.max())
+            assert negatives_of_batch.equal(negatives[batch.user].long())
             for row, user in enumerate(batch.user.tolist()):
-                assert batch.candidates.seen.rows(row, row + 1).item.tolist() == list(range(user, 2 * user))
+                assert seen_of_batch.rows(row, row + 1).item.tolist() == list(range(user, 2 * user))
             found += rows_of(batch)
-        assert [rows_of(batch) for batch in loader] == [rows_of(batch) for batch in batches]  # every epoch anew
+        assert [rows_of(batch) for batch, _ in loader] == [rows_of(batch) for batch, _ in batches]  # every epoch anew
     assert sorted(found) == plain_held_out(users, from_end)
 
 

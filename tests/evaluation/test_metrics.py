@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
 
-from adamct.batch import Candidates, Seen
+from adamct.batch import Candidates, Ranks, Seen
 from adamct.errors import InputError
 from adamct.evaluation.metrics import ListMetrics, RankingMetrics
-from adamct.evaluation.ranking import BYTES_AT_ONCE, Ranks, rank_targets, ranks, top_items
+from adamct.evaluation.ranking import BYTES_AT_ONCE, rank_targets, ranks, top_items
 from tests.conftest import Largest
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from adamct.batch import People
 from adamct.errors import InputError, writing
-from adamct.serving.predictions import FORMS, People, write_recommendations
+from adamct.serving.predictions import FORMS, write_recommendations
 from adamct.serving.recommender import Recommender
 from adamct.values import TableFormat
 from datamodules.cache import load_or_build

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from adamct.batch import Batch, Candidates, DataSpec, Seen
+from adamct.batch import Batch, Candidates, DataSpec, EvaluationBatch, Seen
 from adamct.evaluation.ranking import rank_targets, top_items
 from adamct.models.base import NextItemModel
 from adamct.training.step import training_loss
@@ -151,14 +151,13 @@ def faked(model: NextItemModel, device: torch.device, dtype: torch.dtype) -> Nex
     return model
 
 
-def fake_batch(device: torch.device) -> Batch:
+def fake_batch(device: torch.device) -> EvaluationBatch:
     """Return the batch of an evaluation, whose users have had four items each."""
     items = partial(torch.empty, dtype=torch.long, device=device)
     bounds: Any = np.arange(0, 4 * USERS + 1, 4)  # which can be read
     seen = Seen(items(4 * USERS), items(4 * USERS), bounds)
-    return Batch(
-        items(USERS), items(USERS, SPEC.max_len), items(USERS), items(USERS), Candidates(items(USERS, NEGATIVES), seen)
-    )
+    histories = Batch(items(USERS), items(USERS, SPEC.max_len), items(USERS), items(USERS))
+    return EvaluationBatch(histories, Candidates(items(USERS, NEGATIVES), seen))
 
 
 @contextmanager
@@ -188,7 +187,7 @@ def step_and_rank(model_name: str, precision: str, loss_name: str, device: torch
                 optimizer = instantiate(cfg.optimizer)(model.parameters())
                 for may_move in (True, False):
                     with OnlyOnGpu(device, model.all_positions, may_move):
-                        train(model, batch, optimizer, objective)
+                        train(model, batch.histories, optimizer, objective)
             with OnlyOnGpu(device, False, False):
                 rank(model.eval(), batch)
 
@@ -203,13 +202,13 @@ def train(model: NextItemModel, batch: Batch, optimizer: torch.optim.Optimizer, 
 
 
 @torch.no_grad()
-def rank(model: NextItemModel, batch: Batch) -> None:
+def rank(model: NextItemModel, batch: EvaluationBatch) -> None:
     """Rank a batch as an evaluation does."""
-    queries = model.queries(batch)
-    assert batch.candidates is not None
+    histories, candidates = batch
+    queries = model.queries(histories)
     with torch.autocast(queries.device.type, enabled=False):
-        ranks = rank_targets(queries, model.item_table(), model.item_bias(), batch.target, batch.candidates)
-        lists, _ = top_items(queries, model.item_table(), model.item_bias(), 10, batch.candidates.seen)
+        ranks = rank_targets(queries, model.item_table(), model.item_bias(), histories.target, candidates)
+        lists, _ = top_items(queries, model.item_table(), model.item_bias(), 10, candidates.seen)
     assert all(found.dtype == torch.long and found.device == queries.device for found in (*ranks, lists))
 
 

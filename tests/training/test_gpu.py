@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adamct import kernels
-from adamct.batch import Batch, DataSpec
+from adamct.batch import Batch, BatchNeeds, DataSpec
 from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
 from adamct.training.step import compiled, training_loss
@@ -45,7 +45,7 @@ def batches(width_multiple: int = 4) -> TrainingBatches:
     items = torch.randint(1, SPEC.num_items + 1, (int(lengths.sum()),), generator=torch.Generator().manual_seed(0))
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
     sequences = Sequences(items, offsets, offsets[1:] - 2, SPEC.max_len).to(GPU)
-    return TrainingBatches(sequences, sequences.prefixes(), 8, 0, False, width_multiple=width_multiple)
+    return TrainingBatches(sequences, sequences.prefixes(), 8, 0, BatchNeeds(width_multiple=width_multiple))
 
 
 def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], epochs: int = 2) -> list[float]:
