@@ -109,7 +109,7 @@ def k_core(
 
 
 def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
-    """Number the ids from 0 in order of first appearance. Return the numbers and the distinct ids in that order."""
+    """Return the number of each id, from 0 in order of first appearance, and the distinct ids in that order."""
     distinct = ids.to_frame("id").with_row_index("row").group_by("id", maintain_order=True).agg("row")
     numbers = np.empty(len(ids), np.int32)
     numbers[distinct["row"].explode(empty_as_null=False).to_numpy()] = np.repeat(

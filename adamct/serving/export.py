@@ -26,7 +26,7 @@ from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, numpy_generator
 from adamct.serving.recommender import Recommender, load
 from datamodules.columns import Columns
-from datamodules.people import others
+from datamodules.people import people_of_file
 
 TOLERANCE = 1e-3
 """How far a number of a query may be from torch's; by 2e-4 single precision itself is off in SINE, which sharpens."""
@@ -157,7 +157,7 @@ def main() -> None:
     out = given.out or given.checkpoint.parent / "onnx"
     try:
         recommender = load(given.checkpoint)
-        people = given.histories and others(given.histories, Columns(), pl.Series(recommender.item_ids))
+        people = given.histories and people_of_file(given.histories, Columns(), pl.Series(recommender.item_ids))
         largest = export(recommender, out, people)
     except Exception as error:
         line = explain(error)

@@ -158,14 +158,14 @@ def test_a_length_that_is_a_lie_is_found_out(tmp_path: Path) -> None:
     with serving(lambda server, _: server.send(CONTENT, len(CONTENT) + 9, ETag='"one"')) as (url, _):
         assert "IncompleteRead" in refused(tmp_path / "long", url)
     with serving(lambda server, _: server.send(CONTENT, len(CONTENT) - 9)) as (url, _):
-        assert "no whole gzip file" in refused(tmp_path / "short", url)
+        assert "not a whole gzip file" in refused(tmp_path / "short", url)
     assert left(tmp_path / "short") == set()
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda server, _: server.send(b"<html>moved</html>"), "no whole gzip file"),
+        (lambda server, _: server.send(b"<html>moved</html>"), "not a whole gzip file"),
         (lambda server, _: server.send(b"", status=404), "answers 404"),
         (lambda server, _: server.send(b"", status=503), "503"),
         (lambda server, _: server.send(CONTENT, status=206, Content_Range="bytes 7-9/10"), "another part"),
@@ -192,7 +192,7 @@ def leading_to(*locations: str) -> Iterator[tuple[str, list[str | None]]]:
 
 def test_no_address_is_asked_that_is_not_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that leads back to a safe address would not be seen from the answer at the end."""
-    monkeypatch.setattr(download, "HERE", ("127.0.0.1",))
+    monkeypatch.setattr(download, "LOCAL_HOSTS", ("127.0.0.1",))
     with serving(lambda server, _: server.send(b"", status=302, Location=back)) as (there, asked_there):
         unsafe = there.replace("127.0.0.1", "localhost")
         for location in (unsafe, unsafe.removeprefix("http:")):

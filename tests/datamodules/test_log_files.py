@@ -180,7 +180,7 @@ def test_a_column_that_is_not_read_may_be_there_twice(tmp_path: Path) -> None:
 def test_ratings_are_amazons_by_their_ids_and_not_by_their_name(tmp_path: Path, name: str) -> None:
     """Which of two ids is the user cannot be told from a name, and the first row may have an odd user."""
     path = write(tmp_path, name, b"i1,u1,5.0,1\ni2,u2,4.0,2\n")
-    with pytest.raises(InputError, match=r"no user column.* each to its place from 1"):
+    with pytest.raises(InputError, match=r"no user column.* or each column to its position from 1"):
         read_log(path)
     rows = [("#oc-R1", "B00ABCDEFG", 5.0, 1), ("A1V6B6TNIC10QE", "B00ABCDEFG", 4.0, 2)]
     assert read_log(write(tmp_path, name, delimited(rows, None))).rows() == [(row[0], row[1], row[3]) for row in rows]

@@ -123,7 +123,7 @@ def test_interactions_with_low_ratings_are_left_out(tmp_path: Path, name: str, p
     kept = read_log(path, min_rating=2.5).rows()
     assert len(kept) == len(ROWS) - 1
     assert [row for row in ROWS if row in kept] == kept
-    with pytest.raises(InputError, match=r"no rating is 9 or more; lower dataset\.min_rating"):
+    with pytest.raises(InputError, match=r"no rating is 9 or more; give a lower dataset\.min_rating"):
         read_log(path, min_rating=9)
 
 
@@ -150,7 +150,7 @@ def test_columns_given_as_positions_are_of_a_file_without_header(tmp_path: Path,
         read_log(path, Columns(user=5, item=2, timestamp=1))
     with pytest.raises(InputError, match=r"no timestamp column"):
         read_log(path, Columns(user=4, item=2))
-    with pytest.raises(InputError, match=r"where these are no header but data, each to its place from 1"):
+    with pytest.raises(InputError, match=r"or each column to its position from 1 if the file has no header"):
         read_log(path)
 
 

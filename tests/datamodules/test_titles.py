@@ -56,14 +56,14 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.gz: cannot be read"):
         read_titles(tmp_path / "none.gz", ITEMS)
     (tmp_path / "other.json").write_text(json.dumps(META[2]))
-    with pytest.raises(InputError, match=r"other\.json: has a title for none"):
+    with pytest.raises(InputError, match=r"other\.json: has no title of any"):
         read_titles(tmp_path / "other.json", ITEMS)
     (tmp_path / "odd.json").write_text("{'asin': 'B1', 'title': }")
-    with pytest.raises(InputError, match=r"odd\.json, line 1: neither"):
+    with pytest.raises(InputError, match=r"odd\.json, line 1: must be a JSON object or"):
         read_titles(tmp_path / "odd.json", ITEMS)
     for odd in ("{'asin': 'B1', []: 1}", "{'asin': 'B1'" + "[" * 10_000):
         (tmp_path / "odd.json").write_text(odd)
-        with pytest.raises(InputError, match=r"odd\.json, line 1: neither"):
+        with pytest.raises(InputError, match=r"odd\.json, line 1: must be a JSON object or"):
             read_titles(tmp_path / "odd.json", ITEMS)
     for text in (json.dumps([META[0]]), "5", "null"):
         (tmp_path / "odd.json").write_text(f"{json.dumps(META[1])}\n{text}")
