@@ -1,7 +1,6 @@
 """Run an experiment: build what its config names, run the stages, record them. See `python run.py --help`."""
 
 import logging
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +76,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     chosen_by = choices(module.rankings, module.metric_names("val"), cfg.monitor, per_ranking)
     plan = Plan(config["stages"], folder.path / CHECKPOINTS, chosen_by, cfg.ckpt, cfg.resume)
     added = [*instantiate(cfg.callbacks).values()]
-    with on_least_used_gpu(partial(instantiate(cfg.trainer, _partial_=True), callbacks=added)) as make_trainer:
+    with on_least_used_gpu(instantiate(cfg.trainer, _partial_=True, callbacks=added)) as make_trainer:
         callbacks = []
         if "fit" in plan.stages:
             every = cfg.save_every_n_steps

@@ -1,7 +1,7 @@
-"""Drop-ins for operations of torch that are faster on a CPU, or with less memory, for short histories and many items.
+"""Drop-ins for operations of torch, faster on a CPU for short histories, or with less memory for many items.
 
-Each has the name and the arguments of the operation it stands for, and the same result. Inside `plain` each is torch's
-own. `torch.compile` traces torch's own dropout and attention.
+Each has the name, the arguments and the result of the operation it stands for. Inside `plain` each is torch's own.
+`torch.compile` traces torch's own dropout, softmax and attention.
 """
 
 import ctypes
@@ -89,8 +89,8 @@ class Dropout(nn.Dropout):
 class Conv1d(nn.Conv1d):
     """`torch.nn.Conv1d` as a convolution over two axes.
 
-    torch takes an input whose channels are last in memory as it is then. Histories (B, N, D), transposed, take half the
-    time.
+    That takes an input with its channels last in memory without a copy. Transposed histories (B, N, D) are such inputs,
+    and take half the time.
     """
 
     def forward(self, input: Float[Tensor, "B D N"]) -> Float[Tensor, "B D2 M"]:
@@ -105,8 +105,8 @@ class Conv1d(nn.Conv1d):
 def unbind(input: Float[Tensor, "K ..."]) -> tuple[Float[Tensor, "..."], ...]:
     """Return the slices along the first axis, as `torch.unbind` does, each contiguous.
 
-    All slices together are one copy, and so are their gradients. Products of slices that are not contiguous copy each
-    slice, and autograd its gradient too.
+    One copy makes all slices contiguous, and one joins their gradients. torch's own slices are copied one by one in
+    later products, and so are their gradients.
     """
     return _Unbind.apply(input) if _fast else input.unbind()  # pyright: ignore[reportReturnType]
 

@@ -79,13 +79,13 @@ def parts(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModu
     """Build the config, its data and the module of `run.py` around the empty model."""
     cfg = compose_config(*overrides)
     data = instantiate(cfg.dataset)
-    parts = Configured(
+    configured = Configured(
         model=Empty,
         objective=instantiate(cfg.loss, _partial_=True),
         optimizer=instantiate(cfg.optimizer),
         scheduler=instantiate(cfg.scheduler),
     )
-    return cfg, data, build_module(parts, data, resolved(cfg))
+    return cfg, data, build_module(configured, data, resolved(cfg))
 
 
 def lightning_epochs(

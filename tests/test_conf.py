@@ -1,10 +1,12 @@
 """The config groups: every choice works, and choices of several groups add up."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -13,6 +15,9 @@ from tests.conftest import CONF, TINY, Ended
 
 Configure = Callable[..., DictConfig]
 Run = Callable[..., Ended]
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+SMALL = [key for key in TINY if key.startswith(("dataset.num", "dataset.process", "dataset.negatives"))]
+"""Overrides for an embedded dataset of a few users."""
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
 
 
@@ -22,8 +27,9 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(optimizer: str, tmp_path: Path, run: Run) -> None:
-    assert run(*TINY, f"optimizer={optimizer}", "optimizer.lr=0.03", f"hydra.run.dir={tmp_path}") == Ended(0, "")
-    first, *_, last = results(tmp_path)["history"]["train/loss"]
+    short = ("optimizer.lr=0.03", "stages=[fit]", "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}")
+    assert run(*TINY, f"optimizer={optimizer}", *short) == Ended(0, "")
+    first, last = results(tmp_path)["history"]["train/loss"]
     assert last < first
 
 
@@ -67,3 +73,65 @@ def test_mistyped_choices_of_groups_are_errors(override: str, line: str, tmp_pat
     ended = run(override, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert line in ended.line
+
+
+def test_a_cell_has_the_values_of_its_model_and_its_own(configure: Configure) -> None:
+    cell, base = (configure("dataset=beauty", "model=sasrec", *untuned) for untuned in ([], ["~tuned"]))
+    assert (cell.optimizer.lr, cell.patience) == (0.003, 10)
+    assert (base.optimizer.lr, base.patience) == (0.001, 20)
+    assert configure("dataset=toys", "model=adamct").model.hidden_size == 32
+
+
+@pytest.mark.parametrize("dataset", ["custom", "amazon"])
+def test_a_dataset_of_a_user_has_tuned_values_only_by_choice(dataset: str, configure: Configure) -> None:
+    cell = (f"dataset={dataset}", "model=sasrec")
+    assert configure(*cell) == configure(*cell, "~tuned")
+    assert configure(*cell, "+tuned/model=sasrec").optimizer.lr == 0.003
+    assert configure(f"dataset={dataset}", "+tuned/toys=adamct").model.hidden_size == 32
+
+
+QUICK = ("adamct", "bert4rec", "popularity")
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in MODELS])
+def test_a_debug_run_sees_one_batch_of_everything(
+    model: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("debug=fast", f"model={model}", *SMALL, "trainer.accelerator=cpu") == Ended(0, "")
+    (file,) = Path("outputs/debug").rglob("results.json")
+    found = results(file.parent)
+    assert found["cost"]["epochs"] == (model != "popularity")
+    with np.load(file.with_name("ranks.npz")) as ranks:
+        assert (ranks["full"] > 0).sum() == 32
+
+
+def test_a_real_run_does_not_resume_from_a_debug_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("debug=fast", *SMALL, "trainer.accelerator=cpu", "hydra.run.dir=run") == Ended(0, "")
+    ended = run(*SMALL, "trainer.accelerator=cpu", "dataset.batch_size=32", "hydra.run.dir=run")
+    assert ended.code == 1
+    assert "trainer.limit_" in ended.line
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF)))
+def test_every_yaml_says_first_what_it_is(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+
+
+README = (CONF / "README.md").read_text()
+
+
+def test_the_worked_example_is_what_is_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    ((command, printed),) = re.findall(r"```bash\npython run\.py ([^`\n]*)\n```\n\n```yaml\n(.*?)```", README, re.S)
+    assert run(*command.split()) == Ended(0, "")
+    assert capsys.readouterr().out.strip() == printed.strip()
+
+
+def test_every_choice_that_the_readme_lists_exists() -> None:
+    rows = re.findall(r"^\| `([\w/]+)[@`].*?\| (.*?) \|", README.partition("## Which value wins")[0], re.M)
+    listed = [(group, names) for group, names in rows if not names.startswith("follows")]
+    choices = {(group, name) for group, names in listed for name in re.findall(r"`(\w+)`", names)}
+    assert len(choices) > 50
+    assert [choice for choice in choices if not (CONF / choice[0] / f"{choice[1]}.yaml").exists()] == []

@@ -206,9 +206,7 @@ def test_linear_cross_entropy_is_that_of_all_logits(
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_compiled_linear_cross_entropy_is_eager_and_holds_few_logits(
-    with_bias: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiled_linear_cross_entropy_holds_few_logits(with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks cannot be traced
     sizes: list[int] = []
 

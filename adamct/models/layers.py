@@ -14,7 +14,7 @@ from adamct.errors import require
 
 LAYER_NORM_EPS = 1e-12
 MASKED_SCORE = -torch.finfo(torch.bfloat16).max
-"""What is added to the attention scores of padding. It is near the end of the range of bfloat16 and all wider types."""
+"""The term added to the attention scores of padding, near the end of the range of bfloat16 and all wider types."""
 INIT_STD = 0.02
 
 Activation = Literal["gelu", "relu", "swish", "tanh", "sigmoid"]

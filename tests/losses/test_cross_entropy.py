@@ -29,7 +29,7 @@ def targets() -> Tensor:
 
 @pytest.mark.parametrize("with_bias", [True, False])
 @pytest.mark.parametrize("padding_is_a_class", [True, False])
-def test_cross_entropy_is_over_the_items_and_padding_only_as_a_class(
+def test_padding_is_left_out_unless_it_is_a_class(
     inputs: list[Tensor], targets: Tensor, padding_is_a_class: bool, with_bias: bool
 ) -> None:
     inputs = inputs if with_bias else inputs[:2]

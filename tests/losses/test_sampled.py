@@ -159,7 +159,7 @@ def test_negatives_in_batch_are_the_targets_of_other_rows() -> None:
 
 
 @pytest.mark.parametrize("proposal", ["uniform", "popularity"])
-def test_items_are_drawn_by_their_probability_and_padding_never(proposal: Proposal) -> None:
+def test_items_are_drawn_by_probability_and_padding_never(proposal: Proposal) -> None:
     torch.manual_seed(0)
     objective = SampledCrossEntropy(SPEC, 100_000, proposal, True)
     share = torch.bincount(objective.draw(torch.ones(1, dtype=torch.long)), minlength=NUM_ITEMS + 1) / 100_000

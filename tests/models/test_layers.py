@@ -1,20 +1,13 @@
 """The shared layers against what they stand for."""
 
-from collections.abc import Callable, Sequence
-
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from adamct.batch import Batch
 from adamct.models.layers import MultiHeadAttention, causal_mask, last_items, select_positions
-
-Histories = Callable[[Sequence[int], int, int], Batch]
-
-
-@pytest.fixture
-def batch(histories: Histories) -> Batch:
-    return histories((1, 8, 3, 5), 12, 30)
+from tests.models.oracles import SPEC, WINDOW, Build, Histories, array, lists, row_of
 
 
 def test_causal_mask_allows_the_items_up_to_the_query(batch: Batch) -> None:
@@ -26,9 +19,18 @@ def test_causal_mask_allows_the_items_up_to_the_query(batch: Batch) -> None:
 
 @pytest.mark.parametrize("count", [1, 4, 20])
 def test_last_items_are_left_padded(batch: Batch, count: int) -> None:
-    histories = [row[:n] for row, n in zip(batch.item_seq.tolist(), batch.seq_len.tolist(), strict=True)]
-    expected = [([0] * count + history)[-count:] for history in histories]
+    expected = [([0] * count + history)[-count:] for history in lists(batch)]
     assert last_items(batch.item_seq, batch.seq_len, count).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["caser", "hgn"])
+def test_only_the_items_of_the_window_matter(name: str, make_model: Build, histories: Histories) -> None:
+    model, history = make_model(name, window=WINDOW), histories([9], 9, SPEC.num_items).item_seq[0].tolist()
+    expected = array(model.queries(row_of(history)))
+    for t in range(9):
+        changed = [item % SPEC.num_items + 1 if t == i else item for i, item in enumerate(history)]
+        same = np.allclose(array(model.queries(row_of(changed))), expected, rtol=0, atol=1e-12)
+        assert same == (t < 9 - WINDOW)
 
 
 def test_select_positions_takes_one_position_of_each_row() -> None:

@@ -1,23 +1,20 @@
 """The contract of `NextItemModel`, over every model that has a YAML."""
 
 import math
-from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from hydra.utils import instantiate
 
+from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
+from adamct.training.step import training_loss
+from tests.models.oracles import SPEC, Build, Histories, scores
 
-Build = Callable[..., Any]
-Histories = Callable[[Sequence[int], int, int], Batch]
-
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 9)
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 
@@ -35,12 +32,12 @@ def model(name: str, build: Build) -> NextItemModel:
 
 @pytest.fixture
 def learner(name: str, build: Build, configure: Build) -> NextItemModel:
-    """The model with every dropout of its YAML set to 0."""
+    """The model with every dropout of its YAML set to 0; models without parameters are skipped."""
     rates = [str(key) for key in configure(f"model={name}").model if str(key).endswith("dropout")]
     torch.manual_seed(0)
     learner = build(SPEC, f"model={name}", **dict.fromkeys(rates, 0.0))
     if not any(parameter.requires_grad for parameter in learner.parameters()):
-        pytest.skip("nothing to learn")
+        pytest.skip("has no parameters")
     return learner
 
 
@@ -50,24 +47,13 @@ def padded(histories: Histories) -> Batch:
 
 
 def trimmed(model: NextItemModel, padded: Batch) -> Batch:
-    """The batch as the datamodule would give it to this model."""
+    """Return the batch as the datamodule gives it to this model."""
     return padded if model.pad_to_max_len else padded._replace(item_seq=padded.item_seq[:, : max(LENGTHS)])
-
-
-def loss(model: NextItemModel, batch: Batch) -> Tensor:
-    """As a training step computes it."""
-    queries, targets = model.training_pairs(batch)
-    return cross_entropy(queries, model.item_table(), model.item_bias(), targets) + model.penalty(batch)
-
-
-@torch.no_grad()
-def scores(model: NextItemModel, batch: Batch) -> Tensor:
-    return F.linear(model.queries(batch), model.item_table(), model.item_bias())
 
 
 @torch.no_grad()
 def perturb(model: NextItemModel) -> None:
-    """Away from the initial weights, at which a part may happen to give 0."""
+    """Move the weights from their initial values, at which a part may happen to give 0."""
     for parameter in model.parameters():
         parameter += 0.1 * torch.randn_like(parameter)
 
@@ -92,32 +78,43 @@ def test_vectors_have_the_shapes_and_types_of_the_contract(model: NextItemModel,
 
 
 def test_loss_is_a_finite_positive_number(model: NextItemModel, padded: Batch) -> None:
-    value = loss(model, trimmed(model, padded))
+    value = training_loss(model, trimmed(model, padded))
     assert value.shape == ()
     assert 0 < value < math.inf
 
 
 def test_every_parameter_gets_a_gradient(learner: NextItemModel, padded: Batch) -> None:
     perturb(learner)
-    loss(learner, trimmed(learner, padded)).backward()
+    training_loss(learner, trimmed(learner, padded)).backward()
     without = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.any()]
     assert not without
 
 
-def test_a_hundred_steps_overfit_one_batch_and_leave_the_padding_row(learner: NextItemModel, padded: Batch) -> None:
+def test_training_overfits_one_batch_but_not_padding(learner: NextItemModel, padded: Batch) -> None:
     batch = trimmed(learner, padded)
-    user, item_seq, seq_len, target = (part.repeat_interleave(8, 0) for part in batch[:4])  # for who draws masks
-    again = Batch(user, item_seq, seq_len, target)
+    user, item_seq, seq_len, target = (part.repeat_interleave(8, 0) for part in batch[:4])  # for random masks
+    repeated = Batch(user, item_seq, seq_len, target)
     padding_row = learner.item_table()[0].clone()
     optimizer = torch.optim.Adam(learner.parameters(), lr=0.02)
     for _ in range(100):
         optimizer.zero_grad()
-        loss(learner, again).backward()
+        training_loss(learner, repeated).backward()
         optimizer.step()
     learner.eval()
     fitted = F.cross_entropy(scores(learner, batch)[:, 1:], batch.target - 1)
     assert fitted < 0.1 * math.log(SPEC.num_items)
     assert torch.equal(learner.item_table()[0], padding_row)
+
+
+def test_plain_kernels_give_the_same_loss_and_gradients(learner: NextItemModel, padded: Batch) -> None:
+    perturb(learner.double().eval())
+    batch, results = trimmed(learner, padded), []
+    for context in (nullcontext(), kernels.plain()):
+        torch.manual_seed(0)
+        with context:
+            loss = training_loss(learner, batch)
+        results.append((loss, *torch.autograd.grad(loss, list(learner.parameters()))))
+    torch.testing.assert_close(*results)
 
 
 def test_trimming_does_not_change_scores(model: NextItemModel, padded: Batch) -> None:
@@ -127,7 +124,33 @@ def test_trimming_does_not_change_scores(model: NextItemModel, padded: Batch) ->
     torch.testing.assert_close(scores(model, trimmed(model, padded)), scores(model, padded), rtol=1e-5, atol=1e-5)
 
 
-def test_evaluation_draws_nothing_and_does_not_look_at_the_target(model: NextItemModel, padded: Batch) -> None:
+def test_scores_are_not_random_and_ignore_the_target(model: NextItemModel, padded: Batch) -> None:
     batch = trimmed(model.eval(), padded)
     other = batch._replace(target=batch.target % SPEC.num_items + 1)
     assert torch.equal(scores(model, batch), scores(model, other))
+
+
+V, U = 12_102, 22_363
+"""Items with padding, and users, of Beauty."""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "recbole", "difference"),
+    [
+        ("model=gru4rec model.state_size=64 model.num_layers=2", 827_840, 0),
+        ("model=caser model.window=50 model.num_horizontal=8", 2_909_532, V * 129 - (128 * 64 + 64) - 4 - 64),
+        ("model=nextitnet model.dilations=[1,4,1,4,1,4,1,4,1,4]", 1_028_288, V * 65 - (64 * 64 + 64)),
+        ("model=sasrec", 877_824, 2 * (20_864 - 49_984)),  # the paper's blocks for BERT's
+        ("model=bert4rec", 894_278, 64),  # room for the mask
+        ("model=hgn model.window=50", 2_992_000, -3 * 64),  # RecBole: a padding user, and three biases that add up
+        ("model=gcsan model.num_layers=2", 920_064, 2 * (20_608 - 49_984) - 2 * 192),
+        ("model=sine model.num_interests=3", 798_784, 50 * 64 + 64 * 64 + 2 * 128),
+        ("model=core", 877_889, -1),  # a bias before a softmax
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) else "",
+)
+def test_parameters_are_recboles_but_for_named_differences(
+    overrides: str, recbole: int, difference: int, configure: Build
+) -> None:
+    model = instantiate(configure(*overrides.split()).model, _partial_=True)(DataSpec(V - 1, U, 50, torch.zeros(V)))
+    assert sum(parameter.numel() for parameter in model.parameters()) == recbole + difference

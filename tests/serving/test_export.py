@@ -107,8 +107,8 @@ def test_the_command_writes_a_report(
     tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*TINY, "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
-    log = tmp_path / "log.csv"
-    log.write_text("user,item,timestamp\nann,3,1\nann,8,2\nbob,12,1\nbob,new,2\n")
+    log = tmp_path / "histories.jsonl"
+    log.write_text('["3", "8"]\n["12", "new"]\n')
     monkeypatch.setattr("sys.argv", ["export", f"{tmp_path}/checkpoints/best.ckpt", f"--histories={log}"])
     main()
     assert "queries of 2 histories differ from torch's by at most" in capsys.readouterr().out

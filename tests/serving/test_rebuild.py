@@ -76,7 +76,7 @@ def test_every_model_is_built_as_a_run_builds_it(name: str) -> None:
 
 def test_every_class_is_known_that_configs_and_studies_name() -> None:
     named = r"_target_[:=] *(\S*?adamct\.models\.\w+\.\w+|torch\.nn\.\w+)"
-    files = [*(CONF / "model").rglob("*.yaml"), *(CONF / "sweep").glob("*.yaml"), *(CONF / "tuned").glob("*.yaml")]
+    files = [*(CONF / "model").rglob("*.yaml"), *(CONF / "sweep").glob("*.yaml"), *(CONF / "tuned").rglob("*.yaml")]
     targets = {target for file in files for target in re.findall(named, file.read_text())}
     of_models = {
         target for file in files[: len(MODELS)] for target in re.findall(r"_target_: (\S+?)[,}\n]", file.read_text())
