@@ -83,7 +83,14 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
 def statistics(interactions: Interactions) -> Statistics:
     """Return the dataset's row of the paper's Table 1."""
     rows, users, items = len(interactions.items), len(interactions.user_ids), len(interactions.item_ids)
-    return Statistics(rows, users, items, rows / users, rows / items, 1 - rows / (users * items))
+    return Statistics(
+        interactions=rows,
+        users=users,
+        items=items,
+        mean_user_len=rows / users,
+        mean_item_len=rows / items,
+        sparsity=1 - rows / (users * items),
+    )
 
 
 def k_core(

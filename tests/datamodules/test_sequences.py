@@ -81,7 +81,15 @@ def by_target(batches: Iterable[Iterable[Row]]) -> list[Row]:
 
 def training(count: int, seed: int = 0, process: int = 0, num_processes: int = 1) -> TrainingBatches:
     sequences = store(with_examples(count))
-    return TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, seed, BatchNeeds(), process, num_processes)
+    return TrainingBatches(
+        sequences,
+        sequences.prefixes(),
+        batch_size=BATCH_SIZE,
+        seed=seed,
+        needs=BatchNeeds(),
+        process=process,
+        num_processes=num_processes,
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -273,8 +281,17 @@ def test_every_user_is_evaluated_once_with_its_own_candidates(
     found = []
     for process in range(num_processes):
         examples = held_out(sequences, from_end)
-        share = process, num_processes
-        loader = EvaluationBatches(sequences, examples, negatives, seen, bounds, 5, pad_to_max_len, *share)
+        loader = EvaluationBatches(
+            sequences,
+            examples,
+            negatives=negatives,
+            seen=seen,
+            seen_bounds=bounds,
+            batch_size=5,
+            pad_to_max_len=pad_to_max_len,
+            process=process,
+            num_processes=num_processes,
+        )
         batches = list(loader)
         assert len(loader) == len(batches)
         for batch, (negatives_of_batch, seen_of_batch) in batches:
