@@ -9,10 +9,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adamct.batch import BatchNeeds
+from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import NextItemModel
 from adamct.randomness import Stream, seed_libraries, seed_torch
 from adamct.training.checkpoints import LAST
-from adamct.training.step import training_loss
 from tests.conftest import TINY, Ended
 
 
@@ -30,7 +30,9 @@ def train_by_hand(cfg: DictConfig) -> NextItemModel:
         for step, batch in enumerate(batches):
             seed_torch(torch.device("cpu"), cfg.seed, Stream.TRAINING_STEP, epoch, step, 0)
             optimizer.zero_grad()
-            training_loss(model, batch).backward()
+            queries, targets = model.training_pairs(batch)
+            loss = cross_entropy(queries, model.item_table(), model.item_bias(), targets) + model.penalty(batch)
+            loss.backward()
             optimizer.step()
         scheduler.step()
     return model
