@@ -169,7 +169,7 @@ def test_many_variants_are_rows(tmp_path: Path) -> None:
 def test_adamct_or_the_given_model_is_compared(sweep: Path) -> None:
     assert block_of(sweep).chosen.name == "adamct"
     assert table_of(block_of(sweep, "core")).columns == ("sasrec", "adamct", "core", "improvement")
-    with pytest.raises(InputError, match="--model caser: the runs are of adamct, core, sasrec"):
+    with pytest.raises(InputError, match="--model caser: must be one of adamct, core, sasrec"):
         block_of(sweep, "caser")
 
 
@@ -234,7 +234,7 @@ def test_another_metric_is_tested_beside_ndcg(sweep: Path) -> None:
 def test_only_means_over_users_can_be_tested(tmp_path: Path) -> None:
     metrics = {"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": 0.4, "test/full/gini@10": 0.9}
     write_run(tmp_path / "a", "core", 1, metrics=metrics)
-    with pytest.raises(InputError, match=r"--metric full/gini@10: the runs on beauty have uni100/ndcg@10$"):
+    with pytest.raises(InputError, match=r"--metric full/gini@10: must be one of uni100/ndcg@10 on beauty$"):
         block_of(tmp_path, metric="full/gini@10")
 
 

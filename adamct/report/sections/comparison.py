@@ -88,7 +88,7 @@ def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]
 
 def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
     """Return the paper's value of a variant on the test split, None where it is not known to be of this one."""
-    if block.split != "test" or not variant.known:
+    if block.split != "test" or not variant.matches_paper:
         return None
     return reported(block.dataset, variant.model, variant.label, metric)
 

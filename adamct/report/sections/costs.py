@@ -67,7 +67,9 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
 
 def paper_cost(block: Block, variant: Variant, key: str, factor: float, form: str) -> str:
     """Write the paper's cost of a variant; empty if the paper has none, or the variant is not the paper's."""
-    value = costs().get((block.dataset, variant.model, key)) if variant.known and variant.label is None else None
+    value = (
+        costs().get((block.dataset, variant.model, key)) if variant.matches_paper and variant.label is None else None
+    )
     return "" if value is None else format(value * factor, form)
 
 
