@@ -252,7 +252,7 @@ def test_without_a_common_seed_nothing_is_tested(tmp_path: Path) -> None:
     assert compare(block) == []
     table = significance_table(block, [])
     assert table is not None
-    assert table.notes[-1] == "No tested seed in common, so not compared: core."
+    assert table.notes[-1] == "Not compared, because no tested seed is in common: core."
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_report_without_a_finished_run_says_so(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1)
     found = made(tmp_path)
     assert found.blocks == ()
-    assert all("Nothing has finished yet" in (found.out / name).read_text() for name in ("report.html", "table.md"))
+    assert all("No run has finished yet" in (found.out / name).read_text() for name in ("report.html", "table.md"))
     assert rows_of(found)[0]["status"] == "unfinished"
 
 
@@ -373,7 +373,7 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
     for shown in (
         "among 100 sampled items the user has not had (uni100), among all 500 items (full), "
         "among all items the user has not had (full_unseen)",
-        "its own validation (val/uni100/ndcg@10, val/full/ndcg@10, val/full_unseen/ndcg@10)",
+        "its own validation metric (val/uni100/ndcg@10, val/full/ndcg@10, val/full_unseen/ndcg@10)",
     ):
         assert shown in text
 
