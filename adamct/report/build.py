@@ -61,6 +61,17 @@ def report(
         InputError: there are no runs, none of them can be read, the runs are not comparable, or the folder cannot be
             written to. Nothing is written in the first three cases.
     """
+    content, sections, missing = assemble(folders, out, model, metric)
+    files = file_contents(content, sections, missing)
+    write_all(out, files)
+    announce(content, sections, console or Console())
+    return replace(content, files=tuple(out / name for name in files))
+
+
+def assemble(
+    folders: Sequence[Path], out: Path, model: str | None, metric: str | None
+) -> tuple[Report, list[Section], list[tuple[str, ...]]]:
+    """Return the content of a report, its sections, and the overrides of the jobs that have not started."""
     runs, sweeps = find_runs(folders), find_sweeps(folders)
     unreadable = [run.error for run in runs if run.status == "damaged"]
     require(len(unreadable) < len(runs), f"no run can be read: {''.join(unreadable[:1])}")
@@ -81,10 +92,7 @@ def report(
         tables=tuple(part for part in parts if isinstance(part, Table)),
         drawings=tuple(part for part in parts if isinstance(part, Drawing)),
     )
-    files = file_contents(content, sections, missing)
-    write_all(out, files)
-    announce(content, sections, console or Console())
-    return replace(content, files=tuple(out / name for name in files))
+    return content, sections, missing
 
 
 def file_contents(
