@@ -120,7 +120,7 @@ STRANGERS = [
     "setuptools._distutils.spawn.spawn",
     "builtins.print",
     "adamct.training.record.Path.write_text",
-    "adamct.sweeps.callback.OmegaConf.save",
+    "adamct.sweeps.folders.OmegaConf.save",
     "adamct.serving.recommender.load",
     "adamct.models.layers.initialize",
     "adamct.models.layers.torch.save",
