@@ -31,12 +31,15 @@ def main(cfg: DictConfig) -> float | None:
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     """Check a config, take the run's folder, and compute what has not been computed there before."""
+    from datamodules.sources import is_unchanged
+
     for name, text in description(cfg).items():
         folder.describe(name, text)
     config = resolved(cfg)
     check(config)
     require_one_folder(cfg.trainer.num_nodes, names_folder())
-    if cfg.resume == "auto" and (results := finished_before(folder.path, config)) and reads_same_file(cfg, results):
+    results = finished_before(folder.path, config) if cfg.resume == "auto" else None
+    if results is not None and is_unchanged(cfg.dataset.get("path"), results["dataset"]["source_sha256"]):
         log.info("finished before: %s", folder.path / RESULTS)
         return results["metrics"][cfg.monitor]
     with folder:
@@ -51,6 +54,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     """Build data, module and trainer, run the stages and record them. Return the best validation score."""
     # The imports take seconds, and --help, --cfg and finished runs do without them.
     from adamct.batch import BatchNeeds
+    from adamct.search.pruning import trial_reports
     from adamct.training.build import Configured, build_module
     from adamct.training.gpus import on_least_used_gpu
     from adamct.training.record import record
@@ -81,7 +85,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
         if "fit" in plan.stages:
             every = cfg.save_every_n_steps
             callbacks = fit_callbacks(plan.folder, data.spec.num_users, plan.choices, cfg.patience, every)
-            callbacks += trial_reports(cfg.monitor)
+            callbacks += trial_reports(HydraConfig.get().sweeper, cfg.monitor)
         trainer = build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder.path, quiet)
 
         def begin() -> None:
@@ -98,14 +102,6 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             folder.own()
             record(folder.path, trainer, module, data, outcome, {"config": config, **start_of_run()})
     return outcome.chosen[0].val_scores[cfg.monitor]
-
-
-def reads_same_file(cfg: DictConfig, results: dict[str, Any]) -> bool:
-    """Return whether the user's log is the one that a finished run read, or no longer exists."""
-    from datamodules.sources import is_unchanged
-
-    path = cfg.dataset.get("path")
-    return path is None or is_unchanged(Path(path), results["dataset"]["source_sha256"])
 
 
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
@@ -132,16 +128,6 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
             batch_size=cfg.dataset.eval_batch_size,
             titles=titles,
         )
-
-
-def trial_reports(monitor: str) -> list[Any]:
-    """Return the callback that reports to a search, if this job is a trial and the search is stored."""
-    search = HydraConfig.get().sweeper
-    if search.get("trial") is None or search.storage is None:
-        return []
-    from adamct.search.pruning import TrialReport
-
-    return [TrialReport(search.storage, search.study_name, search.trial, instantiate(search.pruner), monitor)]
 
 
 if __name__ == "__main__":

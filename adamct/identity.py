@@ -1,8 +1,8 @@
 """The identity of a run: the keys of its config on which its numbers depend, and what its data is.
 
-A run that goes on, a folder that another run asks for, weights that are read back, the names of folders and the
-comparisons of a report all read the lists of this file. A key that no list has belongs to the identity, so a new key
-is never forgotten. A name in a list stands for the key itself and for all keys below it.
+Resumed runs, claims on folders, loaded weights, names of folders and comparisons in reports all use the lists below. A
+key in no list belongs to the identity, so that a new key is never forgotten. A name in a list stands for the key itself
+and for all keys below it.
 """
 
 import json
@@ -37,9 +37,9 @@ EXECUTION = (
     "trainer.strategy",
     "trainer.sync_batchnorm",
 )
-"""Where, by what means and how visibly a run is executed; no number depends on it but by rounding."""
+"""The keys of how a run is executed and shown; they change the numbers by rounding only."""
 SOURCE = ("dataset.path",)
-"""Where the data is read from: the data itself identifies a run."""
+"""The keys of the place of the data; the data itself identifies a run."""
 EXTENT = (
     "label",
     "stages",
@@ -52,39 +52,39 @@ EXTENT = (
     "trainer.min_epochs",
     "trainer.min_steps",
 )
-"""How far a run goes, what it does in the end, and its name in reports. A run that goes on may change them."""
+"""The keys of a run's length, its stages and its name in reports; a resumed run may change them."""
 SEEDS = ("seed", "dataset.seed", "dataset.negatives.seed")
-"""What repetitions of one experiment differ in."""
+"""The keys in which repetitions of one experiment differ."""
 
 DATA = ("dataset.sha256", "dataset.num_items", "dataset.num_users")
 WEIGHTS = ("model", *DATA, "dataset.max_len", "dataset.split", "dataset.ties", "dataset.ties_seed")
-"""What a run must agree on with the weights that it tests."""
+"""The keys in which a run must agree with the weights that it tests."""
 PROTOCOL = (*DATA, "dataset.split", "dataset.ties", "dataset.negatives.count", "dataset.negatives.exclude")
-"""What runs must agree on whose metrics are compared."""
+"""The keys in which runs must agree for their metrics to be compared."""
 
 
 def identity_of(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the identity of a run, as nested dicts of what JSON knows.
+    """Return the identity of a run, as nested dicts of JSON types.
 
     Args:
         config: the resolved config.
-        facts: what the data is, by the keys that they have below ``dataset``.
+        facts: facts about the data, by their keys below ``dataset``.
     """
-    given = as_json(config)
-    identity = omit(given, (*EXECUTION, *SOURCE, *EXTENT))
+    plain = as_json(config)
+    identity = omit(plain, (*EXECUTION, *SOURCE, *EXTENT))
     identity["dataset"] |= as_json(facts)
-    if "fit" not in given["stages"]:
-        identity["ckpt"] = given["ckpt"]  # its numbers are those of these weights
+    if "fit" not in plain["stages"]:
+        identity["ckpt"] = plain["ckpt"]  # the numbers are those of these weights
     return identity
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON gives it back: numbers as keys become text."""
+    """Return a value as it is after a round trip through JSON, which turns numeric keys into text."""
     return json.loads(json.dumps(value))
 
 
 def omit(config: Mapping[str, Any], names: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """Return nested dicts without the keys that some dotted names stand for."""
+    """Return nested dicts without the keys that the dotted names stand for."""
     return {
         name: omit(value, names, f"{key}.") if isinstance(value, Mapping) else value
         for name, value in config.items()
@@ -93,19 +93,19 @@ def omit(config: Mapping[str, Any], names: Sequence[str], prefix: str = "") -> d
 
 
 def named(key: str, names: Iterable[str]) -> bool:
-    """Whether one of some names stands for a dotted key."""
+    """Return whether one of the names stands for a dotted key."""
     return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], names: Iterable[str] | None = None
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each dotted key in which two identities differ, and both values; the most telling keys come first.
+    """Yield each dotted key in which two identities differ, with both values; the most important keys come first.
 
     Args:
         one: an identity.
-        other: another.
-        names: what they are to agree on; None is everything.
+        other: another identity.
+        names: the names of the keys to compare; None compares all.
     """
     first, second = flat(dict(one)), flat(dict(other))
     keys = [key for key in first.keys() | second.keys() if names is None or named(key, names)]

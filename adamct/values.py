@@ -1,7 +1,7 @@
-"""The ranges of values, as annotations, and the one function that holds values against annotations. Imports no torch.
+"""Ranges of values as annotations, and their check. Imports no torch.
 
-A parameter's annotation is all that anyone writes about the values it takes. `adamct.runs.schema` checks the config
-with it, and `Checked` checks a call from Python.
+A parameter's annotation is the only statement of the values that it takes. `adamct.runs.schema` checks a config by the
+annotations, and `Checked` checks a call from Python.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from adamct.errors import InputError
 
 
 def odd(number: int) -> int:
-    """Return an odd number.
+    """Return the number if it is odd.
 
     Raises:
         ValueError: the number is even.
@@ -30,11 +30,11 @@ def odd(number: int) -> int:
     return number
 
 
-def not_too_long(number: Any) -> Any:
-    """Return what stands for a number with a point.
+def within_64_bits(number: Any) -> Any:
+    """Return the value unless it is an integer that does not fit into 64 bits.
 
     Raises:
-        ValueError: it is a whole number that libraries cannot convert.
+        ValueError: it does not fit, so that libraries cannot convert it to a float.
     """
     if isinstance(number, int) and not -(2**63) <= number < 2**63:
         raise ValueError("a number of 64 bits")
@@ -42,7 +42,7 @@ def not_too_long(number: Any) -> Any:
 
 
 LARGEST = 2**31 - 1
-"""Users and items have numbers of 32 bits, so that nothing can be counted beyond it."""
+"""The largest count: users and items have 32-bit numbers."""
 PositiveInt: TypeAlias = Annotated[int, Ge(1), Le(LARGEST)]
 NonNegativeInt: TypeAlias = Annotated[int, Ge(0), Le(LARGEST)]
 OddInt: TypeAlias = Annotated[PositiveInt, AfterValidator(odd)]
@@ -59,19 +59,19 @@ MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 TableFormat: TypeAlias = Literal["parquet", "csv", "jsonl"]
 
 
-WEAK = {"is_instance_of", "too_short"}
-"""Kinds of errors that are told only where there is no other."""
+VAGUE = {"is_instance_of", "too_short"}
+"""Kinds of errors that are reported only if there is no other kind."""
 IMPLIED = {"int_type": {"float_type", "finite_number"}}
-"""Kinds that are not told beside others."""
+"""Kinds of errors that are not reported beside other kinds."""
 
 
 class Node:
-    """An object in the place of a value: a node of the config with a ``_target_``, or the instance it makes."""
+    """Stand-in for an object: a config node with a ``_target_``, or its instance."""
 
 
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 SCALARS = (bool, int, float, str, NoneType)
-WORDS = {
+DESCRIPTIONS = {
     "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -92,14 +92,14 @@ WORDS = {
     "value_error": "{error}",
     "is_instance_of": "a node with a _target_",
 }
-"""The kinds of pydantic's errors, as what a value must be."""
+"""Descriptions of the values that are allowed, by the kinds of pydantic's errors."""
 
 
 def refusal(value: Any, annotation: Any) -> str | None:
-    """Return what a value must be to be what an annotation allows, None if it is.
+    """Return a description of the values that an annotation allows; None if it allows the value.
 
-    Whole numbers count as numbers, but true and false do not, nor does text as anything else. Lists are tuples. An
-    interpolation may be anything.
+    An int is allowed as a float. A bool is not allowed as a number, and text is allowed as text only. A list counts
+    as a tuple. An interpolation is always allowed.
     """
     if isinstance(value, str) and "${" in value:
         return None
@@ -108,44 +108,44 @@ def refusal(value: Any, annotation: Any) -> str | None:
     except ValidationError as error:
         details = error.errors(include_url=False)
         kinds = {detail["type"] for detail in details}
-        weak = WEAK | {kind for kind, better in IMPLIED.items() if kinds & better}
-        told = [detail for detail in details if detail["type"] not in weak] or details
-        return " or ".join(dict.fromkeys(words(detail) for detail in told))
+        vague = VAGUE | {kind for kind, better in IMPLIED.items() if kinds & better}
+        reported = [detail for detail in details if detail["type"] not in vague] or details
+        return " or ".join(dict.fromkeys(describe(detail) for detail in reported))
     return None
 
 
 @cache
 def validate(annotation: Any) -> Callable[[Any], Any]:
-    """Make what checks values by an annotation; anything passes where pydantic does not understand it."""
+    """Return a validator for an annotation; it accepts anything if pydantic does not support the annotation."""
     try:
-        return TypeAdapter(of_plain(annotation), config=STRICT).validate_python
+        return TypeAdapter(plain_annotation(annotation), config=STRICT).validate_python
     except PydanticUserError:
         return TypeAdapter(Any).validate_python
 
 
-def of_plain(annotation: Any) -> Any:
-    """Turn an annotation into the same one of what `plain` makes of a value."""
+def plain_annotation(annotation: Any) -> Any:
+    """Convert an annotation of a value into the annotation of what `plain` makes of the value."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[(of_plain(args[0]), *annotation.__metadata__)]
+        return Annotated[(plain_annotation(args[0]), *annotation.__metadata__)]
     if origin in (Union, UnionType):
-        return Union[tuple(map(of_plain, args))]  # noqa: UP007  # of as many as there are
+        return Union[tuple(map(plain_annotation, args))]  # noqa: UP007  # any number of members
     if annotation is float:
-        return Annotated[float, BeforeValidator(not_too_long)]
+        return Annotated[float, BeforeValidator(within_64_bits)]
     if annotation in SCALARS or origin is Literal:
         return annotation
     if origin is tuple:
-        return tuple[tuple(arg if arg is ... else of_plain(arg) for arg in args)]
+        return tuple[tuple(arg if arg is ... else plain_annotation(arg) for arg in args)]
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return dict[of_plain(args[0]), of_plain(args[1])]
+        return dict[plain_annotation(args[0]), plain_annotation(args[1])]
     if isinstance(origin, type) and issubclass(origin, Iterable):
-        return tuple[of_plain(args[0]), ...]
+        return tuple[plain_annotation(args[0]), ...]
     kind = origin or annotation
     return Node if isinstance(kind, type) and kind not in (object, Any, Parameter.empty) else Any
 
 
 def plain(value: Any) -> Any:
-    """Turn lists into tuples and objects into a `Node`, so that pydantic neither converts nor copies anything."""
+    """Convert lists to tuples and objects to a `Node`, so that pydantic converts and copies nothing."""
     if isinstance(value, SCALARS):
         return value
     if isinstance(value, Mapping) and "_target_" not in value:
@@ -155,14 +155,14 @@ def plain(value: Any) -> Any:
     return Node()
 
 
-def words(detail: ErrorDetails) -> str:
-    """Say what an error of pydantic wants a value to be."""
-    known = WORDS.get(detail["type"], detail["msg"].removeprefix("Input should be "))
-    return known.format_map(detail.get("ctx", {}))
+def describe(detail: ErrorDetails) -> str:
+    """Describe the values that an error of pydantic asks for."""
+    template = DESCRIPTIONS.get(detail["type"], detail["msg"].removeprefix("Input should be "))
+    return template.format_map(detail.get("ctx", {}))
 
 
-def written(value: Any) -> str:
-    """Write a value as the command line and YAML have it, with text in quotes where it would be something else."""
+def as_yaml(value: Any) -> str:
+    """Write a value as YAML and the command line do, with quotes around text that would be read as another type."""
     try:
         text = yaml.safe_dump(value, default_flow_style=True, width=inf, allow_unicode=True)
     except yaml.YAMLError:  # an object
@@ -171,10 +171,10 @@ def written(value: Any) -> str:
 
 
 class Checked:
-    """Refuses arguments that the annotations of a constructor do not allow.
+    """Base class whose constructors refuse arguments that their annotations do not allow.
 
     Raises:
-        InputError: with the argument and its range.
+        InputError: names the argument and its range.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -184,14 +184,14 @@ class Checked:
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor that first checks its arguments."""
+    """Return the constructor with a check of its arguments in front."""
 
     @wraps(init)
     def checks_first(*args: Any, **kwargs: Any) -> None:
-        known = parameters(init)
-        for name, value in known.bind(*args, **kwargs).arguments.items():
-            if (must := refusal(value, known.parameters[name].annotation)) is not None:
-                raise InputError(f"{name}={written(value)}: must be {must}")
+        arguments = parameters(init)
+        for name, value in arguments.bind(*args, **kwargs).arguments.items():
+            if (must := refusal(value, arguments.parameters[name].annotation)) is not None:
+                raise InputError(f"{name}={as_yaml(value)}: must be {must}")
         init(*args, **kwargs)
 
     return cast(Callable[..., None], checks_first)

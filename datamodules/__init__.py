@@ -1,1 +1,1 @@
-"""From a log of interactions to the batches a model sees: reading, k-core, leave-one-out, batching."""
+"""From a log of interactions to the batches of a model: reading, k-core, split, negatives, batching."""

@@ -1,4 +1,4 @@
-"""Prepared data on disk: built once by the first process that asks, then checked and memory-mapped by all."""
+"""The cache of prepared data on disk. One process builds an entry; every process checks and memory-maps it."""
 
 import json
 import os
@@ -15,23 +15,23 @@ from adamct.errors import InputError, writing
 from datamodules.fingerprint import Bytes, Prepared, contents, digests, from_contents
 from datamodules.preprocessing import Interactions
 
-ABOUT = "facts.json"
-"""The file of an entry that tells what determines it, and the SHA-256 of each of its other files."""
+FACTS = "facts.json"
+"""The file of an entry with the facts that determine it and the SHA-256 of each of its other files."""
 
 
 def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], Interactions]) -> Prepared:
-    """Return the data that some facts determine, built at most once per folder.
+    """Return the data that is determined by some facts, and build it if the cache does not have it.
 
-    Processes that ask at the same time wait for the one that builds. What is damaged is built again. An entry that is
-    whole is read without a lock, so its folder may be read-only.
+    Processes that need the same data at the same time wait for one that builds it. A damaged entry is built again. An
+    undamaged entry is read without a lock, so its folder may be read-only.
 
     Args:
-        folder: where cached datasets are; made if missing.
-        facts: everything the result depends on, the source's hash included.
-        build: makes the interactions.
+        folder: the folder of the cache, which is made if it is missing.
+        facts: all facts that determine the data, including the hash of its source.
+        build: builds the data.
 
     Raises:
-        InputError: the data must be built, and the folder cannot be written to.
+        InputError: the data must be built, but the folder cannot be written.
     """
     key = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     entry = folder / key
@@ -41,20 +41,20 @@ def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], In
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{entry}.lock").acquire()
     with lock:
-        if (prepared := load(entry, facts)) is None:  # nobody has built it in the meantime
+        if (prepared := load(entry, facts)) is None:  # no other process has built it meanwhile
             if os.path.lexists(entry):
                 print(f"{entry}: damaged; the data is prepared again", file=sys.stderr)
             save(contents(build()), entry, facts)
             prepared = load(entry, facts)
     if prepared is None:
-        raise InputError(f"{entry}: differs from what was just written there; check the disk")
+        raise InputError(f"{entry}: differs from the data that was just written there; check the disk")
     return prepared
 
 
 def save(parts: Mapping[str, Bytes], entry: Path, facts: dict[str, object]) -> None:
-    """Write an entry under another name, then move it to its place.
+    """Write an entry under another name, then rename it.
 
-    A damaged entry is moved away and never written to: other processes may have mapped its files.
+    A damaged entry is moved away, never written to: other processes may have mapped its files.
     """
     workspace = entry.with_name(f"{entry.name}.partial")  # no other process writes while the lock is held
     new = workspace / "new"
@@ -64,7 +64,7 @@ def save(parts: Mapping[str, Bytes], entry: Path, facts: dict[str, object]) -> N
             new.mkdir(parents=True)
             for name, part in parts.items():
                 (new / name).write_bytes(part.data)
-            (new / ABOUT).write_text(json.dumps({"facts": facts, "sha256": digests(parts)}, indent=2))
+            (new / FACTS).write_text(json.dumps({"facts": facts, "sha256": digests(parts)}, indent=2))
             if os.path.lexists(entry):
                 entry.rename(workspace / "old")
             new.rename(entry)
@@ -73,16 +73,16 @@ def save(parts: Mapping[str, Bytes], entry: Path, facts: dict[str, object]) -> N
 
 
 def load(entry: Path, facts: dict[str, object]) -> Prepared | None:
-    """Map the files of an entry; return None if it is missing, or anything but what was written.
+    """Map the files of an entry. Return None if it is missing or damaged.
 
-    They are mapped copy-on-write: processes share their pages, and torch may wrap them.
+    The files are mapped copy-on-write: processes share their pages, and torch can use them without a copy.
     """
     try:
-        about = json.loads((entry / ABOUT).read_text())
-        expected = about["sha256"]
+        content = json.loads((entry / FACTS).read_text())
+        expected = content["sha256"]
         parts = {name: np.memmap(entry / name, np.uint8, "c") for name in expected}
-        if about["facts"] == facts and digests(parts) == expected:
+        if content["facts"] == facts and digests(parts) == expected:
             return Prepared(from_contents(parts), expected)
-    except (OSError, ValueError, KeyError, TypeError):  # of a missing, empty, cut or foreign file
+    except (OSError, ValueError, KeyError, TypeError):  # the file is missing, empty, cut or of another kind
         pass
     return None

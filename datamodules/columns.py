@@ -1,4 +1,4 @@
-"""Which column of a file is the user, the item, the timestamp and the rating."""
+"""The choice of a file's columns for the user, the item, the timestamp and the rating."""
 
 import re
 from pathlib import Path
@@ -11,32 +11,32 @@ Column: TypeAlias = Text | PositiveInt | None
 
 
 class Columns(NamedTuple):
-    """The names of the columns in a file, or in one without a header their positions from 1; None tries the usual."""
+    """The names of a file's columns, or their positions from 1 if it has no header; None means the usual names."""
 
     user: Column = None
     item: Column = None
     timestamp: Column = None
     rating: Column = None
-    """Only looked for where ratings matter."""
+    """Read only if there is a lowest rating."""
 
 
 Fields: TypeAlias = dict[str, str | int | None]
-"""The fields that are read, and the names or positions of their columns where these are given."""
+"""The fields to read, with the name or position of each column; None means the usual names."""
 _USUAL_NAMES = {
     "user": ("user", "user_id", "userId", "reviewerID"),
     "item": ("item", "item_id", "itemId", "movieId", "parent_asin", "asin"),
     "timestamp": ("timestamp", "time", "unixReviewTime"),
     "rating": ("rating", "overall", "stars"),
 }
-_INSTEAD = {"asin": "parent_asin"}
-"""Where a log has both names the second is meant: Amazon 2023 has an asin for each colour and size of an item."""
+_PREFERRED = {"asin": "parent_asin"}
+"""The name to prefer if a log has both: Amazon 2023 has an asin for each colour and size of an item."""
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _AMAZON_IDS = {"user": re.compile(r"A[0-9A-Z]{9,20}"), "item": re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]")}
 _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
 def candidates(fields: Fields) -> dict[str, tuple[str, ...]]:
-    """List the names that each field's column may have."""
+    """Return the names that each field's column may have."""
     return {field: _USUAL_NAMES[field] if name is None else (str(name),) for field, name in fields.items()}
 
 
@@ -44,34 +44,35 @@ def choose(path: Path, names: list[str], fields: Fields) -> dict[str, str]:
     """Map each field to the one column that has its configured name, or one of its usual names.
 
     Args:
-        path: the file, to be named in errors.
-        names: its columns; a name is repeated if several columns have it.
-        fields: the fields that are read.
+        path: the file, for error messages.
+        names: its columns. A name is repeated if several columns have it.
+        fields: the fields to read.
 
     Raises:
-        InputError: a field has no column or several, or two fields have the same.
+        InputError: a field has no column or several columns, or two fields have the same column.
     """
     chosen: dict[str, str] = {}
     for field, possible in candidates(fields).items():
-        found = [name for name in names if name in possible]
-        found = [name for name in found if _INSTEAD.get(name) not in found]
-        if len(found) != 1:
-            problem = f"several {field} columns {found}" if found else f"no {field} column {list(possible)}"
+        matches = [name for name in names if name in possible]
+        matches = [name for name in matches if _PREFERRED.get(name) not in matches]
+        if len(matches) != 1:
+            problem = f"several {field} columns {matches}" if matches else f"no {field} column {list(possible)}"
             raise InputError(f"{path}: {problem}; set dataset.columns.{field} to one of {names!r:.500}")
-        for other, same in chosen.items():
-            if same == found[0]:
+        (match,) = matches
+        for other, name in chosen.items():
+            if name == match:
                 raise InputError(
-                    f"{path}: {same!r} is both the {other} and the {field}; set dataset.columns.{field} to another"
+                    f"{path}: {name!r} is both the {other} and the {field}; set dataset.columns.{field} to another"
                 )
-        chosen[field] = found[0]
+        chosen[field] = match
     return chosen
 
 
 def amazon_ratings(head: list[tuple[str, ...]]) -> list[str] | None:
-    """Name the columns of Amazon's ratings, if a file is one; None for any other.
+    """Return the column names of a file of Amazon's ratings; None for any other file.
 
-    The first row must end with two numbers, and the ids of some row must tell users from items: the two editions have
-    them in different orders.
+    The two editions have users and items in different orders. The file is recognised if its first row ends with two
+    numbers and the ids of a row show which column has the users.
 
     Args:
         head: the first rows of the file.
@@ -87,10 +88,10 @@ def amazon_ratings(head: list[tuple[str, ...]]) -> list[str] | None:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a number, in the way that ratings and times are written."""
+    """Return whether a text is a number as in ratings and times: digits with an optional fraction."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def without_type(name: str) -> str:
-    """Remove the type that RecBole writes after a column's name."""
+    """Return a column's name without the type that RecBole adds to it."""
     return _RECBOLE_TYPE.sub("", name)

@@ -1,4 +1,4 @@
-"""Where a text file is damaged that polars refused: a walk through its lines, which stops at the first bad one."""
+"""The damaged line of a text file that polars cannot read. A check reads the lines up to the first damaged one."""
 
 import gzip
 import json
@@ -13,24 +13,23 @@ import polars as pl
 Lines: TypeAlias = Iterator[tuple[int, str]]
 """The lines of a file with their numbers from 1."""
 Check: TypeAlias = Callable[[Lines, Collection[str]], None]
-"""Raises `DamageError` at the first line that is not what a format wants; told the columns that may be read."""
-
+"""Raises `DamageError` at the first line that violates a format; the second argument is the columns to read."""
 
 _STRAY = "a stray quotation mark or carriage return; put the field in quotation marks, and double those within it"
 
 
 class DamageError(ValueError):
-    """The damage of a line, beginning with its number."""
+    """The damage of a line. The message begins with the number of the line."""
 
 
 def explain(path: Path, check: Check | None, columns: Collection[str], error: BaseException) -> str:
-    """Say in one line why a file cannot be read, and name the bad line if a walk through the text finds it.
+    """Return a message of one line why a file cannot be read, with the damaged line if the check finds it.
 
     Args:
         path: the file.
-        check: how to find the line; None for a format without lines.
-        columns: the columns that may be read.
-        error: why the file could not be read.
+        check: finds the damaged line; None for a format without lines.
+        columns: the columns to read.
+        error: the error of the reader.
     """
     if isinstance(error, DamageError):
         return f"{path}, {error}"
@@ -61,14 +60,14 @@ def _decoded(lines: Iterable[bytes]) -> Lines:
 
 
 def check_sequences(lines: Lines, columns: Collection[str]) -> None:
-    """Refuse a carriage return within a line: an old Mac's line ends would join all users."""
+    """Refuse a carriage return within a line: the line ends of an old Mac would join all users."""
     for number, line in lines:
         if "\r" in line.rstrip():
             raise DamageError(f"line {number}: a carriage return within the line; end lines with a line feed")
 
 
 def check_records(lines: Lines, columns: Collection[str], separator: str) -> None:
-    """Refuse a row of delimited text that has stray quotation marks, or more fields than the first."""
+    """Refuse a row of delimited text with stray quotation marks, or with more fields than the first row."""
     field, record = _patterns(separator)
     width = None
     for number, text in _records(lines):
@@ -81,9 +80,9 @@ def check_records(lines: Lines, columns: Collection[str], separator: str) -> Non
 
 
 def check_quotation(path: Path, separator: str) -> None:
-    """Raise a DamageError if a quoted field holds a quotation mark that is not doubled.
+    """Raise a DamageError if a quoted field has a quotation mark that is not doubled.
 
-    polars reads on to the next line's mark, so that the rows between become part of the field and are lost.
+    polars would read up to the mark of a later line. The rows between would become part of the field and be lost.
     """
     _, record = _patterns(separator)
     marks, row = pl.col("marks"), pl.col("row").first()
@@ -107,7 +106,7 @@ def _patterns(separator: str) -> tuple[str, str]:
 
 
 def _records(lines: Lines) -> Lines:
-    """Join lines until their quotation marks are paired; the number is that of the first."""
+    """Join lines until their quotation marks are paired, and number them by the first."""
     for number, line in lines:
         record, marks = [line], line.count('"')
         while marks % 2 and (following := next(lines, None)):
@@ -117,7 +116,7 @@ def _records(lines: Lines) -> Lines:
 
 
 def check_objects(lines: Lines, columns: Collection[str]) -> None:
-    """Refuse a line that is no JSON object, or that has a list or an object where a text or a number is read."""
+    """Refuse a line that is not a JSON object, or that has a list or an object in a column to read."""
     for number, line in lines:
         if line.strip():
             try:
@@ -130,10 +129,10 @@ def check_objects(lines: Lines, columns: Collection[str]) -> None:
 
 
 def parse_object(line: str) -> list[tuple[str, Any]]:
-    """Parse a JSON object into its keys and values, with repeated keys; objects within it become lists as well.
+    """Parse a JSON object into its keys and values. Keys may be repeated; nested objects become lists as well.
 
     Raises:
-        ValueError: the line is something else.
+        ValueError: the line is not a JSON object.
     """
 
     def refuse(constant: str) -> None:

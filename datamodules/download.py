@@ -1,4 +1,4 @@
-"""Fetch a public file once: from one of its mirrors, going on where a download broke off, checked before it counts."""
+"""The download of a public file: once, from one of its mirrors, resumable, and checked at the end."""
 
 import gzip
 import time
@@ -28,39 +28,38 @@ from adamct.values import Text
 from datamodules.sources import sha256
 
 TIMEOUT = (10.0, 30.0)
-"""Seconds to connect, and between two arrivals of data."""
-FRUITLESS = 3
-"""Attempts in a row that brought nothing, after which the next mirror is tried."""
+"""The longest seconds to connect, and between two pieces of data."""
+MAX_FAILURES = 3
+"""The attempts in a row without any data after which the next mirror is tried."""
 WAIT = 1.0
-"""Seconds before the first repetition; each fruitless one doubles it."""
+"""Seconds before the first retry. Each attempt without data doubles them."""
 CHUNK = 1 << 14
-"""Bytes written at a time; as many are lost where a server stalls."""
-REDIRECTS = 10
-"""The most that are followed, one after the other."""
-HERE = ("localhost", "127.0.0.1", "[::1]")
+"""Bytes written at a time. At most as many are lost if a server stalls."""
+MAX_REDIRECTS = 10
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
-class Broken(Exception):
-    """A mirror does not give the file; says why."""
+class MirrorError(Exception):
+    """The reason why a mirror does not give the file."""
 
 
 class SafeAdapter(HTTPAdapter):
-    """Sends only requests to safe addresses, wherever redirects lead."""
+    """An adapter that sends requests, also those of redirects, only to safe addresses."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send a request; Broken if its address is not safe."""
+        """Send a request; raise a MirrorError if its address is not safe."""
         if not is_safe(request.url or ""):
-            raise Broken(f"leads to {request.url}, which is not HTTPS")
+            raise MirrorError(f"leads to {request.url}, which is not HTTPS")
         return super().send(request, *args, **options)
 
 
 class Download:
-    """A public file and where it is kept.
+    """A public file that is downloaded on first use.
 
     Args:
-        urls: its addresses, the most trusted first; all but this machine's own must be HTTPS.
-        folder: where it goes, under the name it has in the first address.
-        sha256: its hash, if that is known.
+        urls: its addresses, the most trusted first. They must be HTTPS, except those of this machine.
+        folder: its folder. Its name is that in the first address.
+        sha256: its SHA-256; None if that is unknown.
     """
 
     def __init__(self, urls: Sequence[Text], folder: Text, sha256: Text | None):
@@ -75,19 +74,19 @@ class Download:
 
     @property
     def partial(self) -> Path:
-        """What has arrived so far."""
+        """The file with the data received so far."""
         return self.path.with_name(f".{self.path.name}.part")
 
     @property
     def version(self) -> Path:
-        """Which version of the file that is of, as its server calls it."""
+        """The file with the server's name for the version of that data."""
         return self.path.with_name(f".{self.path.name}.version")
 
     def fetch(self) -> Path:
-        """The file's path, after downloading it if it is not there; processes that ask at the same time wait.
+        """Download the file if it is not there, and return its path. Other processes wait meanwhile.
 
         Raises:
-            InputError: no mirror gives it; what has arrived is kept, to go on from.
+            InputError: no mirror gives it. The data received so far is kept, so that the next call continues.
         """
         if self.path.exists():
             return self.path
@@ -103,44 +102,44 @@ class Download:
                     self.check()
                     self.partial.replace(self.path)
                     self.version.unlink(missing_ok=True)
-                except Broken as error:
+                except MirrorError as error:
                     problems.append(f"{url}: {error}")
             else:
                 require(
                     self.path.exists(),
-                    f"{self.path}: could not be downloaded ({'; '.join(problems)}): try again, put the file there by "
+                    f"{self.path}: could not be downloaded ({'; '.join(problems)}); try again, put the file there by "
                     "hand, or give dataset.path=FILE",
                 )
         return self.path
 
     def download(self, url: str) -> None:
-        """Bring the partial file to its end, in as many attempts as bring something."""
+        """Complete the partial file, in any number of attempts as long as they receive data."""
         with requests.Session() as session, progress() as bar:
-            session.max_redirects = REDIRECTS
+            session.max_redirects = MAX_REDIRECTS
             for scheme in ("https://", "http://"):
                 session.mount(scheme, SafeAdapter())
             task = bar.add_task(self.path.name, total=None)
-            fruitless = 0
-            while (error := self.attempt(session, url, bar, task, have := self.arrived())) is not None:
-                fruitless = 0 if self.arrived() > have else fruitless + 1
-                if fruitless == FRUITLESS:
-                    raise Broken(reason(error))
-                time.sleep(WAIT * 2 ** max(0, fruitless - 1))
+            failures = 0
+            while (error := self.attempt(session, url, bar, task, size := self.partial_size())) is not None:
+                failures = 0 if self.partial_size() > size else failures + 1
+                if failures == MAX_FAILURES:
+                    raise MirrorError(reason(error))
+                time.sleep(WAIT * 2 ** max(0, failures - 1))
 
-    def attempt(self, session: requests.Session, url: str, bar: Progress, task: TaskID, have: int) -> Exception | None:
-        """Receive what is missing; return what ended it before the end, ValueError for a redirect to no address."""
+    def attempt(self, session: requests.Session, url: str, bar: Progress, task: TaskID, size: int) -> Exception | None:
+        """Receive the missing data; return the error that interrupted it, ValueError for a redirect to no address."""
         try:
-            self.receive(session, url, bar, task, have)
+            self.receive(session, url, bar, task, size)
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             return error
         return None
 
-    def receive(self, session: requests.Session, url: str, bar: Progress, task: TaskID, have: int) -> None:
-        """Ask for what is missing, or for all where the server cannot tell that its file is still the same."""
-        known = self.version.read_text("latin-1") if have and self.version.exists() else None
+    def receive(self, session: requests.Session, url: str, bar: Progress, task: TaskID, size: int) -> None:
+        """Request the missing data, or all data if the server has no name for the version of its file."""
+        version = self.version.read_text("latin-1") if size and self.version.exists() else None
         headers = {"Accept-Encoding": "identity"}
-        if known:
-            headers |= {"Range": f"bytes={have}-", "If-Range": known}
+        if version:
+            headers |= {"Range": f"bytes={size}-", "If-Range": version}
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 self.forget()
@@ -148,66 +147,66 @@ class Download:
             if response.status_code >= 500 or response.status_code == requests.codes.too_many_requests:
                 response.raise_for_status()
             if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
-                raise Broken(f"answers {response.status_code} {response.reason}")
-            goes_on = response.status_code == requests.codes.partial_content
-            if goes_on and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                raise MirrorError(f"answers {response.status_code} {response.reason}")
+            continues = response.status_code == requests.codes.partial_content
+            if continues and not response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
                 self.forget()
-                raise requests.ConnectionError("sends another part than was asked for")
+                raise requests.ConnectionError("sends another part than was requested")
             length = response.headers.get("Content-Length", "")
-            start = have if goes_on else 0
+            start = size if continues else 0
             bar.update(task, completed=start, total=start + int(length) if length.isdecimal() else None)
-            if not goes_on:
+            if not continues:
                 self.forget()
                 version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
                 self.version.write_text(version, "latin-1")
-            with self.partial.open("ab" if goes_on else "wb") as file:
+            with self.partial.open("ab" if continues else "wb") as file:
                 for chunk in response.raw.stream(CHUNK, decode_content=False):
                     file.write(chunk)
                     bar.advance(task, len(chunk))
 
-    def arrived(self) -> int:
-        """Bytes of the partial file."""
+    def partial_size(self) -> int:
+        """Return the size of the partial file in bytes; 0 if there is none."""
         return self.partial.stat().st_size if self.partial.exists() else 0
 
     def forget(self) -> None:
-        """Start from nothing."""
+        """Delete the partial file."""
         self.partial.unlink(missing_ok=True)
         self.version.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Refuse, and forget, what has arrived if it is not the file it should be."""
+        """Check the received file; delete it and raise a MirrorError if it is not the expected one."""
         try:
-            if self.sha256 is not None and (found := sha256(self.partial)) != self.sha256:
-                raise Broken(f"gives another file, of SHA-256 {found} and not {self.sha256}")
+            if self.sha256 is not None and (digest := sha256(self.partial)) != self.sha256:
+                raise MirrorError(f"gives another file, with SHA-256 {digest} and not {self.sha256}")
             if self.sha256 is None and self.path.suffix == ".gz":
                 with gzip.open(self.partial) as file:
                     while file.read(1 << 20):
                         pass
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             self.forget()
-            raise Broken(f"gives what is no whole gzip file ({error})") from error
-        except Broken:
+            raise MirrorError(f"gives a file that is not a whole gzip file ({error})") from error
+        except MirrorError:
             self.forget()
             raise
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody on the way can change what an address gives, which is read as the connection will read it."""
+    """Return whether an address is HTTPS or on this machine. It is parsed as the connection parses it."""
     try:
         parts = parse_url(url)
     except urllib3.exceptions.LocationParseError:
         return False
-    return bool(parts.host) and (parts.scheme == "https" or (parts.scheme == "http" and parts.host in HERE))
+    return bool(parts.host) and (parts.scheme == "https" or (parts.scheme == "http" and parts.host in LOCAL_HOSTS))
 
 
 def reason(error: Exception) -> str:
-    """The innermost cause of a failed request, in a line."""
+    """Return the innermost cause of a failed request, in one line."""
     while (inner := error.__cause__ or error.__context__) is not None and isinstance(inner, Exception):
         error = inner
     return f"{type(error).__name__}: {error}".splitlines()[0][:160]
 
 
 def progress() -> Progress:
-    """A bar with the bytes, the speed and the time left."""
+    """Make a progress bar with the bytes, the speed and the time left."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     return Progress(TextColumn("{task.description}"), *columns, transient=True)

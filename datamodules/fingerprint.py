@@ -1,4 +1,4 @@
-"""The bytes that prepared sequences consist of, the same on every machine, and the hash that names the data."""
+"""The bytes of prepared sequences, the same on every machine, and the fingerprint of the data."""
 
 import json
 from collections.abc import Mapping
@@ -22,36 +22,36 @@ class Prepared(NamedTuple):
 
 
 def contents(interactions: Interactions) -> dict[str, Bytes]:
-    """Return the bytes of each part, by a name that ends in the kind of its bytes.
+    """Return the bytes of each part. The suffix of a part's name is its type.
 
-    Numbers are little-endian. Times that are all whole are integers, whatever kind of number the log had. Ids are a
-    JSON array of ASCII text: any character can be in an id without ending it.
+    Numbers are little-endian. Times are integers if all are whole, whatever type the log had. Ids are a JSON array of
+    ASCII text, so an id may contain any character.
     """
     items, offsets, times, user_ids, item_ids = interactions
-    times, kind = (times, "float64") if (whole := as_integers(times)) is None else (whole, "int64")
+    times, dtype = (times, "float64") if (integers := as_integers(times)) is None else (integers, "int64")
     return {
         "items.int32": little_endian(items, np.int32),
         "offsets.int64": little_endian(offsets, np.int64),
-        f"times.{kind}": little_endian(times, np.dtype(kind)),
+        f"times.{dtype}": little_endian(times, np.dtype(dtype)),
         "user_ids.json": as_json(user_ids),
         "item_ids.json": as_json(item_ids),
     }
 
 
 def from_contents(parts: Mapping[str, Bytes]) -> Interactions:
-    """Return the sequences that consist of some bytes, without a copy of the numbers.
+    """Return the sequences of the bytes of each part, without a copy of the numbers.
 
     Raises:
-        ValueError: the bytes of a part are not of the kind that its name tells.
+        ValueError: the bytes of a part are not of the type in its name.
         TypeError: a part is missing or unknown.
     """
     decoded: dict[str, Any] = {}
     for name, part in parts.items():
-        field, _, kind = name.partition(".")
-        if kind == "json":
+        field, _, dtype = name.partition(".")
+        if dtype == "json":
             decoded[field] = pl.Series("id", json.loads(part.tobytes()), pl.String)
         else:
-            decoded[field] = part.view(np.dtype(kind).newbyteorder("<"))
+            decoded[field] = part.view(np.dtype(dtype).newbyteorder("<"))
     return Interactions(**decoded)
 
 
@@ -60,26 +60,26 @@ def digests(parts: Mapping[str, Bytes]) -> dict[str, str]:
     return {name: sha256(part.data).hexdigest() for name, part in parts.items()}
 
 
-def fingerprint(of_parts: Mapping[str, str], has_times: bool) -> str:
+def fingerprint(part_digests: Mapping[str, str], has_times: bool) -> str:
     """Return the SHA-256 of prepared sequences, as 64 hexadecimal digits.
 
     Args:
-        of_parts: the SHA-256 of each part.
-        has_times: whether the data tells times; where it does not, the times only count the items and are left out.
+        part_digests: the SHA-256 of each part.
+        has_times: whether the data has times. If not, the times only count the items, and are left out.
     """
-    hashed = {name: digest for name, digest in of_parts.items() if has_times or not name.startswith("times.")}
+    hashed = {name: digest for name, digest in part_digests.items() if has_times or not name.startswith("times.")}
     return sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
 
 def as_integers(times: npt.NDArray[np.number]) -> npt.NDArray[np.int64] | None:
-    """Return times as integers, None if some are not whole."""
-    with np.errstate(invalid="ignore"):  # those beyond the integers become others, and so differ
-        whole = times.astype(np.int64, copy=False)
-    return whole if np.array_equal(whole, times) else None
+    """Return times as integers; None if some are not whole."""
+    with np.errstate(invalid="ignore"):  # a number outside the range of int64 becomes another one, and so differs
+        integers = times.astype(np.int64, copy=False)
+    return integers if np.array_equal(integers, times) else None
 
 
 def little_endian(array: npt.NDArray[np.number], dtype: npt.DTypeLike) -> Bytes:
-    """Return the bytes of an array's numbers, without a copy where they are stored like that already."""
+    """Return the bytes of an array's numbers, without a copy if they are already stored in that form."""
     return np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).view(np.uint8)
 
 

@@ -1,16 +1,16 @@
-"""The formats of a log: how one file of each is read into a table, unchecked.
+"""The file formats of a log. Each reader returns a table whose values are not checked.
 
-The file name decides how a file is read:
+The name of a file decides its format:
 
-- ``.txt``: a sequence file, ``user item item ...`` a line, separated by whitespace, oldest item first.
-- ``.csv``, ``.tsv``: a header, then a row an interaction. Where columns are given as positions there is no header, nor
-  in Amazon's ratings: those of 2014 (user, item, rating, timestamp) and of 2018 (item, user, rating, timestamp) are
-  known by a first row that ends with two numbers, and by two such ids in that row or one of the next.
-- ``.inter``: RecBole's tab-separated file; a header field ``user_id:token`` names the column ``user_id``.
-- ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object an interaction (Amazon 2014: ``reviews_*_5.json.gz``).
+- ``.txt``: a sequence file. Each line is ``user item item ...``, separated by whitespace, oldest item first.
+- ``.csv``, ``.tsv``: a header, then one row for each interaction. Files whose columns are configured as positions have
+  no header, and neither have Amazon's ratings: 2014 (user, item, rating, timestamp) and 2018 (item, user, rating,
+  timestamp). These are recognised by a first row that ends with two numbers, and by Amazon's ids in one of the rows.
+- ``.inter``: RecBole's tab-separated file. The header field ``user_id:token`` names the column ``user_id``.
+- ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object for each interaction (Amazon 2014: ``reviews_*_5.json.gz``).
 - ``.parquet``.
 
-All but Parquet may be compressed, with a further ``.gz`` or ``.zst``.
+All formats but Parquet may be compressed, with an additional ``.gz`` or ``.zst``.
 """
 
 import json
@@ -37,15 +37,15 @@ from datamodules.damage import (
 
 
 class Table(NamedTuple):
-    """The interactions of one file, as they are written there."""
+    """The interactions of one file, with the values as they are in the file."""
 
     names: dict[str, str]
     """The column of each field."""
     clock: str
-    """The kind of timestamps, in words. Only timestamps of equal words can be put into one order."""
+    """The kind of timestamps, in words. Only timestamps of the same kind can be sorted together."""
     rows: pl.DataFrame
-    """``row``, the place in the file from 1; ``user`` and ``item``, String; ``timestamp``, unless the clock is `ORDER`;
-    ``rating``, where it is asked for. Timestamps and ratings are String or of the file's type."""
+    """``row``, the number in the file from 1; ``user`` and ``item``, String; ``timestamp``, unless the clock is
+    `ORDER`; ``rating``, if it is read. Timestamps and ratings are String or of the file's type."""
 
 
 ORDER = "the order of a user's items but not their times"
@@ -54,11 +54,11 @@ _NUL = "an id holds a NUL character"
 _NUMBERS = "times that are numbers"
 _MAGIC = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".parquet": b"PAR1"}
 _HEAD = 100
-"""The rows at the beginning of a file that tell its columns."""
+"""The rows at the beginning of a file that its columns are recognised by."""
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Open a file for reading; InputError if that is impossible."""
+    """Open a file for reading; raise an InputError if that is impossible."""
     try:
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: the path holds a NUL character
@@ -67,37 +67,38 @@ def open_binary(path: Path) -> BinaryIO:
 
 
 def read_table(path: Path, fields: Fields) -> Table:
-    """Read some fields of a file.
+    """Read fields of a file.
 
     Raises:
-        InputError: the file cannot be opened, is not what its name says, is damaged, or lacks a field's column.
+        InputError: the file cannot be opened, does not have the format of its name, is damaged, or has no column for a
+            field.
     """
     with open_binary(path) as file:
         head = file.read(4)
-    form = _format(path)
+    file_format = _format(path)
     if head and not head.startswith(_MAGIC.get(path.suffix.lower(), b"")):
         raise InputError(f"{path}: its content is not what {path.suffix} says; rename or replace the file")
     try:
-        table = form.read(path, fields) if head else None
+        table = file_format.read(path, fields) if head else None
     except pl.exceptions.NoDataError:
         table = None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise InputError(explain(path, form.check, set().union(*candidates(fields).values()), error)) from error
+        raise InputError(explain(path, file_format.check, set().union(*candidates(fields).values()), error)) from error
     if table is None or table.rows.is_empty():
         raise InputError(f"{path}: empty, or nothing below its header; give a file with interactions")
     return table
 
 
 def is_sequence_file(path: Path) -> bool:
-    """Return whether a file tells the order of a user's items and not their times."""
+    """Return whether a file has the order of a user's items but no times."""
     return _format(path).read is _read_sequences
 
 
 class _Format(NamedTuple):
     read: Callable[[Path, Fields], Table]
-    """Raises ValueError or an error of polars for damaged content."""
+    """Reads a file; raises ValueError or an error of polars if its content is damaged."""
     check: Check | None
-    """Finds the damaged line, if the format has lines."""
+    """Finds the damaged line; None for a format without lines."""
 
 
 def _read_sequences(path: Path, fields: Fields) -> Table:
@@ -106,11 +107,11 @@ def _read_sequences(path: Path, fields: Fields) -> Table:
     if any(fields.values()):
         raise InputError(f"{path}: a .txt file is a sequence file, without columns; set dataset.columns.* to null")
     words = pl.col("line").str.extract_all(r"\S+")
-    damaged = pl.col("line").str.contains(
-        r"\x00|\r\s*\S"
-    )  # a carriage return alone may end a line, which \S+ overlooks
+    # A carriage return alone, which may be the line end of an old Mac, is whitespace for \S+.
+    damaged = pl.col("line").str.contains(r"\x00|\r\s*\S")
     histories = _lines(path).select("row", user=words.list.first(), item=words.list.slice(1), damaged=damaged)
-    rows = histories.explode("item", empty_as_null=True).collect(engine="streaming")  # to report a user without items
+    # A user without items becomes a row without an item, which is reported.
+    rows = histories.explode("item", empty_as_null=True).collect(engine="streaming")
     if rows["damaged"].any():
         raise ValueError("a NUL or a carriage return within a line")
     return Table({"user": "user", "item": "item"}, ORDER, rows.drop("damaged"))
@@ -132,15 +133,15 @@ def _read_delimited(path: Path, fields: Fields, separator: str) -> Table:
     try:
         names = choose(path, header, fields)
     except InputError as error:
-        raise InputError(f"{error}; or, where these are no header but data, each to its place from 1") from error
+        raise InputError(f"{error}, or each column to its position from 1 if the file has no header") from error
     table = scan().select(pl.nth(header.index(name)).alias(field) for field, name in names.items())
-    filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end come as nulls
+    filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end are read as nulls
     rows = table.filter(filled).with_row_index("row", 1).collect(engine="streaming")
-    others = [place for place, name in enumerate(header) if name not in names.values()]
-    if not all(is_number(row[place]) for row in head[first - 1 :] for place in others) or _ids_hold(rows, '[\0\n"]'):
+    unread = [column for column, name in enumerate(header) if name not in names.values()]
+    if not all(is_number(row[column]) for row in head[first - 1 :] for column in unread) or _ids_hold(rows, '[\0\n"]'):
         if _ids_hold(rows, "\0"):
             raise ValueError(_NUL)
-        check_quotation(path, separator)  # only texts have quotation marks: ratings are spared the time
+        check_quotation(path, separator)  # only texts have quotation marks, so files of ratings skip the check
     return Table(names, _NUMBERS, rows[first - 1 :])
 
 
@@ -151,7 +152,7 @@ def _read_json_lines(path: Path, fields: Fields) -> Table:
     if not keys:
         raise pl.exceptions.NoDataError
     names = choose(path, list(keys.elements()), fields)
-    texts = pl.Struct(dict.fromkeys(names.values(), pl.String))  # nothing else is built; numbers become text
+    texts = pl.Struct(dict.fromkeys(names.values(), pl.String))  # no other values are built, and numbers become text
 
     def decode(text: pl.Expr) -> pl.DataFrame:
         objects = lines.select("row", object=text.str.json_decode(texts))
@@ -161,11 +162,11 @@ def _read_json_lines(path: Path, fields: Fields) -> Table:
     rows = decode(pl.col("line"))
     if _ids_hold(rows, "\0"):
         raise ValueError(_NUL)
-    # A number with a fraction or an exponent was read as a float. If it may have lost digits, its text is read instead.
+    # A number with a fraction or an exponent was read as a float. If it may have lost digits, read its text instead.
     rounded = {field: _may_be_rounded(rows[field]) for field in names}
     if any(series.any() for series in rounded.values()):
-        of_fields = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names.values())
-        fraction = rf"((?:{of_fields})\s*:\s*)(-?\d+[.eE][\d.eE+-]*)"
+        keys_pattern = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in names.values())
+        fraction = rf"((?:{keys_pattern})\s*:\s*)(-?\d+[.eE][\d.eE+-]*)"
         written = decode(pl.col("line").str.replace_all(fraction, '${1}"${2}"'))
         rows = rows.with_columns(
             pl.when(mask).then(written[field]).otherwise(field).alias(field) for field, mask in rounded.items()
@@ -174,7 +175,7 @@ def _read_json_lines(path: Path, fields: Fields) -> Table:
 
 
 def _may_be_rounded(numbers: pl.Series) -> pl.Series:
-    long = (numbers.str.len_bytes() > 15) & (numbers < ":")  # digits, a sign and a point are less than a colon
+    long = (numbers.str.len_bytes() > 15) & (numbers < ":")  # digits, a sign and a point sort before a colon
     return long & numbers.str.contains(r"^-?\d[\d.e-]+$") if long.any() else long
 
 
@@ -193,7 +194,7 @@ def _read_parquet(path: Path, fields: Fields) -> Table:
 
 
 def _fits(column: pl.Series, field: str) -> bool:
-    """Return whether a column has a type for a field. A float is no id: it may be NaN or rounded, and 1.0 is not 1."""
+    """Return whether a column's type fits a field. A float is not an id: it may be NaN or rounded, and 1.0 is not 1."""
     dtype = column.dtype
     if isinstance(dtype, pl.String | pl.Null) or dtype.is_integer():
         return True
@@ -217,20 +218,24 @@ _TEXT_FORMATS: dict[str, _Format] = {
     ".inter": _Format(partial(_read_delimited, separator="\t"), partial(check_records, separator="\t")),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), _Format(_read_json_lines, check_objects)),
 }
-_FORMATS = {end + packed: form for end, form in _TEXT_FORMATS.items() for packed in ("", ".gz", ".zst")}
+_FORMATS = {
+    extension + packed: file_format
+    for extension, file_format in _TEXT_FORMATS.items()
+    for packed in ("", ".gz", ".zst")
+}
 _FORMATS[".parquet"] = _Format(_read_parquet, None)
 
 
 def _format(path: Path) -> _Format:
-    for end, form in _FORMATS.items():
-        if path.name.lower().endswith(end):
-            return form
-    known = " ".join(_TEXT_FORMATS)
-    raise InputError(f"{path}: unknown extension; supported are {known} (all also with .gz or .zst) and .parquet")
+    for extension, file_format in _FORMATS.items():
+        if path.name.lower().endswith(extension):
+            return file_format
+    extensions = " ".join(_TEXT_FORMATS)
+    raise InputError(f"{path}: unknown extension; give {extensions} (all also with .gz or .zst) or .parquet")
 
 
 def _lines(path: Path) -> pl.LazyFrame:
-    """Plan a scan of the lines that are not blank, with their numbers as ``row``."""
+    """Return a lazy scan of the lines that are not blank, with their numbers as ``row``."""
     lines = pl.scan_lines(path, name="line", glob=False, row_index_name="row", row_index_offset=1)
     return lines.with_columns(pl.col("line").str.strip_prefix("\ufeff")).filter(pl.col("line").str.contains(r"\S"))
 

@@ -69,7 +69,15 @@ class LogDataModule(SequenceDataModule):
         shuffle_histories: bool,
         download: Download | None = None,
     ):
-        super().__init__(split, max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
+        super().__init__(
+            split,
+            max_len=max_len,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            negatives=negatives,
+            seed=seed,
+            shuffle_histories=shuffle_histories,
+        )
         self.download = download if path is None else None
         file = path if download is None or path is not None else download.path
         if file is None:

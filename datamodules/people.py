@@ -1,4 +1,4 @@
-"""The people to recommend to: users of the log, or others whose histories are in a file."""
+"""The people to recommend to: users of the log, or other people whose histories are in a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,68 +32,72 @@ def people_of(
     if histories is None:
         return users_of_log(interactions, None if users is None else Path(users))
     require(not only_users, "predict.histories: the model has an embedding for each user, so it knows only its users")
-    return others(Path(histories), columns, interactions.item_ids)
+    return people_of_file(Path(histories), columns, interactions.item_ids)
 
 
 def users_of_log(interactions: Interactions, file: Path | None) -> People:
-    """Return all users with all of their items, or those whose ids are in a file, one a line, in its order.
+    """Return the users of the log with all of their items.
+
+    Args:
+        interactions: the log.
+        file: a file of user ids, one a line, in the order of the result; None for all users.
 
     Raises:
-        InputError: the file cannot be read, or names no user of the log.
+        InputError: the file cannot be read, or has no user of the log.
     """
-    everybody = np.arange(len(interactions.user_ids))
-    chosen = everybody if file is None else numbers_of(file, interactions.user_ids)
-    starts, lengths = interactions.offsets[chosen], np.diff(interactions.offsets)[chosen]
+    all_users = np.arange(len(interactions.user_ids))
+    users = all_users if file is None else read_users(file, interactions.user_ids)
+    starts, lengths = interactions.offsets[users], np.diff(interactions.offsets)[users]
     offsets = np.concatenate(([0], lengths.cumsum()))
     index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return People(interactions.user_ids.gather(chosen), chosen, interactions.items[index], offsets)
+    return People(interactions.user_ids.gather(users), users, interactions.items[index], offsets)
 
 
-def numbers_of(file: Path, user_ids: pl.Series) -> np.ndarray:
-    """Return the numbers of the users whose ids are in a file, each once; others are passed over, and counted.
+def read_users(file: Path, user_ids: pl.Series) -> np.ndarray:
+    """Return the numbers of the users whose ids are in a file, each once. Skip other ids, and print their number.
 
-    Spaces around an id are only its own where a user of that very id is in the log.
+    Spaces around an id are part of it only if the log has a user with that id.
     """
     try:
         lines = file.read_text("utf-8-sig").split("\n")  # with or without a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error}); give a UTF-8 text file with a user id a line") from error
     numbers = {name: number for number, name in enumerate(user_ids)}
-    named = [line if line in numbers else line.strip() for line in lines if line.strip()]
-    require(bool(named), f"{file}: empty; give a user id a line")
-    strangers = [name for name in named if name not in numbers]
+    ids = [line if line in numbers else line.strip() for line in lines if line.strip()]
+    require(bool(ids), f"{file}: empty; give a user id a line")
+    unknown = [name for name in ids if name not in numbers]
     require(
-        len(strangers) < len(named), f"{file}: none of its lines is a user of the prepared log, such as {user_ids[0]!r}"
+        len(unknown) < len(ids), f"{file}: none of its lines is a user of the prepared log, such as {user_ids[0]!r}"
     )
-    report_passed_over(file, "users who are not in the prepared log", strangers)
-    return np.array([numbers[name] for name in dict.fromkeys(named) if name in numbers])
+    report_skipped(file, "users who are not in the prepared log", unknown)
+    return np.array([numbers[name] for name in dict.fromkeys(ids) if name in numbers])
 
 
-def others(file: Path, columns: Columns, item_ids: pl.Series) -> People:
-    """Return everybody in a log of any format with those of their items that a model knows.
+def people_of_file(file: Path, columns: Columns, item_ids: pl.Series) -> People:
+    """Return the people in a log of any format, with those of their items that a model knows.
 
-    Other items are passed over, and so is who has no item that the model knows; both are counted.
+    Skip other items, and people without an item that the model knows. Print the numbers of both.
 
     Raises:
-        InputError: the file cannot be read, or nobody has an item that the model knows.
+        InputError: the file cannot be read, or the model knows none of its items.
     """
     log = read_log(file, columns)
-    known = pl.DataFrame({"item": item_ids, "number": np.arange(1, len(item_ids) + 1, dtype=np.int32)})
-    numbered = log.join(known, on="item", how="left", maintain_order="left").sort(
+    numbers = pl.DataFrame({"item": item_ids, "number": np.arange(1, len(item_ids) + 1, dtype=np.int32)})
+    numbered = log.join(numbers, on="item", how="left", maintain_order="left").sort(
         "user", "timestamp", maintain_order=True
     )
-    of_user = numbered.group_by("user", maintain_order=True).agg(pl.col("number").drop_nulls())
-    empty = of_user["number"].list.len() == 0
+    histories = numbered.group_by("user", maintain_order=True).agg(pl.col("number").drop_nulls())
+    empty = histories["number"].list.len() == 0
     require(not empty.all(), f"{file}: none of its items is known to the model, such as {item_ids[0]!r}")
     unknown = numbered.filter(pl.col("number").is_null())["item"].unique(maintain_order=True)
-    report_passed_over(file, "items that the model does not know", unknown)
-    report_passed_over(file, "users without an item that the model knows", of_user["user"].filter(empty))
-    people = of_user.filter(~empty)
+    report_skipped(file, "items that the model does not know", unknown)
+    report_skipped(file, "users without an item that the model knows", histories["user"].filter(empty))
+    people = histories.filter(~empty)
     offsets = np.concatenate(([0], people["number"].list.len().to_numpy().cumsum(dtype=np.int64)))
     return People(people["user"], np.zeros(len(people), np.int64), people["number"].explode().to_numpy(), offsets)
 
 
-def report_passed_over(file: Path, what: str, ids: Sequence[str] | pl.Series) -> None:
-    """Print how many ids of a file are passed over, and the first of them, if there are any."""
+def report_skipped(file: Path, kind: str, ids: Sequence[str] | pl.Series) -> None:
+    """Print the number of skipped ids of a file, and the first of them, if there are any."""
     if len(ids):
-        print(f"{file}: passed over {what}: {len(ids):,}, the first {ids[0]!r:.80}")
+        print(f"{file}: skipped {kind}: {len(ids):,}, the first {ids[0]!r:.80}")

@@ -1,11 +1,11 @@
-"""A log whose best possible score is known: the two users of the paper's Figure 1, drawn from a stated process.
+"""A log whose best possible score is known: the two users of the paper's Figure 1, drawn from a process.
 
-Alice follows a taste, Bob his last few items. Which of the two a user is, and which taste, is hidden; given either,
-what comes next is known, so Bayes' rule gives the best ranking that any model can reach.
+Alice follows a taste, Bob his last few items. The kind of a user and the taste are hidden. The distribution of the
+next item is known for each kind and taste, so Bayes' rule gives the best possible ranking.
 
-    taste-driven:    next ~ taste k, one of K fixed distributions, whatever the order of the history
+    taste-driven:    next ~ taste k, one of K fixed distributions, independent of the order of the history
     recency-driven:  next ~ sum over lags j of w_j transitions[item j steps ago], where padding precedes the history
-    both:            cut to the items the user has not had, and renormalised: no item repeats within a user
+    both:            restricted to the items the user has not had, and renormalised: no item repeats within a user
 
 Axes: U users, N length of the longest history, V items with the padding column, K tastes, J lags, L interactions.
 """
@@ -28,27 +28,27 @@ class PlantedLog(NamedTuple):
     items: Int[np.ndarray, " L"]
     """Item ids, int32, from 1 to num_items."""
     offsets: Int[np.ndarray, " U+1"]
-    """Where each user starts, int64, and the end of the last."""
+    """The index where each user starts, int64, and the end of the last user."""
     taste_driven: Bool[np.ndarray, " U"]
-    """The hidden kind: true for users who follow a taste, false for those who follow their last few items."""
+    """The hidden kind: true for users who follow a taste, false for users who follow their last few items."""
 
 
 class PlantedProcess(Checked):
-    """The tables of the process, the logs drawn from it, and the exact distribution of the next item.
+    """A process that draws logs, with the exact distribution of the next item.
 
-    With the values of ``conf/dataset/synthetic.yaml``, whatever reads only the last item, or the history as a set,
-    stays clearly short of the optimum.
+    With the values of ``conf/dataset/synthetic.yaml``, a model that reads only the last item, or the history as a set,
+    scores clearly below the optimum.
 
     Args:
-        num_items: Items of the catalogue, ids 1 to num_items.
-        num_tastes: K equally likely tastes; each is centred on its own part of the catalogue.
-        taste_skew: Exponent of the Zipf profile of a taste over its part.
-        taste_share: Probability that a user is taste-driven.
-        num_groups: Groups of items on a hidden cycle, at most num_items; they cut across the tastes, and what follows
-            an item is an item of the next group.
-        lag_weights: Weight w_j of the last item, the one before it, and so on; scaled to sum to 1.
-        background_share: Probability, above 0, that the next item comes from the whole catalogue instead.
-        seed: Seed of the tables and of the log.
+        num_items: the number of items, ids 1 to num_items.
+        num_tastes: the number K of equally likely tastes. Each has its own part of the catalogue.
+        taste_skew: the exponent of a taste's Zipf distribution over its part.
+        taste_share: the probability that a user is taste-driven.
+        num_groups: the number of item groups on a hidden cycle, at most num_items. An item is followed by an item of
+            the next group. Groups are independent of tastes.
+        lag_weights: the weight w_j of the last item, the one before it, and so on; scaled to sum to 1.
+        background_share: the probability, above 0, that the next item is drawn from the whole catalogue instead.
+        seed: the seed of the tables and of the log.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class PlantedProcess(Checked):
             require(parts <= num_items, f"{name}={parts}: must be at most num_items={num_items}")
         self._seed = seed
         rng = numpy_generator(seed, Stream.PLANTED_TABLES)
-        appeal = rng.uniform(0.5, 1.5, num_items)  # unequal, so that no two items tie in the optimum
+        appeal = rng.uniform(0.5, 1.5, num_items)  # unequal, so that items do not tie in the optimum
         background = np.pad(appeal / appeal.sum(), (1, 0))
         tastes = _tastes(rng, num_items, num_tastes, taste_skew)
         transitions = _transitions(rng, appeal, num_groups)
         self.tastes = (1 - background_share) * tastes + background_share * background  # (K, V)
         self.transitions = (1 - background_share) * transitions + background_share * background  # (V, V)
-        self.transitions[0] = background  # what follows padding: the start of a recency-driven user
+        self.transitions[0] = background  # the first item of a recency-driven user
         self.taste_share = taste_share
         weights = np.array(lag_weights, float)[::-1]  # (J,), oldest first as in a history
         self._weights = weights / weights.sum()
@@ -81,10 +81,10 @@ class PlantedProcess(Checked):
         """Draw a log, the same at every call.
 
         Args:
-            num_users: Users; the kind and the taste of each are drawn independently of its length.
-            min_len: Shortest sequence.
-            mean_len: Mean length before the cut at ``max_len``; the excess over ``min_len`` is geometric.
-            max_len: Longest sequence, at most num_items.
+            num_users: the number of users. Their kind and taste are independent of the length of their sequence.
+            min_len: the length of the shortest sequence.
+            mean_len: the mean length before the cut at ``max_len``. The excess over ``min_len`` is geometric.
+            max_len: the length of the longest sequence, at most num_items.
         """
         num_items = len(self.transitions) - 1
         require(min_len <= max_len <= num_items, f"max_len={max_len}: must be in {min_len}..{num_items} (num_items)")
@@ -110,10 +110,10 @@ class PlantedProcess(Checked):
     def next_item_probabilities(
         self, items: Int[np.ndarray, " L"], starts: Int[np.ndarray, " U"], ends: Int[np.ndarray, " U"]
     ) -> Float[np.ndarray, "U V"]:
-        """P(next item | history) for the histories ``items[starts[u] : ends[u]]``.
+        """Return P(next item | history) for the histories ``items[starts[u] : ends[u]]``.
 
-        The test step of a log is ``(log.items, log.offsets[:-1], log.offsets[1:] - 1)``; cut both bounds for a chunk.
-        As scores, no function of the history has higher expected Recall, NDCG or MRR, among all items or sampled ones.
+        The arguments of a log's test items are ``(log.items, log.offsets[:-1], log.offsets[1:] - 1)``. As scores, the
+        probabilities have the highest possible expected Recall, NDCG and MRR, among all items and sampled ones.
 
         Returns:
             Rows that sum to 1, zero at the items of the history and at padding.
@@ -134,19 +134,22 @@ class PlantedProcess(Checked):
         return probabilities
 
     def _after(self, recent: Int[np.ndarray, "U J"]) -> Float[np.ndarray, "U V"]:
-        """What follows the J most recent items, oldest first, before the cut to unseen items."""
+        """Return the distribution after the J most recent items, oldest first, over seen and unseen items."""
         return self._weights @ self.transitions[recent]
 
     def _log_prior(self) -> Float[np.ndarray, " states"]:
-        """Log prior of the 1+K hidden states: recency-driven, then taste-driven by each taste."""
+        """Return the log prior of the 1+K hidden states: recency-driven, then taste-driven by each taste."""
         num_tastes = len(self.tastes)
-        with np.errstate(divide="ignore"):  # a log of one kind only
+        with np.errstate(divide="ignore"):  # a prior is 0 if all users are of one kind
             return np.log(np.append(1 - self.taste_share, np.full(num_tastes, self.taste_share / num_tastes)))
 
     def _chances(
         self, padded: Int[np.ndarray, "U padded"], history: Int[np.ndarray, "U N"]
     ) -> tuple[Float[np.ndarray, "states U N"], Float[np.ndarray, "states U N+1"]]:
-        """Per hidden state, chance before the cut: of the item at each step; of unseen items there and at the next."""
+        """Return probabilities in each hidden state before the restriction to unseen items.
+
+        The first are those of the item at each step, the second those of all unseen items at each step and the next.
+        """
         pairs = self.transitions[padded[:, :, None], history[:, None, :]]  # (U, J+N, N)
         windows = np.lib.stride_tricks.sliding_window_view(pairs, len(self._weights), axis=1)
         at_step = windows @ self._weights  # (U, N+1, N): of item n at step t
@@ -158,7 +161,7 @@ class PlantedProcess(Checked):
 
 
 def _tastes(rng: np.random.Generator, num_items: int, num_tastes: int, skew: float) -> Float[np.ndarray, "K V"]:
-    """K Zipf profiles, each over its own part of the items."""
+    """Draw K Zipf distributions, each over its own part of the items."""
     rank, part = np.divmod(rng.permutation(num_items), num_tastes)
     weights = np.where(part == np.arange(num_tastes)[:, None], (1.0 + rank) ** -skew, 0.0)
     return np.pad(weights / weights.sum(axis=1, keepdims=True), ((0, 0), (1, 0)))
@@ -167,8 +170,8 @@ def _tastes(rng: np.random.Generator, num_items: int, num_tastes: int, skew: flo
 def _transitions(
     rng: np.random.Generator, appeal: Float[np.ndarray, " items"], num_groups: int
 ) -> Float[np.ndarray, "V V"]:
-    """What follows each item: an item of the next group, by appeal; after the last group comes the first."""
+    """Draw the distribution after each item: over the next group, by appeal. The first group follows the last."""
     group = rng.permutation(len(appeal)) % num_groups
-    share = appeal / np.bincount(group, appeal)[group]  # of an item in its group
+    share = appeal / np.bincount(group, appeal)[group]  # an item's share of its group
     follows = group == (group[:, None] + 1) % num_groups
     return np.pad(follows * share, ((1, 0), (1, 0)))

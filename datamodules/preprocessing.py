@@ -83,7 +83,14 @@ def build_sequences(log: pl.DataFrame, min_user: int, min_item: int) -> Interact
 def statistics(interactions: Interactions) -> Statistics:
     """Return the dataset's row of the paper's Table 1."""
     rows, users, items = len(interactions.items), len(interactions.user_ids), len(interactions.item_ids)
-    return Statistics(rows, users, items, rows / users, rows / items, 1 - rows / (users * items))
+    return Statistics(
+        interactions=rows,
+        users=users,
+        items=items,
+        mean_user_len=rows / users,
+        mean_item_len=rows / items,
+        sparsity=1 - rows / (users * items),
+    )
 
 
 def k_core(
@@ -109,7 +116,7 @@ def k_core(
 
 
 def _encode(ids: pl.Series) -> tuple[npt.NDArray[np.int32], pl.Series]:
-    """Number the ids from 0 in order of first appearance. Return the numbers and the distinct ids in that order."""
+    """Return the number of each id, from 0 in order of first appearance, and the distinct ids in that order."""
     distinct = ids.to_frame("id").with_row_index("row").group_by("id", maintain_order=True).agg("row")
     numbers = np.empty(len(ids), np.int32)
     numbers[distinct["row"].explode(empty_as_null=False).to_numpy()] = np.repeat(

@@ -1,4 +1,4 @@
-"""From a file, a folder or a pattern to one log: user, item, timestamp. All files obey one rule and have one clock.
+"""From a file, a folder or a pattern to one log: user, item, timestamp. All files have the same kind of times.
 
 `datamodules.formats` describes the formats.
 """
@@ -18,28 +18,28 @@ from datamodules.formats import ORDER, Table, open_binary, read_table
 
 _BY_USUAL_NAMES = Columns()
 _MISSING = ("", " ", "nan", "NaN", "NAN", "null", "Null", "NULL", "None", "<NA>", "\\N")
-"""How programs write an id that is missing."""
+"""The texts that programs write for a missing id."""
 _EXACT, _EXACT_FLOAT32 = 2**53, 2**24
-"""From here on a Float64 and a Float32 skip whole numbers."""
+"""The numbers from which on a Float64 and a Float32 skip whole numbers."""
 _INEXACT = "would be rounded as a float; write all times as whole numbers, e.g. of microseconds"
 
 
 def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | float | None = None) -> pl.DataFrame:
-    """Read the interactions of a file, in file order, or of several files one after the other.
+    """Read the interactions of a file, or of several files one after the other, in file order.
 
     Args:
         path: a file in one of the formats, a folder of such files, or a pattern such as ``logs/*.parquet``.
-        columns: the names to look for in its header or keys; all None for a sequence file, which has none.
-        min_rating: interactions with a lower rating are left out; None does not look at ratings.
+        columns: the names of its columns or keys; all None for a sequence file, which has none.
+        min_rating: the lowest rating of an interaction that is kept; None reads no ratings.
 
     Returns:
         ``user`` and ``item`` (String, the ids as written) and ``timestamp`` (Int64, or Float64 if some are not whole).
-        A datetime counts its unit. In sequence files the timestamp counts the items of a user: 0, 1, 2, ...
+        A datetime is a number of its unit. In a sequence file the timestamp counts the items of a user: 0, 1, 2, ...
 
     Raises:
-        InputError: a file cannot be opened, is not what its name says, lacks an id or a time, has a time that a float
-            would round, or has another kind of times than the first file. Rows count from 1 as they lie in the file, a
-            header included: they are line numbers unless a quoted field spans lines.
+        InputError: a file cannot be opened, does not have the format of its name, lacks an id or a time, has a time
+            that a float would round, or has another kind of times than the first file. Row numbers count all rows of
+            the file from 1, including a header: they are line numbers unless a quoted field spans lines.
     """
     fields = columns._asdict()
     if min_rating is None:
@@ -54,23 +54,23 @@ def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | f
     for file, clock in zip(files, clocks, strict=True):
         require(
             clock == clocks[0],
-            f"{file}: has {clock}, but {files[0].name} has {clocks[0]}; convert one, or train on one kind of files",
+            f"{file}: has {clock}, but {files[0].name} has {clocks[0]}; convert one, or give files of one kind",
         )
     if clocks[0] == ORDER:
         log = pl.concat(logs).with_columns(timestamp=pl.int_range(pl.len()).over("user"))
     else:
         log = pl.concat(_of_one_type(files, logs))
-    require(not log.is_empty(), f"{path}: no rating is {min_rating} or more; lower dataset.min_rating")
+    require(not log.is_empty(), f"{path}: no rating is {min_rating} or more; give a lower dataset.min_rating")
     return log.select("user", "item", "timestamp")
 
 
 def files_of(path: Path) -> list[Path]:
-    """List the files of a folder or a pattern, in the order of their names; a file is its own.
+    """List the files of a folder or a pattern, in the order of their names; a file gives only itself.
 
-    In a folder, names that begin with ``.`` or ``_`` are passed over, by a pattern those that begin with ``.``.
+    In a folder, names that begin with ``.`` or ``_`` are skipped; a pattern skips names that begin with ``.``.
 
     Raises:
-        InputError: there are none, or one of them is no file.
+        InputError: there are no files, or one of them is not a regular file.
     """
     if os.path.isdir(path):
         try:
@@ -85,13 +85,17 @@ def files_of(path: Path) -> list[Path]:
     require(bool(files), f"{path}: holds no files; give a file, a folder of files or a pattern such as logs/*.parquet")
     for file in files:
         kind = "a folder" if os.path.isdir(file) else "a broken link" if os.path.islink(file) else "not a file"
-        absent = not os.path.lexists(file)  # which opening it tells
+        absent = not os.path.lexists(file)  # the error of opening it tells this
         require(absent or os.path.isfile(file), f"{file}: is {kind}; move it elsewhere, or name the files by a pattern")
     return files
 
 
 def sha256(path: Path) -> str:
-    """Hash the content of a file, or of several, as 64 hexadecimal digits; InputError if one cannot be opened."""
+    """Return the SHA-256 of a file's content, or of several files, as 64 hexadecimal digits.
+
+    Raises:
+        InputError: a file cannot be opened.
+    """
     digest = hashlib.sha256()
     files = files_of(path)
     if files != [path]:
@@ -103,16 +107,16 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_unchanged(path: Path, digest: str) -> bool:
-    """Return whether files still have the content of a SHA-256, or can no longer be read."""
+def is_unchanged(path: str | None, digest: str | None) -> bool:
+    """Return whether files still have the content of a SHA-256. Unreadable files and None count as unchanged."""
     try:
-        return sha256(path) == digest
+        return path is None or sha256(Path(path)) == digest
     except InputError:
         return True
 
 
 def _checked(file: Path, table: Table) -> pl.DataFrame:
-    """Refuse what is missing, and convert times and ratings to numbers."""
+    """Refuse missing values, and convert times and ratings to numbers."""
     rows = table.rows
     for field, name in table.names.items():
         missing = rows[field].is_null()
@@ -128,12 +132,12 @@ def _checked(file: Path, table: Table) -> pl.DataFrame:
 
 
 def _first(rows: pl.DataFrame, field: str, wrong: pl.Series) -> list[tuple[int, object]]:
-    """The number of the first wrong row and its value of a field, if there is one."""
+    """Return the number of the first wrong row and its value of a field; an empty list if none is wrong."""
     return rows.filter(wrong).select("row", field).head(1).rows() if wrong.any() else []
 
 
 def _times(file: Path, rows: pl.DataFrame, name: str) -> pl.Series:
-    """Convert timestamps to Int64 if all are whole, else to Float64, and round none."""
+    """Convert timestamps to Int64 if all are whole, otherwise to Float64, without rounding."""
     if rows["timestamp"].dtype.is_decimal():
         rows = rows.cast({"timestamp": pl.String})
     times = rows["timestamp"]
@@ -159,8 +163,8 @@ def _floats(file: Path, rows: pl.DataFrame, field: str, name: str) -> pl.Series:
 
 
 def _rounded(texts: pl.Series, floats: pl.Series) -> pl.Series:
-    """Return for each text whether the float it was converted to is another number."""
-    # A float keeps any 15 digits unless it is next to 0, and as many as the shortest text has that it is read from.
+    """Return for each text whether it was rounded when it was converted to a float."""
+    # A float keeps any 15 digits unless it is close to 0, and all digits of the shortest text that is read as it.
     doubtful = pl.DataFrame({"text": texts, "float": floats}).filter(
         (texts.str.len_bytes() > 16) | (floats.abs() < 1e-290)
     )
@@ -176,7 +180,7 @@ def _equal(text: str, number: float) -> bool:
 
 
 def _of_one_type(files: Sequence[Path], logs: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Convert all timestamps to Float64 if those of some files are, and round none."""
+    """Convert all timestamps to Float64 if some files have that type, without rounding."""
     if len({log["timestamp"].dtype for log in logs}) == 1:
         return list(logs)
     for file, log in zip(files, logs, strict=True):

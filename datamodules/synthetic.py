@@ -37,7 +37,15 @@ class SyntheticDataModule(SequenceDataModule):
         seed: Seed,
         shuffle_histories: bool,
     ):
-        super().__init__(LeaveOneOut(), max_len, batch_size, eval_batch_size, negatives, seed, shuffle_histories)
+        super().__init__(
+            LeaveOneOut(),
+            max_len=max_len,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            negatives=negatives,
+            seed=seed,
+            shuffle_histories=shuffle_histories,
+        )
         self.process = process
         self.log: PlantedLog = process.sample(num_users)
 

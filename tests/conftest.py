@@ -27,6 +27,7 @@ install_import_hook(["adamct", "datamodules"], "beartype.beartype")
 yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # hundreds of configs are composed
 
 CONF = Path(__file__).parents[1] / "conf"
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 SIZES = {"hidden_size": 16, "num_heads": 2}
 """Of test models; a key counts where the model's YAML has it."""
 

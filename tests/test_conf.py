@@ -11,11 +11,10 @@ import pytest
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from tests.conftest import CONF, TINY, Ended
+from tests.conftest import CONF, MODELS, TINY, Ended
 
 Configure = Callable[..., DictConfig]
 Run = Callable[..., Ended]
-MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 SMALL = [key for key in TINY if key.startswith(("dataset.num", "dataset.process", "dataset.negatives"))]
 """Overrides for an embedded dataset of a few users."""
 OPTIMIZERS = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))

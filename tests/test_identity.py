@@ -1,4 +1,4 @@
-"""What identifies a run: what changes its numbers, and nothing else."""
+"""The identity of a run: it has every key that changes numbers, and no other."""
 
 import json
 from collections.abc import Callable
@@ -60,17 +60,17 @@ def identity(configure: Configure, *overrides: str) -> dict[str, Any]:
         ("predict.k=3", []),
     ],
 )
-def test_the_identity_has_what_changes_numbers(override: str, named: list[str], configure: Configure) -> None:
-    found = differences(identity(configure), identity(configure, override))
-    assert sorted(key for key, *_ in found) == sorted(named)
+def test_identity_has_the_keys_that_change_numbers(override: str, named: list[str], configure: Configure) -> None:
+    keys = [key for key, *_ in differences(identity(configure), identity(configure, override))]
+    assert sorted(keys) == sorted(named)
 
 
-def test_weights_that_a_run_tests_belong_to_it(configure: Configure) -> None:
+def test_identity_of_a_test_run_has_its_checkpoint(configure: Configure) -> None:
     one, other = (identity(configure, "stages=[test]", f"ckpt={name}") for name in ("one", "other"))
     assert list(differences(one, other)) == [("ckpt", "one", "other")]
 
 
-def test_the_most_telling_difference_comes_first(configure: Configure) -> None:
+def test_the_most_important_difference_comes_first(configure: Configure) -> None:
     one = identity(configure)
     other = identity(configure, "model=sasrec", "seed=3", "cutoffs=[10]") | {}
     other["dataset"] |= {"sha256": "1" * 64}
@@ -79,7 +79,7 @@ def test_the_most_telling_difference_comes_first(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("names", [EXECUTION, SOURCE, EXTENT, SEEDS, WEIGHTS, PROTOCOL])
-def test_every_name_is_that_of_a_key(names: tuple[str, ...], configure: Configure) -> None:
+def test_every_name_in_a_list_is_a_key(names: tuple[str, ...], configure: Configure) -> None:
     split = ("dataset/split=global_time", "dataset.split.validation_from=80%", "dataset.split.test_from=90%")
     keys = flat(as_json(plain(configure, *split))) | flat({"dataset": FACTS | {"download": None}})
     for name in names:
@@ -98,16 +98,16 @@ def test_every_name_is_that_of_a_key(names: tuple[str, ...], configure: Configur
         (["label=mine"], False),
     ],
 )
-def test_finished_is_what_asks_for_nothing_more(
+def test_a_run_has_finished_if_the_config_asks_for_nothing_more(
     overrides: list[str], finished: bool, configure: Configure, tmp_path: Path
 ) -> None:
-    config = plain(configure)  # which has years, numbers, as keys
+    config = plain(configure)  # it has numbers, the years of mirrors, as keys
     record = {"config": config, "metrics": {config["monitor"]: 0.5}}
     (tmp_path / "results.json").write_text(json.dumps(record))
     assert (finished_before(tmp_path, plain(configure, *overrides)) is not None) == finished
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"config": 1}', '{"config": {}, "metrics": {}}'])
-def test_what_is_no_record_has_not_finished(text: str, configure: Configure, tmp_path: Path) -> None:
+def test_a_damaged_record_is_not_a_finished_run(text: str, configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(text)
     assert finished_before(tmp_path, plain(configure)) is None

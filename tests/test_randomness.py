@@ -1,4 +1,4 @@
-"""Streams of random numbers: no two uses, places or processes share one, and nothing makes a generator elsewhere."""
+"""Random numbers: uses, places and processes have independent streams, and no other file makes a generator."""
 
 import re
 from itertools import product
@@ -30,7 +30,7 @@ def strongest_correlation(drawn: list[np.ndarray]) -> float:
     return float(np.abs(np.triu(np.corrcoef(np.stack(drawn)), 1)).max())
 
 
-def test_no_two_uses_places_or_processes_share_a_seed() -> None:
+def test_every_use_and_place_has_its_own_seed() -> None:
     places = [(), *product(range(3)), *product(range(3), repeat=2), *product(range(3), repeat=3), (2**32 - 1,)]
     uses = [(seed, stream, *place) for seed in (0, 1, 212, 2**32, 2**64) for stream in Stream for place in places]
     assert len({seed_of(*use) for use in uses}) == len(uses)
@@ -46,7 +46,7 @@ def test_streams_of_one_seed_are_uncorrelated() -> None:
     assert strongest_correlation(drawn) < 0.1
 
 
-def test_processes_epochs_and_steps_draw_other_numbers() -> None:
+def test_processes_epochs_and_steps_are_uncorrelated() -> None:
     drawn = []
     for epoch, step, process in product(range(2), range(2), range(2)):
         seed_torch(torch.device("cpu"), 3, Stream.TRAINING_STEP, epoch, step, process)
@@ -65,7 +65,7 @@ def test_equal_uses_give_equal_numbers() -> None:
     assert (random_bits(10) == bits).all()
 
 
-def test_a_negative_seed_and_a_place_of_more_than_32_bits_are_refused() -> None:
+def test_seeds_and_places_out_of_range_are_errors() -> None:
     with pytest.raises(ValueError, match="non-negative"):
         sequence(-1, Stream.SEED_DEVIATES)
     for place in (-1, 2**32):
@@ -73,13 +73,13 @@ def test_a_negative_seed_and_a_place_of_more_than_32_bits_are_refused() -> None:
             sequence(0, Stream.SEED_DEVIATES, place)
 
 
-def test_nothing_else_makes_a_generator() -> None:
+def test_no_other_file_makes_a_generator() -> None:
     folders = [ROOT / name for name in ("adamct", "datamodules", "hydra_plugins", "benchmarks")]
     files = [ROOT / "run.py", *(path for folder in folders for path in folder.rglob("*.py"))]
     makers = {
         f"{path.relative_to(ROOT)}: {line.strip()}"
         for path in files
-        if path.name not in ("randomness.py", "plain_data.py")  # the latter stands for a script without the project
+        if path.name not in ("randomness.py", "plain_data.py")  # plain_data.py stands for a script outside the project
         for line in path.read_text().splitlines()
         if MAKERS.search(line) and "torch.manual_seed" not in line.partition("#")[2]
     }

@@ -1,4 +1,4 @@
-"""Recipes: what they set, and the course of the learning rate."""
+"""Recipes: the values that they set, and the learning rate over training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +14,21 @@ Configure = Callable[..., DictConfig]
 
 
 @pytest.mark.parametrize("name", TUNED)
-def test_tuned_values_belong_to_a_cell(name: str, configure: Configure) -> None:
+def test_a_tuned_recipe_shortens_its_cell_alone(name: str, configure: Configure) -> None:
     recipe, dataset, model = name.split("_", 2)
     cell = f"dataset={dataset}", f"model={model}"
-    given, plain = configure(*cell, f"recipe={recipe}"), configure(*cell)
-    assert given.trainer.max_epochs < plain.trainer.max_epochs
-    assert given.model == plain.model
+    with_recipe, default = configure(*cell, f"recipe={recipe}"), configure(*cell)
+    assert with_recipe.trainer.max_epochs < default.trainer.max_epochs
+    assert with_recipe.model == default.model
 
 
-def test_the_papers_settings_are_the_default(configure: Configure) -> None:
+def test_recipe_paper_is_the_default(configure: Configure) -> None:
     assert configure("dataset=toys") == configure("dataset=toys", "recipe=paper")
     assert configure("dataset=toys").scheduler is None
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 25, 30])
-def test_the_fast_rate_rises_over_a_third_and_falls_to_the_last_epoch(epochs: int, configure: Configure) -> None:
+def test_the_fast_rate_rises_over_30_percent_of_epochs_then_falls(epochs: int, configure: Configure) -> None:
     cfg = configure("dataset=toys", "recipe=fast", "optimizer.lr=0.01", f"trainer.max_epochs={epochs}")
     optimizer = instantiate(cfg.optimizer)([nn.Parameter(torch.zeros(1))])
     scheduler, rates = instantiate(cfg.scheduler)(optimizer), []

@@ -1,6 +1,5 @@
 """Popularity, the simplest baseline: every user gets the most frequent items."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +17,7 @@ class Popularity(NextItemModel):
         self.register_buffer("item_counts", spec.item_counts)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        return torch.ones(len(batch.user), 1, device=batch.user.device)
+        return self.item_counts.new_ones(len(batch.user), 1)
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_counts.unsqueeze(1)

@@ -1,7 +1,7 @@
-"""Checks every key of a config before anything is built, read or written.
+"""The check of a config, before a run builds, reads or writes anything.
 
-`Config` has the plain keys of ``conf/config.yaml``. All other keys are arguments of what a ``_target_`` names, and are
-checked by the annotations of its parameters: a new model needs no more than its constructor.
+`Config` has the top-level keys of ``conf/config.yaml``. All other keys are arguments of a ``_target_``, and its
+annotations check them: a new model needs only its constructor.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ from adamct.values import (
     Stage,
     TableFormat,
     Text,
+    as_yaml,
     parameters,
     refusal,
-    written,
 )
 
 
@@ -43,7 +43,7 @@ class Predict(TypedDict):
 
 
 class Config(TypedDict):
-    """The keys of ``conf/config.yaml``; the groups are nodes."""
+    """The top-level keys of a config; most groups are nodes."""
 
     seed: Seed
     label: Text | None
@@ -73,11 +73,11 @@ class Config(TypedDict):
 
 
 Limit: TypeAlias = PositiveInt | Annotated[float, Gt(0), Le(1)] | None
-"""A number of batches, or a share of them."""
+"""A number of batches, or a fraction of them; None keeps the default of Lightning."""
 
 
 class Trainer(TypedDict):
-    """The keys of Lightning's trainer whose ranges its annotations leave out."""
+    """The keys of Lightning's Trainer whose annotations have no ranges."""
 
     num_nodes: PositiveInt
     max_epochs: Annotated[int, Ge(-1)] | None
@@ -97,128 +97,139 @@ class Trainer(TypedDict):
 
 
 RANGES = {"pytorch_lightning.Trainer": Trainer}
-"""Annotations in place of those of a ``_target_``."""
-SET_BY_A_RUN = {"pytorch_lightning.Trainer": ("callbacks", "logger", "enable_checkpointing", "default_root_dir")}
-"""Arguments of a ``_target_`` that a run sets itself, so that a config cannot."""
-NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-OF_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
-"""The keys of a node that are no arguments."""
+"""Annotations that replace those of a ``_target_``."""
+SET_BY_RUN = {"pytorch_lightning.Trainer": ("callbacks", "logger", "enable_checkpointing", "default_root_dir")}
+"""Arguments of a ``_target_`` that a run sets itself; a config cannot set them."""
+BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+HYDRA_KEYS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
+"""The keys of a node that are not arguments."""
 
 
-class Takes(NamedTuple):
-    """The names that can stand below a key."""
+class Allowed(NamedTuple):
+    """The names that are allowed below a key."""
 
-    named: Mapping[str, Any]
-    """The names and their annotations."""
-    all_of_them: bool = False
-    """Whether each must be there."""
+    annotations: Mapping[str, Any]
+    """The annotation of each name."""
+    all_required: bool = False
+    """Whether every name must be present."""
     others: bool = False
-    """Whether other names may be there."""
+    """Whether other names are allowed too."""
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Refuse a config with keys that do not exist or values that their keys cannot have.
+    """Refuse a config with keys that do not exist, or with values that their keys cannot have.
 
-    The plain keys come first: a mistake in them is told without torch.
+    It checks the top-level keys first: these mistakes are reported without the import of torch.
 
     Args:
         config: the whole config as plain containers, without interpolations.
 
     Raises:
-        InputError: with each wrong key, its value and what it must be.
+        InputError: names each wrong key, its value and the allowed values.
     """
-    wrong = list(complaints("", config, keys_of(Config), config))
+    wrong = list(mistakes("", config, keys_of(Config), config))
     if not wrong and "fit" in config["stages"] and config["ckpt"] is not None:
-        wrong = [f"ckpt={written(config['ckpt'])}: is for stages without fit; resume=PATH goes on with a training"]
+        wrong = [f"ckpt={as_yaml(config['ckpt'])}: must be null with fit in stages; give resume=PATH to continue a run"]
     if wrong:
         raise InputError("; ".join(wrong))
     check_nodes("", config)
 
 
 def check_nodes(key: str, config: Mapping[str, Any]) -> None:
-    """Refuse wrong keys and values in the nodes of a config, which may be the part of another below a key."""
-    found = [(place, node, taken_by(place, node)) for place, node in nodes(key, config)]
-    if wrong := [line for place, node, takes in found for line in complaints(place, node, takes, config)]:
+    """Refuse wrong keys and values in the nodes of a config.
+
+    Args:
+        key: the dotted key of this config in a larger one; empty for a whole config.
+        config: the config.
+
+    Raises:
+        InputError: names each wrong key, its value and the allowed values.
+    """
+    checks = [(place, node, arguments_of_node(place, node)) for place, node in nodes(key, config)]
+    if wrong := [line for place, node, allowed in checks for line in mistakes(place, node, allowed, config)]:
         raise InputError("; ".join(wrong))
 
 
 def may_be_null(key: str) -> bool:
-    """Whether a plain key may be null."""
-    known = keys_of(Config).named
-    return key in known and refusal(None, known[key]) is None
+    """Return whether a top-level key may be null."""
+    annotations = keys_of(Config).annotations
+    return key in annotations and refusal(None, annotations[key]) is None
 
 
-def complaints(key: str, values: Mapping[str, Any], takes: Takes, config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each thing that is wrong with the values below a key."""
-    for name in [name for name in takes.named if takes.all_of_them and name not in values]:
-        yield f"{below(key, name)} is not set: give {below(key, name)}=VALUE"
+def mistakes(key: str, values: Mapping[str, Any], allowed: Allowed, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an error message for each wrong name or value below a key."""
+    annotations = allowed.annotations
+    for name in [name for name in annotations if allowed.all_required and name not in values]:
+        yield f"{join(key, name)} is not set: give {join(key, name)}=VALUE"
     for name, value in values.items():
-        full, annotation = below(key, name), takes.named.get(name, Any)
-        if name not in takes.named and not takes.others:
-            known = keys(config) | {below(key, other) for other in takes.named}
-            yield f"{full}: there is no such key{nearest(full, known)}"
+        full, annotation = join(key, name), annotations.get(name, Any)
+        if name not in annotations and not allowed.others:
+            candidates = keys(config) | {join(key, other) for other in annotations}
+            yield f"{full}: there is no such key{nearest(full, candidates)}"
         elif is_typeddict(annotation) and isinstance(value, Mapping):
-            yield from complaints(full, value, keys_of(annotation), config)
+            yield from mistakes(full, value, keys_of(annotation), config)
         elif (must := refusal(value, annotation)) is not None:
-            yield f"{full}={written(value)}: must be {must}"
+            yield f"{full}={as_yaml(value)}: must be {must}"
 
 
-def below(key: str, name: object) -> str:
-    """Join a key and a name within it."""
+def join(key: str, name: object) -> str:
+    """Return the dotted key of a name below a key."""
     return f"{key}.{name}" if key else str(name)
 
 
 def nodes(key: str, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each node of a config, wherever it stands, with its key."""
+    """Yield each node of a config, at any depth, with its key."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             yield key, value
         for name, inner in value.items():
-            yield from nodes(below(key, name), inner)
+            yield from nodes(join(key, name), inner)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from nodes(f"{key}[{place}]", inner)
 
 
-def keys_of(typed_dict: type) -> Takes:
-    """Return the keys of a typed dict."""
-    return Takes(get_type_hints(typed_dict, include_extras=True), all_of_them=True)
+def keys_of(typed_dict: type) -> Allowed:
+    """Return the keys of a typed dict, all of which are required."""
+    return Allowed(get_type_hints(typed_dict, include_extras=True), all_required=True)
 
 
-def taken_by(key: str, node: Mapping[str, Any]) -> Takes:
-    """Return the arguments of what a node's ``_target_`` names.
+def arguments_of_node(key: str, node: Mapping[str, Any]) -> Allowed:
+    """Return the arguments that a node's ``_target_`` accepts.
 
-    A function that passes other arguments on to the class that it returns takes those of the class as well.
+    A function with ``**kwargs`` also accepts the arguments of the class that it returns.
 
     Raises:
         InputError: there is no such class or function.
     """
     try:
         target = resolve_name(node["_target_"])
-    except Exception as error:  # whatever happens while a module is imported
+    except Exception as error:  # the import of a module can raise any error
         extra = "; is it in an extra, such as pip install -e '.[search]'?" if isinstance(error, ImportError) else ""
-        raise InputError(f"{key}._target_={written(node['_target_'])}: {on_one_line(error)}{extra}") from error
+        raise InputError(f"{key}._target_={as_yaml(node['_target_'])}: {on_one_line(error)}{extra}") from error
     name = node["_target_"]
     annotations, others = arguments(target)
-    ranges = keys_of(RANGES[name]).named if name in RANGES else {}
-    taken = {**dict.fromkeys(OF_HYDRA, Any), **annotations, **ranges}
-    return Takes({key: taken[key] for key in taken if key not in SET_BY_A_RUN.get(name, ())}, others=others)
+    ranges = keys_of(RANGES[name]).annotations if name in RANGES else {}
+    accepted = {**dict.fromkeys(HYDRA_KEYS, Any), **annotations, **ranges}
+    for argument in SET_BY_RUN.get(name, ()):
+        accepted.pop(argument, None)
+    return Allowed(accepted, others=others)
 
 
 def arguments(target: Any) -> tuple[dict[str, Any], bool]:
-    """Return the annotations of a callable's arguments, and whether it takes others as well.
+    """Return the annotations of a callable's arguments, and whether it accepts other arguments too.
 
-    It takes any where its signature cannot be read: of a class written in C, or of annotations without a meaning.
+    A callable accepts any argument if its signature cannot be read: a class written in C, or unresolvable annotations.
     """
     try:
         signature = parameters(target)
     except (TypeError, ValueError, NameError):
         return {}, True
     kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
-    named = {name: signature.parameters[name].annotation for name, kind in kinds.items() if kind in NAMED}
+    annotations = {name: signature.parameters[name].annotation for name, kind in kinds.items() if kind in BY_NAME}
     if Parameter.VAR_KEYWORD not in kinds.values():
-        return named, False
+        return annotations, False
     if isclass(signature.return_annotation) and signature.return_annotation is not Signature.empty:
-        further, others = arguments(signature.return_annotation)
-        return {**further, **named}, others
-    return named, True
+        of_class, others = arguments(signature.return_annotation)
+        return {**of_class, **annotations}, others
+    return annotations, True

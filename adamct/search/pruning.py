@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 
 class TrialReport(pl.Callback):
@@ -37,3 +39,15 @@ class TrialReport(pl.Callback):
             self.pruned = trainer.should_stop = True
             if trainer.is_global_zero:
                 self.trial.set_user_attr("pruned", True)
+
+
+def trial_reports(sweeper: DictConfig, monitor: str) -> list[pl.Callback]:
+    """Return the callback that reports to a search, if the job is a trial of a search that other processes can read.
+
+    Args:
+        sweeper: the config of the sweeper.
+        monitor: the validation score to report.
+    """
+    if sweeper.get("trial") is None or sweeper.storage is None:
+        return []
+    return [TrialReport(sweeper.storage, sweeper.study_name, sweeper.trial, instantiate(sweeper.pruner), monitor)]

@@ -1,4 +1,4 @@
-"""Prepared data that was damaged is prepared again, and nobody reads what was not written."""
+"""Damaged entries of the cache are built again, and never read."""
 
 import json
 import shutil
@@ -10,14 +10,14 @@ import pytest
 
 from adamct.errors import InputError
 from datamodules.cache import load, load_or_build
-from tests.datamodules.test_cache import FACTS, amazon, assert_equal, names, never, three_users
+from tests.datamodules.caches import FACTS, assert_equal, log_data, names, never, three_users
 
 Damage = Callable[[Path, Path], object]
-"""Changes a file, beside another file of its entry."""
+"""Damages a file; the second argument is another file of its entry."""
 
 
 def flip(bit: int) -> Damage:
-    """Return what flips one bit of a file; those after its end are counted from its start again."""
+    """Return a damage that flips one bit of a file. Bits after its end are counted from its start."""
 
     def damage(file: Path, _: Path) -> None:
         content = bytearray(file.read_bytes())
@@ -89,8 +89,8 @@ def test_a_damaged_file_is_prepared_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_every_bit_counts(entry: Path, name: str) -> None:
-    """Of the facts only those of blanks do not."""
+def test_a_flip_of_any_bit_is_detected(entry: Path, name: str) -> None:
+    """Only flips in the blanks of the facts may go undetected."""
     file = entry / name
     content = file.read_bytes()
     for bit in range(len(content) * 8):
@@ -104,7 +104,7 @@ def test_every_bit_counts(entry: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "empty folder", "broken link", "entry of other data"])
-def test_what_is_no_entry_is_replaced(entry: Path, what: str) -> None:
+def test_anything_else_in_place_of_an_entry_is_replaced(entry: Path, what: str) -> None:
     shutil.rmtree(entry)
     if what == "file":
         entry.write_text("text")
@@ -120,15 +120,15 @@ def test_what_is_no_entry_is_replaced(entry: Path, what: str) -> None:
     assert names(entry.parent) == [entry.name, f"{entry.name}.lock"]
 
 
-def test_arrays_that_are_mapped_stay_as_they_are(entry: Path) -> None:
-    """A file that is written in place, or cut, would change under its readers, or end them."""
+def test_mapped_arrays_do_not_change(entry: Path) -> None:
+    """A file that is written in place or truncated would change the arrays of its readers, or crash them."""
     prepared = load_or_build(entry.parent, FACTS, never)
     (entry / "user_ids.json").unlink()
     load_or_build(entry.parent, FACTS, lambda: three_users(50))
     assert_equal(prepared, three_users())
 
 
-def test_what_a_killed_process_left_is_no_obstacle(entry: Path) -> None:
+def test_files_of_a_killed_process_do_not_matter(entry: Path) -> None:
     partial = entry.with_name(f"{entry.name}.partial")
     shutil.copytree(entry, partial / "new")
     entry.rename(partial / "old")
@@ -136,15 +136,15 @@ def test_what_a_killed_process_left_is_no_obstacle(entry: Path) -> None:
     assert names(entry.parent) == [entry.name, f"{entry.name}.lock"]
 
 
-def test_a_damaged_entry_without_its_source_is_told(tmp_path: Path) -> None:
+def test_a_damaged_entry_without_its_source_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("ann x y z\nbob y z w x\n")
-    assert amazon(tmp_path, log).spec.num_users == 2
+    assert log_data(tmp_path, log).spec.num_users == 2
     next(tmp_path.glob("cache/*/items.int32")).unlink()
     log.unlink()
     with pytest.raises(InputError, match=r"log\.txt: No such file"):
-        _ = amazon(tmp_path, log).interactions
+        _ = log_data(tmp_path, log).interactions
 
 
-def test_facts_tell_what_an_entry_is(entry: Path) -> None:
+def test_an_entry_contains_its_facts(entry: Path) -> None:
     assert json.loads((entry / "facts.json").read_text())["facts"] == FACTS

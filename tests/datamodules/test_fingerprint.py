@@ -1,4 +1,4 @@
-"""What names the data: the hash of the prepared sequences, whatever file they come from."""
+"""The fingerprint of the data: the hash of the prepared sequences, independent of their file."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from datamodules.columns import Columns
 from datamodules.fingerprint import contents, digests, fingerprint
 from datamodules.preprocessing import Interactions
-from tests.datamodules.test_cache import amazon, three_users
+from tests.datamodules.caches import log_data, three_users
 
 LOG = pl.DataFrame(
     {
@@ -44,11 +44,11 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_same_data_in_another_file_has_the_same(tmp_path: Path, log: Path, name: str) -> None:
+def test_the_same_data_in_any_format_has_one_fingerprint(tmp_path: Path, log: Path, name: str) -> None:
     file = tmp_path / "elsewhere" / name
     file.parent.mkdir()
     FORMATS[name](file)
-    assert amazon(tmp_path, file).fingerprint == amazon(tmp_path, log).fingerprint
+    assert log_data(tmp_path, file).fingerprint == log_data(tmp_path, log).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -64,42 +64,42 @@ def test_the_same_data_in_another_file_has_the_same(tmp_path: Path, log: Path, n
         {"columns": Columns(timestamp="rating")},
     ],
 )
-def test_what_changes_the_preparation_changes_it(tmp_path: Path, log: Path, changed: dict[str, Any]) -> None:
+def test_a_changed_preparation_changes_the_fingerprint(tmp_path: Path, log: Path, changed: dict[str, Any]) -> None:
     usual: dict[str, Any] = {"min_user": 2}
-    before, after = amazon(tmp_path, log, **usual), amazon(tmp_path, log, **usual | changed)
+    before, after = log_data(tmp_path, log, **usual), log_data(tmp_path, log, **usual | changed)
     assert after.identity["sha256"] != before.identity["sha256"]
     assert after.source_sha256 == before.source_sha256
 
 
-def test_what_is_filtered_out_does_not_change_it(tmp_path: Path, log: Path) -> None:
-    before = amazon(tmp_path, log)
+def test_filtered_interactions_do_not_change_the_fingerprint(tmp_path: Path, log: Path) -> None:
+    before = log_data(tmp_path, log)
     pl.concat([LOG, LOG[-1:].with_columns(user=pl.lit("eve"))]).write_csv(tmp_path / "more.csv")
-    after = amazon(tmp_path, tmp_path / "more.csv")
+    after = log_data(tmp_path, tmp_path / "more.csv")
     assert after.fingerprint == before.fingerprint
     assert after.source_sha256 != before.source_sha256
 
 
-def test_the_order_of_ties_does_not_change_it_but_the_identity(tmp_path: Path, log: Path) -> None:
+def test_the_order_of_ties_changes_only_the_identity(tmp_path: Path, log: Path) -> None:
     by_seed = {
-        (ties, seed): amazon(tmp_path, log, ties=ties, seed=seed) for ties in ("file", "shuffle") for seed in range(3)
+        (ties, seed): log_data(tmp_path, log, ties=ties, seed=seed) for ties in ("file", "shuffle") for seed in range(3)
     }
     assert len({module.fingerprint for module in by_seed.values()}) == 1
-    assert len({json.dumps(module.identity) for module in by_seed.values()}) == 4  # the file's, and one for each seed
+    assert len({json.dumps(module.identity) for module in by_seed.values()}) == 4  # one of the file, three of seeds
 
 
-def test_a_sequence_file_tells_no_times(tmp_path: Path) -> None:
-    """Counted items are no times, so that what the k-core leaves equals a file that never had the rest."""
+def test_times_of_a_sequence_file_are_not_in_the_fingerprint(tmp_path: Path) -> None:
+    """After the k-core, a file then has the fingerprint of a file that never had the removed items."""
     (tmp_path / "whole.txt").write_text("ann x w y z\nbob x y z\n")
     (tmp_path / "rest.txt").write_text("ann x y z\nbob x y z\n")
     LOG[:6].write_csv(tmp_path / "log.csv")
-    whole, rest = (amazon(tmp_path, tmp_path / f"{name}.txt", min_item=2) for name in ("whole", "rest"))
+    whole, rest = (log_data(tmp_path, tmp_path / f"{name}.txt", min_item=2) for name in ("whole", "rest"))
     assert not np.array_equal(whole.interactions.times, rest.interactions.times)
     assert whole.fingerprint == rest.fingerprint
     assert of(rest.prepared.interactions, has_times=True) != rest.fingerprint
 
 
-def test_another_machine_gives_the_same() -> None:
-    """Neither the order of bytes nor the size of numbers counts, and the hash is a stated one."""
+def test_byte_order_and_width_do_not_change_the_fingerprint() -> None:
+    """The hash is the same on every machine: its bytes are defined."""
     data = three_users()._replace(times=np.arange(12))
     foreign = data._replace(
         items=data.items.astype(">i8"), offsets=data.offsets.astype(">i4"), times=data.times.astype(">f8")
@@ -112,7 +112,7 @@ def test_another_machine_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize("part", ["items", "offsets", "times"])
-def test_one_other_number_is_other_data(part: str) -> None:
+def test_one_changed_number_changes_the_fingerprint(part: str) -> None:
     data = three_users()
     for place in range(len(getattr(data, part))):
         changed = getattr(data, part).copy()
@@ -121,7 +121,9 @@ def test_one_other_number_is_other_data(part: str) -> None:
 
 
 @given(*[st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), max_size=3)] * 4)
-def test_ids_are_told_apart(users: list[str], items: list[str], other_users: list[str], other_items: list[str]) -> None:
+def test_equal_ids_mean_equal_fingerprints(
+    users: list[str], items: list[str], other_users: list[str], other_items: list[str]
+) -> None:
     first, second = (
         three_users()._replace(user_ids=pl.Series(one, dtype=pl.String), item_ids=pl.Series(two, dtype=pl.String))
         for one, two in ((users, items), (other_users, other_items))
@@ -133,6 +135,6 @@ def test_ids_are_told_apart(users: list[str], items: list[str], other_users: lis
     ("ids", "others"),
     [(["a", "bc"], ["ab", "c"]), (['a", "b'], ["a", "b"]), (["a\nb"], ["a", "b"]), (["é"], ["\\u00e9"])],
 )
-def test_no_character_ends_an_id(ids: list[str], others: list[str]) -> None:
+def test_no_character_separates_ids(ids: list[str], others: list[str]) -> None:
     data = three_users()
     assert of(data._replace(user_ids=pl.Series(ids))) != of(data._replace(user_ids=pl.Series(others)))

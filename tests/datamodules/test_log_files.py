@@ -1,4 +1,4 @@
-"""A log in many files: one rule for all of them, one clock, and no digit of a time lost."""
+"""A log in many files: one rule for all files, one kind of times, and no digit of a time lost."""
 
 import datetime as dt
 import os
@@ -11,11 +11,11 @@ import pytest
 from adamct.errors import InputError
 from datamodules.columns import Columns
 from datamodules.sources import read_log, sha256
-from tests.datamodules.test_sources import HEADER, delimited, parquet, write
+from tests.datamodules.log_files import HEADER, delimited, parquet, write
 
 
 def parts(folder: Path, **contents: bytes) -> Path:
-    """Write ``a_csv=...`` as a.csv."""
+    """Write the content of ``a_csv=...`` to a.csv, and so on."""
     for name, content in contents.items():
         write(folder, name.replace("_", "."), content)
     return folder
@@ -38,7 +38,7 @@ CLOCKS = {
 
 @pytest.mark.parametrize("first", CLOCKS)
 @pytest.mark.parametrize("second", CLOCKS)
-def test_times_of_two_kinds_are_not_put_into_one_order(tmp_path: Path, first: str, second: str) -> None:
+def test_times_of_two_kinds_do_not_mix(tmp_path: Path, first: str, second: str) -> None:
     folder = parts(tmp_path, a_parquet=log_of(CLOCKS[first]), b_parquet=log_of(CLOCKS[second]))
     if first == second:
         assert read_log(folder)["timestamp"].to_list() == CLOCKS[first].cast(pl.Int64).to_list() * 2
@@ -47,14 +47,14 @@ def test_times_of_two_kinds_are_not_put_into_one_order(tmp_path: Path, first: st
         read_log(folder)
 
 
-def test_other_zones_are_other_names_of_the_same_times(tmp_path: Path) -> None:
+def test_time_zones_do_not_change_times(tmp_path: Path) -> None:
     utc = NEW_YEARS.dt.replace_time_zone("UTC")
     folder = parts(tmp_path, a_parquet=log_of(utc), b_parquet=log_of(utc.dt.convert_time_zone("Asia/Tokyo")))
     assert read_log(folder)["timestamp"].n_unique() == 2
 
 
 @pytest.mark.parametrize("other", ["a.csv", "z.csv"])
-def test_sequence_files_beside_files_of_times_are_refused(tmp_path: Path, other: str) -> None:
+def test_sequence_files_and_files_with_times_do_not_mix(tmp_path: Path, other: str) -> None:
     write(tmp_path, "log.txt", b"u a b\n")
     write(tmp_path, other, HEADER + b"u,c,5\n")
     with pytest.raises(InputError, match=r"has (the order of|times).* but .* has (the order of|times)") as caught:
@@ -62,7 +62,7 @@ def test_sequence_files_beside_files_of_times_are_refused(tmp_path: Path, other:
     assert {"log.txt", other} <= set(re.findall(r"\w+\.\w+", str(caught.value)))
 
 
-def test_a_user_in_two_sequence_files_goes_on_in_the_second(tmp_path: Path) -> None:
+def test_a_user_continues_in_the_second_sequence_file(tmp_path: Path) -> None:
     folder = parts(tmp_path, a_txt=b"u a b\nv a\n", b_txt=b"v c\nu c d\n")
     assert read_log(folder).sort("user", "timestamp").rows() == [
         *(("u", item, at) for at, item in enumerate("abcd")),
@@ -70,10 +70,10 @@ def test_a_user_in_two_sequence_files_goes_on_in_the_second(tmp_path: Path) -> N
     ]
 
 
-def test_what_is_no_file_is_named(tmp_path: Path) -> None:
-    """Not passed over, as links and folders were; a pattern obeys the same rule, and does not read folders within."""
+def test_anything_but_a_file_is_an_error(tmp_path: Path) -> None:
+    """Links and folders are not skipped silently, neither in a folder nor by a pattern."""
     folder = parts(tmp_path, a_csv=HEADER + b"u,i,1\n")
-    for name, make, said in (
+    for name, make, problem in (
         ("b.csv", lambda path: path.symlink_to("absent.csv"), "is a broken link"),
         ("c.csv", lambda path: path.symlink_to(path), "is a broken link"),
         ("d.csv", Path.mkdir, "is a folder"),
@@ -82,7 +82,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         make(tmp_path / name)
         for path in (folder, folder / "*.csv"):
             for read in (read_log, sha256):
-                with pytest.raises(InputError, match=rf"{name}: {said}; move it elsewhere"):
+                with pytest.raises(InputError, match=rf"{name}: {problem}; move it elsewhere"):
                     read(path)
         assert read_log(folder / "a*").height == 1
         (tmp_path / name).rmdir() if (tmp_path / name).is_dir() else (tmp_path / name).unlink()
@@ -93,7 +93,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     assert (read_log(folder).height, read_log(folder / "[ab]*").height) == (2, 2)
 
 
-def test_a_path_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_an_impossible_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"File name too long"):
         read_log(tmp_path / ("x" * 300))
     with pytest.raises(InputError, match=r"null byte"):
@@ -103,7 +103,7 @@ def test_a_path_that_cannot_be_is_told(tmp_path: Path) -> None:
         read_log(tmp_path / "pipe.csv")
 
 
-def test_a_file_may_have_only_low_ratings_but_not_all_files(tmp_path: Path) -> None:
+def test_one_file_but_not_all_may_have_only_low_ratings(tmp_path: Path) -> None:
     header = ["user", "item", "timestamp", "rating"]
     low, high = delimited([("u", "a", 1, 2)], header), delimited([("u", "b", 2, 5), ("u", "c", 3, 1)], header)
     folder = parts(tmp_path, a_csv=low, b_csv=high)
@@ -134,7 +134,7 @@ INEXACT = {
 
 
 @pytest.mark.parametrize("case", INEXACT)
-def test_times_that_a_float_would_round_are_refused(tmp_path: Path, case: str) -> None:
+def test_times_that_a_float_would_round_are_errors(tmp_path: Path, case: str) -> None:
     name, content, row = INEXACT[case]
     with pytest.raises(
         InputError, match=rf"{re.escape(name)}, row {row}: time.* would be rounded as a float; write all"
@@ -142,7 +142,7 @@ def test_times_that_a_float_would_round_are_refused(tmp_path: Path, case: str) -
         read_log(write(tmp_path, name, content))
 
 
-def test_whole_times_of_one_file_are_not_rounded_by_the_fractions_of_another(tmp_path: Path) -> None:
+def test_fractions_in_one_file_do_not_round_times_of_another(tmp_path: Path) -> None:
     folder = parts(tmp_path, a_csv=HEADER + b"u,a,%d\nu,b,%d\n" % (1, BIG + 1), b_csv=HEADER + b"u,c,2\n")
     assert read_log(folder)["timestamp"].to_list() == [1, BIG + 1, 2]
     parts(tmp_path, b_csv=HEADER + b"u,c,1.5\n")
@@ -152,7 +152,7 @@ def test_whole_times_of_one_file_are_not_rounded_by_the_fractions_of_another(tmp
     assert read_log(folder)["timestamp"].to_list() == [1.0, 1.5]
 
 
-def test_long_numbers_of_json_are_read_as_they_are_written(tmp_path: Path) -> None:
+def test_long_json_numbers_keep_their_digits(tmp_path: Path) -> None:
     ids = [f"{BIG + 1}.0", f"{BIG}.0", "123456789012345678901234567890", "12", "0.1234567890123456789"]
     lines = "".join(f'{{"item": {{"user": 0.5}}, "user": {id}, "asin": "x", "time": 1.25}}\n' for id in ids)
     path = write(tmp_path, "a.jsonl", lines.encode())
@@ -160,7 +160,7 @@ def test_long_numbers_of_json_are_read_as_they_are_written(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.csv", HEADER + b"a,b,1\n"), ("a.jsonl", b'{"user":"a","timestamp":1}')])
-def test_no_column_is_read_twice(tmp_path: Path, name: str, text: bytes) -> None:
+def test_a_column_is_not_read_for_two_fields(tmp_path: Path, name: str, text: bytes) -> None:
     path = write(tmp_path, name, text)
     with pytest.raises(
         InputError, match=r"'user' is both the user and the item; set dataset\.columns\.item to another"
@@ -171,16 +171,16 @@ def test_no_column_is_read_twice(tmp_path: Path, name: str, text: bytes) -> None
             read_log(path, Columns(user=2, item=1, timestamp=2))
 
 
-def test_a_column_that_is_not_read_may_be_there_twice(tmp_path: Path) -> None:
+def test_an_unread_column_may_occur_twice(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", b"user,x,item,x,x_duplicated_0,timestamp\na,1,b,2,3,4\n")
     assert read_log(path).rows() == [("a", "b", 4)]
 
 
 @pytest.mark.parametrize("name", ["ratings_x.csv", "x.csv"])
-def test_ratings_are_amazons_by_their_ids_and_not_by_their_name(tmp_path: Path, name: str) -> None:
-    """Which of two ids is the user cannot be told from a name, and the first row may have an odd user."""
+def test_amazons_ratings_are_recognised_by_ids_not_by_name(tmp_path: Path, name: str) -> None:
+    """A name does not show which of two ids is the user, and the first row may have an unusual user."""
     path = write(tmp_path, name, b"i1,u1,5.0,1\ni2,u2,4.0,2\n")
-    with pytest.raises(InputError, match=r"no user column.* each to its place from 1"):
+    with pytest.raises(InputError, match=r"no user column.* or each column to its position from 1"):
         read_log(path)
     rows = [("#oc-R1", "B00ABCDEFG", 5.0, 1), ("A1V6B6TNIC10QE", "B00ABCDEFG", 4.0, 2)]
     assert read_log(write(tmp_path, name, delimited(rows, None))).rows() == [(row[0], row[1], row[3]) for row in rows]
@@ -195,7 +195,7 @@ def test_ids_keep_their_spaces(tmp_path: Path) -> None:
 
 
 def test_whole_decimals_are_ids(tmp_path: Path) -> None:
-    """Databases export whole numbers so."""
+    """Databases export whole numbers in this type."""
     ids = pl.Series(["12", "7"]).cast(pl.Decimal(38, 0))
     assert read_log(write(tmp_path, "a.parquet", parquet(user=ids, item=ids, timestamp=[1, 2])))["user"].to_list() == [
         "12",
@@ -203,7 +203,7 @@ def test_whole_decimals_are_ids(tmp_path: Path) -> None:
     ]
 
 
-def test_long_lines_and_members_of_gzip_are_read(tmp_path: Path) -> None:
+def test_long_lines_and_gzip_members_are_read(tmp_path: Path) -> None:
     import gzip
 
     long = b"i" * 5_000_000

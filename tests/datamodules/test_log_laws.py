@@ -1,7 +1,7 @@
 """Two laws of reading a log, for generated logs, formats and divisions into files.
 
-What is read equals what plain Python reads, or is refused in one line that names a file. No content of a file and no
-setting ends in a traceback.
+A log equals what plain Python reads, or is refused in one line that names a file. No content of a file and no setting
+ends in a traceback.
 """
 
 import csv
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from adamct.errors import InputError
 from datamodules.columns import Columns
 from datamodules.sources import read_log
-from tests.datamodules.test_sources import FUZZED, GOOD, TEXTS, compress, parquet
+from tests.datamodules.log_files import FUZZED, GOOD, TEXTS, compress, parquet
 
 BIG = 2**53
 MISSING = {"", " ", "nan", "NaN", "NAN", "null", "Null", "NULL", "None", "<NA>", "\\N"}
@@ -31,7 +31,7 @@ FIELDS = ("user", "item", "timestamp", "rating")
 
 
 class Row(NamedTuple):
-    """An interaction, its time as text."""
+    """An interaction with its time as text."""
 
     user: str
     item: str
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def is_whole(time: str) -> bool:
-    """Whether a time is written as an Int64."""
+    """Return whether a time is the text of an Int64."""
     return time.removeprefix("-").isdigit() and -(2**63) <= int(time) < 2**63
 
 
@@ -65,7 +65,7 @@ def write_parquet(rows: list[Row], convert: Callable[[str], Any]) -> bytes:
 
 
 def write_sequences(rows: list[Row]) -> bytes:
-    """Each user's consecutive items in a line."""
+    """Write consecutive rows of a user as a line."""
     lines: list[list[str]] = []
     for row in rows:
         if lines and lines[-1][0] == row.user:
@@ -90,7 +90,7 @@ WRITERS: dict[str, Callable[[list[Row]], bytes]] = {
 
 
 def read_plainly(path: Path, content: bytes) -> list[tuple[Any, ...]]:
-    """The fields of each row as they are written, or as the file's type has them."""
+    """Return the fields of each row as text, or in the type of the file."""
     kind = path.name.split(".")[1]
     if kind == "txt":
         lines = [line.split() for line in content.decode().split("\n") if line.split()]
@@ -105,7 +105,7 @@ def read_plainly(path: Path, content: bytes) -> list[tuple[Any, ...]]:
 
 
 class Plain(NamedTuple):
-    """The rows that plain Python reads, and whether reading must, and may, be refused."""
+    """The rows that plain Python reads, and whether `read_log` must or may refuse them."""
 
     rows: list[tuple[str, str, Decimal]]
     must: bool
@@ -117,7 +117,7 @@ def exact(time: str | int | float) -> Decimal:
 
 
 def plain_log(files: dict[Path, bytes], min_rating: int | None) -> Plain:
-    """Read all files; times are exact numbers, or count a user's items where files tell only an order."""
+    """Read all files. Times are exact numbers, or count a user's items if the files have only an order."""
     tables = {path: read_plainly(path, content) for path, content in files.items()}
     ordered = {path.name.split(".")[1] == "txt" for path in files}
     rows = [row for table in tables.values() for row in table]
@@ -138,7 +138,7 @@ def plain_log(files: dict[Path, bytes], min_rating: int | None) -> Plain:
 
     rounded = fractional and any(inexact(row[2]) for row in kept)
     rounded |= any(isinstance(row[2], float) and abs(row[2]) >= BIG for row in rows)
-    # Whole numbers that are written as fractions, or beside a fraction that a low rating leaves out.
+    # Whole numbers with the text of fractions, or beside a fraction of a row with a low rating.
     doubtful = any(floats) and any(inexact(row[2]) for row in rows)
     log = [(user, item, exact(time)) for user, item, time, _ in kept]
     must = missing or rounded or not kept
@@ -161,7 +161,7 @@ TIMES = [
 
 @st.composite
 def divided_logs(draw: st.DrawFn) -> dict[str, bytes]:
-    """Files, in the order of their names, each of one of the formats."""
+    """Draw files, in the order of their names, each in one of the formats."""
     ids = st.sampled_from(IDS)
     if draw(st.integers(0, 3)) == 0:
         ids |= st.sampled_from(ODD)
@@ -180,7 +180,7 @@ def divided_logs(draw: st.DrawFn) -> dict[str, bytes]:
 
 
 def check_law(folder: Path, contents: dict[str, bytes], min_rating: int | None) -> str:
-    """Read the files of a log, compare with the plain reader, and return what came of it."""
+    """Read the files of a log, compare with the plain reader, and return the outcome."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     files = {folder / name: content for name, content in contents.items()}
@@ -231,10 +231,10 @@ RAW = st.sampled_from(
 
 @settings(max_examples=150, deadline=None)
 @given(rows=st.lists(st.tuples(RAW, RAW, RAW), min_size=1, max_size=6), noisy=st.sampled_from(["user", "item", "text"]))
-def test_stray_quotation_marks_neither_join_nor_lose_rows(
+def test_stray_quotation_marks_do_not_join_or_lose_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], noisy: str
 ) -> None:
-    """Compare with Python's strict reader, in columns that are read and in one that is not."""
+    """The log equals that of Python's strict reader, for marks in read and unread columns."""
     fields = ["user", "text", "item", "timestamp"]
     lines = [fields, *([raw if noisy == name else "x" for name, raw in zip(fields, row, strict=False)] for row in rows)]
     content = "".join(",".join([*line, "1"][:4]) + "\n" for line in lines)
@@ -258,8 +258,8 @@ LOST = b'user,item,timestamp,review\nu,a,1,good\nu,b,2,"\nu,c,3,"so so"\nu,d,4,"
 
 
 @pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
-def test_a_stray_mark_in_a_text_that_is_not_read_loses_no_rows(tmp_path: Path, packed: str) -> None:
-    """polars took all up to the second mark for one text, and the rows between for part of it."""
+def test_a_stray_mark_in_an_unread_column_is_an_error(tmp_path: Path, packed: str) -> None:
+    """polars reads the text between two marks as one field, and loses the rows in it."""
     path = tmp_path / f"log.csv{packed}"
     path.write_bytes(compress(LOST, path.name))
     with pytest.raises(InputError, match=r"log\.csv.*, line 3: a stray quotation mark"):
@@ -289,13 +289,13 @@ COLUMN = st.sampled_from([None, None, None, "user", "item", "", "x", 1, 2, 3, 4,
 
 @st.composite
 def damaged_files(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A file of some format with parts replaced, doubled, left out or cut off, now and then under another name."""
+    """Draw a file with parts replaced, doubled, left out or cut off, sometimes under another name."""
     name = draw(FUZZED)
     content = GOOD if name == "log.parquet" else compress(TEXTS.get(name, b"u i j\n" * 50), name)
     for _ in range(draw(st.integers(0, 3))):
         start, length = draw(st.integers(0, len(content))), draw(st.integers(0, 30))
         inserted = draw(NOISE | st.just(content[start : start + length] * 2))
-        rest = b"" if name == "log.parquet" else content[start + length :]  # see test_no_other_exception_leaks
+        rest = b"" if name == "log.parquet" else content[start + length :]  # see test_reading_raises_only_input_errors
         content = content[:start] + inserted + rest
     if draw(st.integers(0, 5)) == 0:
         content = content[: draw(st.integers(0, len(content)))]
@@ -303,7 +303,7 @@ def damaged_files(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 def read_damaged(folder: Path, files: list[tuple[str, bytes]], columns: Columns, min_rating: float | None) -> str:
-    """Read some files and return what came of it: a log or one line."""
+    """Read files and return the outcome: a log or one line."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for number, (name, content) in enumerate(files):
@@ -329,14 +329,14 @@ SETTINGS = {
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**SETTINGS)
-def test_no_file_and_no_setting_ends_in_a_traceback(
+def test_damaged_files_give_a_log_or_one_line(
     tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, bytes]], columns: Columns, min_rating: float | None
 ) -> None:
     read_damaged(tmp_path_factory.getbasetemp() / "damaged", files, columns, min_rating)
 
 
 @pytest.mark.slow
-def test_many_damaged_files_end_in_a_log_or_one_line(tmp_path: Path) -> None:
+def test_many_damaged_files_give_a_log_or_one_line(tmp_path: Path) -> None:
     outcomes = Counter[str]()
 
     @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,4 +1,4 @@
-"""Sampled negatives: allowed, distinct, uniform, and the same for every model of one seed."""
+"""Negatives are allowed, distinct, uniform, and the same for every model of one seed."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -31,7 +31,7 @@ def draw(
 
 @settings(deadline=None, max_examples=60)
 @given(HISTORIES, st.integers(1, 5), st.sampled_from(EXCLUDES), st.integers(1, 2), st.integers(0, 9))
-def test_negatives_are_distinct_items_that_may_be_drawn(
+def test_negatives_are_distinct_allowed_items(
     users: Ragged, count: int, exclude: Literal["seen", "target"], from_end: int, seed: int
 ) -> None:
     negatives = draw(users, 14, count, exclude, seed, from_end)
@@ -43,9 +43,10 @@ def test_negatives_are_distinct_items_that_may_be_drawn(
 
 
 def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: int, from_end: int) -> list[list[int]]:
-    """All at first, then, round by round, each that is excluded or equals an earlier one of its row.
+    """Draw all items, then in rounds those that are excluded or repeat an earlier item of their row.
 
-    Rows whose last item would be refused too often are left out of that, and drawn of what is left after it.
+    Rows whose last item would be rejected too often are not in the rounds. They are drawn at the end, from the allowed
+    items.
     """
     generator = numpy_generator(seed, STREAMS[from_end])
     rows = generator.integers(1, num_items + 1, (len(users), count), dtype=np.int32).tolist()
@@ -72,14 +73,14 @@ def plain_draw(users: Ragged, num_items: int, count: int, exclude: str, seed: in
 def test_the_draw_equals_plain_rejection(
     users: Ragged, count: int, exclude: Literal["seen", "target"], from_end: int, seed: int
 ) -> None:
-    """No user is scarce here: 1 of 14 items can always be the last."""
+    """No user takes the path without rejection: at least 1 of 14 items can be the last."""
     expected = plain_draw(users, 14, count, exclude, seed, from_end)
     assert draw(users, 14, count, exclude, seed, from_end).tolist() == expected
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.integers(1, 40), min_size=3, max_size=80), min_size=1, max_size=6), st.data())
-def test_any_count_that_is_available_ends_with_distinct_allowed_items(users: Ragged, data: st.DataObject) -> None:
+def test_any_available_count_gives_distinct_allowed_items(users: Ragged, data: st.DataObject) -> None:
     exclude = data.draw(st.sampled_from(EXCLUDES))
     num_items = data.draw(st.integers(max(map(max, users)) + 1, 41))
     forbidden = [{*user} if exclude == "seen" else {user[-1]} for user in users]
@@ -91,8 +92,8 @@ def test_any_count_that_is_available_ends_with_distinct_allowed_items(users: Rag
     assert negatives.tolist() == plain_draw(users, num_items, count, exclude, 0, 1)
 
 
-def test_a_user_who_has_nearly_all_items_takes_no_longer_than_others() -> None:
-    """By rejection alone these would take hundreds of thousands of rounds."""
+def test_a_user_with_nearly_all_items_takes_no_longer() -> None:
+    """Rejection alone would take hundreds of thousands of rounds."""
     num_items, left = 200_000, [1, 17, 199_999]
     all_but_few = np.setdiff1d(np.arange(1, num_items + 1), left)
     usual = [[1, 2, 3], [4, 5, 6]]
@@ -102,7 +103,7 @@ def test_a_user_who_has_nearly_all_items_takes_no_longer_than_others() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(HISTORIES, st.integers(1, 5), st.sampled_from(EXCLUDES), st.data())
-def test_some_users_alone_get_what_they_would_if_there_were_no_others(
+def test_negatives_of_a_subset_do_not_depend_on_other_users(
     users: Ragged, count: int, exclude: Literal["seen", "target"], data: st.DataObject
 ) -> None:
     some = sorted(data.draw(st.sets(st.integers(0, len(users) - 1), min_size=1)))
@@ -112,7 +113,7 @@ def test_some_users_alone_get_what_they_would_if_there_were_no_others(
     assert np.array_equal(found, draw([users[user] for user in some], 14, count, exclude))
 
 
-def test_looking_at_few_users_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_users_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     users = [[user % 7 + 1, user % 5 + 1, user % 3 + 1] for user in range(50)]
     expected = draw(users, 12, 6, "seen")
     monkeypatch.setattr("datamodules.negatives.ROWS_AT_ONCE", 7)
@@ -120,14 +121,14 @@ def test_looking_at_few_users_at_a_time_changes_nothing(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("from_end", [1, 2])
-def test_only_the_target_is_spared_by_target(from_end: int) -> None:
+def test_exclude_target_excludes_only_the_target(from_end: int) -> None:
     users = [[1, 2, 3, 4, 5]] * 200
     drawn = {*draw(users, 8, 3, "target", from_end=from_end).flat}
     assert drawn == {*range(1, 9)} - {users[0][-from_end]}
 
 
 @pytest.mark.parametrize("exclude", EXCLUDES)
-def test_the_draw_is_a_function_of_seed_and_split(exclude: Literal["seen", "target"]) -> None:
+def test_negatives_depend_on_seed_and_split(exclude: Literal["seen", "target"]) -> None:
     users = [[user % 20 + 1, user % 20 + 2, user % 20 + 3] for user in range(50)]
     first = draw(users, 40, 5, exclude, seed=7, from_end=1)
     assert np.array_equal(first, draw(users, 40, 5, exclude, seed=7, from_end=1))
@@ -140,10 +141,10 @@ def test_the_draw_is_a_function_of_seed_and_split(exclude: Literal["seen", "targ
     [
         ([1, 1, 2, 3], 10, "seen", range(4, 11)),
         ([1, 1, 2, 3], 10, "target", [1, 2, *range(4, 11)]),
-        ([*range(1, 80)], 84, "seen", range(80, 85)),  # scarce: 3 of 84 items can be the last
+        ([*range(1, 80)], 84, "seen", range(80, 85)),  # without rejection: 3 of 84 items can be the last
     ],
 )
-def test_every_allowed_item_and_every_set_of_them_is_as_likely(
+def test_allowed_items_and_their_sets_are_equally_likely(
     user: list[int], num_items: int, exclude: Literal["seen", "target"], allowed: Sequence[int]
 ) -> None:
     num_users, count = 8000, 3
@@ -158,7 +159,7 @@ def test_every_allowed_item_and_every_set_of_them_is_as_likely(
 
 
 @pytest.mark.parametrize(("exclude", "available"), [("seen", 7), ("target", 9)])
-def test_all_available_items_can_be_drawn_but_not_one_more(exclude: Literal["seen", "target"], available: int) -> None:
+def test_all_available_items_can_be_drawn_but_not_more(exclude: Literal["seen", "target"], available: int) -> None:
     users = [[4, 4, 5, 4], [1, 2, 3], [10, 9, 9, 10, 9]]
     for user, row in zip(users, draw(users, 10, available, exclude), strict=True):
         allowed = {*range(1, 11)} - ({*user} if exclude == "seen" else {user[-1]})

@@ -1,3 +1,5 @@
+"""The planted process: its draws and probabilities follow their definition, and its optimum is the best ranking."""
+
 from itertools import permutations
 
 import numpy as np
@@ -16,7 +18,7 @@ TASTE_SHARE = 0.4
 
 
 def embedded(**changes: object) -> PlantedProcess:
-    """The process of the embedded dataset, some of its values changed."""
+    """Return the process of the embedded dataset with some values changed."""
     values = OmegaConf.load(CONF / "dataset" / "synthetic.yaml").process
     return instantiate(OmegaConf.merge(values, changes))
 
@@ -35,7 +37,7 @@ def small_process(num_items: int = 6, num_groups: int = 3, seed: int = 0) -> Pla
 
 
 def next_given_state(process: PlantedProcess, state: int, history: list[int]) -> list[float]:
-    """The definition: state 0 follows the last few items, state k taste k; unseen items only, renormalised."""
+    """Return the defined distribution: state 0 follows the last few items, state k taste k, over unseen items."""
     padded = [0] * len(LAG_WEIGHTS) + history
     chances = [0.0]
     for item in range(1, len(process.transitions)):
@@ -50,7 +52,7 @@ def next_given_state(process: PlantedProcess, state: int, history: list[int]) ->
 
 
 def joint_with_states(process: PlantedProcess, history: list[int]) -> list[float]:
-    """P(state, history) by the chain rule."""
+    """Return P(state, history) by the chain rule."""
     num_tastes = len(process.tastes)
     joint = [1 - TASTE_SHARE] + [TASTE_SHARE / num_tastes] * num_tastes
     for state in range(1 + num_tastes):
@@ -83,8 +85,8 @@ def test_probabilities_follow_the_definition(drawn: tuple[int, list[list[int]]],
     np.testing.assert_allclose(probabilities, [next_given_history(process, row) for row in rows], rtol=1e-9)
 
 
-def test_draws_follow_the_stated_distribution() -> None:
-    """Chi-square of how often each kind draws each sequence of four items."""
+def test_draws_follow_the_defined_distribution() -> None:
+    """Test with chi-square the number of times each kind draws each sequence of four items."""
     process, num_users = small_process(num_items=5), 150_000
     log = process.sample(num_users, min_len=4, mean_len=4.0, max_len=4)
     sequences = list(permutations(range(1, 6), 4))
@@ -106,13 +108,13 @@ def test_tables_are_distributions_over_items() -> None:
         np.testing.assert_allclose(table.sum(axis=1), 1)
         assert (table[:, 0] == 0).all()
         assert (table[:, 1:] > 0).all()
-    # Above the background: each item belongs to one taste, and is followed by a group of three or four.
+    # Above the background, each item belongs to one taste, and three or four items may follow it.
     background = process.transitions[0]
     assert ((process.tastes > background).sum(axis=0)[1:] == 1).all()
     assert set((process.transitions[1:] > background).sum(axis=1)) == {3, 4}
 
 
-def test_same_seed_same_log() -> None:
+def test_the_log_depends_on_the_seed_alone() -> None:
     process = small_process(seed=3)
     first = process.sample(200, 2, 3.0, 5)
     for again in (process.sample(200, 2, 3.0, 5), small_process(seed=3).sample(200, 2, 3.0, 5)):
@@ -121,7 +123,7 @@ def test_same_seed_same_log() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_one_kind_alone(share: float) -> None:
+def test_a_log_may_have_users_of_one_kind(share: float) -> None:
     process = embedded(num_items=20, num_tastes=2, num_groups=5, taste_share=share)
     log = process.sample(30, max_len=15)
     assert (log.taste_driven == bool(share)).all()
@@ -129,7 +131,7 @@ def test_one_kind_alone(share: float) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_impossible_sizes_are_named() -> None:
+def test_impossible_sizes_are_errors() -> None:
     with pytest.raises(InputError, match="num_groups=9: must be at most num_items=6"):
         small_process(num_items=6, num_groups=9)
     with pytest.raises(InputError, match=r"max_len=30: must be in 8\.\.6"):
@@ -137,7 +139,7 @@ def test_impossible_sizes_are_named() -> None:
 
 
 class Default:
-    """The embedded dataset, padded; scores and metrics at its test step."""
+    """The embedded dataset, padded, with scores and ranks of its test items."""
 
     def __init__(self) -> None:
         self.process = embedded()
@@ -156,7 +158,7 @@ class Default:
         self.negatives = keys.argpartition(100, axis=1)[:, :100]
 
     def baselines(self) -> dict[str, np.ndarray]:
-        """Scores from less: two counts, the optimum given less of the history, and the optimum for one kind alone."""
+        """Return scores from less information: two counts, less of the history, and one kind of user alone."""
         num_items = self.optimum.shape[1]
         training = np.where(np.arange(self.sequences.shape[1]) < self.lengths[:, None] - 2, self.sequences, 0)
         popularity = np.bincount(training[training > 0], minlength=num_items).astype(float)
@@ -180,7 +182,7 @@ class Default:
         return self.process.next_item_probabilities(items, self.log.offsets[:-1], self.ends)
 
     def ranks(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Ranks of the targets among all unseen items and among 100 of them; ties count against the target."""
+        """Return the ranks of the targets among all unseen items and among 100 of them. Ties rank above the target."""
         unseen = scores.copy()
         np.put_along_axis(unseen, np.where(self.sequences == self.target[:, None], 0, self.sequences), -np.inf, axis=1)
         unseen[:, 0] = -np.inf
@@ -190,7 +192,7 @@ class Default:
 
 
 def gain(ranks: np.ndarray) -> np.ndarray:
-    """NDCG@10 of each target."""
+    """Return NDCG@10 of each target."""
     return np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
 
 
@@ -214,7 +216,7 @@ def test_the_default_log_needs_no_filtering(default: Default) -> None:
     assert abs(default.lengths.mean() - 11.5) < 4 * default.lengths.std() / np.sqrt(len(default.lengths))
 
 
-def test_the_default_optimum_is_a_distribution_over_unseen_items(default: Default) -> None:
+def test_the_optimum_is_a_distribution_over_unseen_items(default: Default) -> None:
     np.testing.assert_allclose(default.optimum.sum(axis=1), 1)
     seen = np.where(default.sequences == default.target[:, None], 0, default.sequences)
     assert (np.take_along_axis(default.optimum, seen, axis=1) == 0).all()
@@ -223,18 +225,18 @@ def test_the_default_optimum_is_a_distribution_over_unseen_items(default: Defaul
     np.testing.assert_allclose(chunk, default.optimum[100:200], rtol=1e-9)
 
 
-def test_the_optimum_scores_what_it_expects(default: Default) -> None:
-    """Targets are draws from the stated probabilities, so the NDCG they give is the expected one but for chance."""
+def test_the_score_of_the_optimum_is_its_expectation(default: Default) -> None:
+    """Targets are drawn from the probabilities, so the mean NDCG is the expected one up to chance."""
     best = -np.sort(np.partition(-default.optimum, 10, axis=1)[:, :10], axis=1)
     expected = best @ gain(np.arange(1, 11))
     scored = gain(default.ranks(default.optimum)["full"])
     assert abs((scored - expected).mean()) < 4 * (scored - expected).std() / np.sqrt(len(scored))
 
 
-def test_nothing_that_knows_less_comes_near_the_optimum(default: Default) -> None:
-    best = {protocol: gain(ranks).mean() for protocol, ranks in default.ranks(default.optimum).items()}
+def test_rankers_with_less_information_stay_below_the_optimum(default: Default) -> None:
+    best = {ranking: gain(ranks).mean() for ranking, ranks in default.ranks(default.optimum).items()}
     assert 0.5 < best["uni100"] < 0.75
     for name, scores in default.baselines().items():
-        scored = {protocol: gain(ranks).mean() for protocol, ranks in default.ranks(scores).items()}
+        scored = {ranking: gain(ranks).mean() for ranking, ranks in default.ranks(scores).items()}
         assert scored["uni100"] < best["uni100"] - 0.1, name
         assert scored["full"] < best["full"] - 0.05, name

@@ -1,4 +1,4 @@
-"""k-core, order and numbering against plain Python; the counts of the paper's Table 1 on the real files."""
+"""The k-core, order and numbering equal plain Python; real files have the counts of the paper's Table 1."""
 
 from collections import Counter
 from pathlib import Path
@@ -27,7 +27,7 @@ Row = tuple[str, str, int | float]
 
 
 def logs(times: st.SearchStrategy) -> st.SearchStrategy[list[Row]]:
-    """Few users, items and times, so that pairs repeat and times tie."""
+    """Draw logs with few users, items and times, so that pairs repeat and times tie."""
     return st.lists(st.tuples(st.sampled_from("zyxw"), st.sampled_from("54321"), times), max_size=40)
 
 
@@ -40,7 +40,7 @@ def frame(rows: list[Row], dtype: type[pl.DataType] = pl.Int64) -> pl.DataFrame:
 
 
 def plain_k_core(rows: list[Row], min_user: int, min_item: int) -> list[Row]:
-    """Remove one row at a time, as long as any may go."""
+    """Remove one row at a time, as long as a user or an item has too few."""
     rows = list(rows)
     while True:
         users, items = Counter(row[0] for row in rows), Counter(row[1] for row in rows)
@@ -84,14 +84,14 @@ def test_ties_keep_file_order_in_a_long_log() -> None:
     assert build_sequences(frame(rows), 1, 1).items.tolist() == expected
 
 
-def test_an_empty_core_says_what_came_in() -> None:
+def test_an_empty_core_is_an_error_with_the_counts() -> None:
     log = frame([("a", "x", 1), ("a", "y", 2), ("b", "x", 3)])
     expected = r"3 rows, 2 users and 2 items with dataset\.min_user=5 and dataset\.min_item=4"
     with pytest.raises(InputError, match=expected):
         build_sequences(log, 5, 4)
 
 
-def test_statistics_by_hand() -> None:
+def test_statistics_equal_a_count_by_hand() -> None:
     log = frame([(user, item, 0) for user, count in (("a", 3), ("b", 5)) for item in "xyzwx"[:count]])
     assert statistics(build_sequences(log, 1, 1)) == Statistics(8, 2, 4, 8 / 2, 8 / 4, 1 - 8 / (2 * 4))
 
@@ -115,7 +115,7 @@ def test_real_files_have_the_counts_of_table_1(name: str, expected: tuple) -> No
 
 
 def plain_without_repeats(rows: list[Row], repeats: str) -> list[Row]:
-    """One user's rows after the other's, in time order."""
+    """Remove repeats user by user, in time order."""
     kept = []
     for user in dict.fromkeys(row[0] for row in rows):
         mine = sorted((row[2], place) for place, row in enumerate(rows) if row[0] == user)
@@ -137,17 +137,17 @@ def test_repeats_equal_plain_python(repeats: Repeats, rows: list[Row]) -> None:
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real data is not here")
-def test_a_review_file_of_days_gives_the_sequences_it_was_made_of(tmp_path: Path) -> None:
+def test_a_review_file_gives_the_sequences_it_was_made_from(tmp_path: Path) -> None:
     import gzip
     import json
 
     expected = build_sequences(read_log(DATA / "beauty.txt"), 5, 5)
-    day, hundreds = 86_400, 4  # so many items of a user share a day
+    day, items_a_day = 86_400, 4
     with gzip.open(tmp_path / "reviews_Beauty_5.json.gz", "wt", compresslevel=1) as file:
         for line in (DATA / "beauty.txt").read_text().splitlines():
             user, *items = line.split()
             for at, item in enumerate(items):
-                time = 1_400_000_000 // day * day + at // hundreds * day
+                time = 1_400_000_000 // day * day + at // items_a_day * day
                 review = {"reviewerID": f"A{user}", "asin": f"B{item}", "overall": 5.0, "unixReviewTime": time}
                 file.write(json.dumps(review) + "\n")
     found = build_sequences(read_log(tmp_path / "reviews_Beauty_5.json.gz"), 5, 5)

@@ -1,4 +1,4 @@
-"""The examples against lists in plain Python; the laws of batches, epochs, processes and exact continuation."""
+"""Examples equal lists in plain Python; laws of batches, epochs, processes and exact continuation."""
 
 from collections.abc import Iterable
 from itertools import chain, pairwise
@@ -34,18 +34,18 @@ def store(users: Ragged, max_len: int = MAX_LEN) -> Sequences:
 
 
 def held_out(sequences: Sequences, from_end: int) -> Examples:
-    """Each user's last item or the one before."""
+    """Return each user's last item, or the one before."""
     ends = sequences.offsets[1:]
     return sequences.examples(torch.arange(len(ends), device=ends.device), ends - from_end)
 
 
 def of_lengths(lengths: Iterable[int]) -> Ragged:
-    """Users of whom no two share an item and none has one twice, so that a target tells its example."""
+    """Return users with these numbers of items. All items differ, so a target identifies its example."""
     return [list(range(start, end)) for start, end in pairwise(np.cumsum([1, *lengths]).tolist())]
 
 
 def with_examples(count: int, seed: int = 0) -> Ragged:
-    """Users with ``count`` training examples together; most have few, some many."""
+    """Return users with ``count`` training examples in all. Most users have few, some many."""
     counts = np.random.default_rng(seed).geometric(0.15, count)
     counts = counts[: int(np.searchsorted(counts.cumsum(), count))]
     return of_lengths(3 + int(number) for number in (*counts, count - counts.sum()))
@@ -62,7 +62,7 @@ def plain_held_out(users: Ragged, from_end: int, max_len: int = MAX_LEN) -> list
 
 
 def rows_of(batch: Batch) -> list[Row]:
-    """Read a batch row by row, insisting on right padding with 0."""
+    """Read a batch row by row, and assert that it is right-padded with 0."""
     rows = []
     for user, item_seq, seq_len, target in zip(*(field.tolist() for field in batch), strict=True):
         assert 1 <= seq_len <= len(item_seq)
@@ -81,7 +81,15 @@ def by_target(batches: Iterable[Iterable[Row]]) -> list[Row]:
 
 def training(count: int, seed: int = 0, process: int = 0, num_processes: int = 1) -> TrainingBatches:
     sequences = store(with_examples(count))
-    return TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, seed, BatchNeeds(), process, num_processes)
+    return TrainingBatches(
+        sequences,
+        sequences.prefixes(),
+        batch_size=BATCH_SIZE,
+        seed=seed,
+        needs=BatchNeeds(),
+        process=process,
+        num_processes=num_processes,
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -100,19 +108,19 @@ def test_examples_equal_plain_lists(users: Ragged, max_len: int) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(RAGGED, st.integers(1, 14))
-def test_shuffled_histories_are_the_kept_items_in_the_order_of_their_places(users: Ragged, max_len: int) -> None:
+def test_shuffled_histories_are_the_kept_items_sorted_by_key(users: Ragged, max_len: int) -> None:
     plain = store(users, max_len)
-    places = torch.from_numpy(np.random.default_rng(0).permutation(len(plain.items))).float()
-    shuffled = Sequences(plain.items, plain.offsets, plain.train_end, max_len, places)
+    sort_keys = torch.from_numpy(np.random.default_rng(0).permutation(len(plain.items))).float()
+    shuffled = Sequences(plain.items, plain.offsets, plain.train_end, max_len, sort_keys)
     for examples in (plain.prefixes(), held_out(plain, 1)):
         rows = rows_of(shuffled.batch(examples, max_len))
         for (user, history, target), at, length in zip(rows, examples.target_index, examples.seq_len, strict=True):
             kept = range(int(at - length), int(at))
-            expected = [int(plain.items[index]) for index in sorted(kept, key=lambda index: float(places[index]))]
+            expected = [int(plain.items[index]) for index in sorted(kept, key=lambda index: float(sort_keys[index]))]
             assert (user, history, target) == (user, expected, int(plain.items[at]))
 
 
-def test_the_last_item_is_no_likelier_than_others_to_stand_last_in_a_shuffled_history() -> None:
+def test_a_shuffled_history_ends_with_any_item_equally_often() -> None:
     cfg = composed("dataset.shuffle_histories=true")
     shuffled, plain = instantiate(cfg.dataset), instantiate(composed().dataset)
     loaders = [data.test_dataloader() for data in (shuffled, plain)]
@@ -125,16 +133,16 @@ def test_the_last_item_is_no_likelier_than_others_to_stand_last_in_a_shuffled_hi
 
 @settings(deadline=None, max_examples=60)
 @given(RAGGED, st.integers(1, 5))
-def test_windows_predict_every_training_item_but_the_first_once(users: Ragged, max_len: int) -> None:
+def test_windows_predict_each_item_but_the_first_once(users: Ragged, max_len: int) -> None:
     sequences = store(users, max_len)
     windows = rows_of(sequences.batch(sequences.windows(), max_len))
     predicted = sorted((user, item) for user, history, target in windows for item in (*history[1:], target))
-    # A later window of a user begins with the last target of the one before.
+    # A later window of a user begins with the last target of the previous window.
     assert predicted == sorted((user, item) for user, items in enumerate(users) for item in items[1:-2])
     assert set(map(str, windows)) <= set(map(str, plain_training(users, max_len)))
 
 
-def test_the_test_history_holds_the_validation_item_and_both_are_no_training_targets() -> None:
+def test_held_out_items_are_not_training_targets() -> None:
     sequences = store([[5, 6, 7, 8]])
     assert rows_of(sequences.batch(held_out(sequences, 1), 3)) == [(0, [5, 6, 7], 8)]
     assert rows_of(sequences.batch(held_out(sequences, 2), 2)) == [(0, [5, 6], 7)]
@@ -142,7 +150,7 @@ def test_the_test_history_holds_the_validation_item_and_both_are_no_training_tar
 
 
 @pytest.mark.parametrize("name", ["beauty", "sports", "toys"])
-def test_real_files_have_the_papers_number_of_training_examples(name: str) -> None:
+def test_real_files_have_the_papers_training_examples(name: str) -> None:
     if not DATA.exists():
         pytest.skip("the real data is not here")
     log = build_sequences(read_log(DATA / f"{name}.txt"), 5, 5)
@@ -154,7 +162,7 @@ def test_real_files_have_the_papers_number_of_training_examples(name: str) -> No
 
 
 @pytest.mark.parametrize("multiple", [1, 5, 8, 20])
-def test_widths_are_multiples_that_hold_the_longest_history(multiple: int) -> None:
+def test_widths_are_multiples_that_fit_the_longest_history(multiple: int) -> None:
     sequences = store(with_examples(300))
     widest = TrainingBatches(sequences, sequences.prefixes(), BATCH_SIZE, 0, BatchNeeds(width_multiple=multiple))
     for batch, tight in zip(widest, training(300), strict=True):
@@ -176,7 +184,7 @@ def test_an_epoch_is_every_training_example_once(count: int, pad_to_max_len: boo
         assert batch.item_seq.shape[1] == (MAX_LEN if pad_to_max_len else batch.seq_len.max())
 
 
-def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+def test_the_order_depends_on_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[list[Row]]:
         batches = training(500, seed)
         batches.set_epoch(epoch)
@@ -187,10 +195,10 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert all(one != other for at, one in enumerate(orders) for other in orders[:at])
     assert all(by_target(one) == by_target(orders[0]) for one in orders)
     members = [{frozenset(row[2] for row in rows) for rows in one} for one in orders]
-    assert not members[0] & members[1]  # not only the batches' order changes
+    assert not members[0] & members[1]  # not only the order of the batches changes
 
 
-def test_batches_group_similar_lengths_but_come_in_any_order() -> None:
+def test_batches_have_similar_lengths_in_random_order() -> None:
     batches = training(2000)
     shuffled = batches.seq_len[torch.randperm(2000, generator=torch.Generator().manual_seed(0))]
     grouped = [batch.seq_len for batch in batches]
@@ -203,13 +211,13 @@ def test_batches_group_similar_lengths_but_come_in_any_order() -> None:
 
 
 def padding(batches: Iterable[Tensor]) -> int:
-    """Cells without an item when every batch is as wide as its longest history."""
+    """Count the padding if every batch is as wide as its longest history."""
     return sum(int((seq_len.max() - seq_len).sum()) for seq_len in batches)
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 8])
 @pytest.mark.parametrize("rest", range(BATCH_SIZE))
-def test_processes_share_the_steps_of_one_and_all_but_a_few_examples(num_processes: int, rest: int) -> None:
+def test_processes_divide_the_steps_of_a_single_process(num_processes: int, rest: int) -> None:
     count = 40 * BATCH_SIZE + rest
     loaders = [training(count, 0, process, num_processes) for process in range(num_processes)]
     epochs = [epoch_of(loader) for loader in loaders]
@@ -222,7 +230,7 @@ def test_processes_share_the_steps_of_one_and_all_but_a_few_examples(num_process
     dealt = by_target(rows for epoch in epochs for rows in epoch)
     assert len(dealt) == count - rest % num_processes
     whole = iter(plain_training(with_examples(count)))
-    assert all(row in whole for row in dealt)  # each once: a row found is behind us
+    assert all(row in whole for row in dealt)  # each row once: `in` consumes the iterator
     alone = [rows for rows in epoch_of(training(count)) if len(rows) >= num_processes]
     for step, rows in zip(steps, alone, strict=True):
         assert all(row in rows for row in by_target(step))
@@ -230,7 +238,7 @@ def test_processes_share_the_steps_of_one_and_all_but_a_few_examples(num_process
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
-def test_a_saved_place_continues_with_exactly_the_rest(num_processes: int) -> None:
+def test_a_saved_position_continues_with_exactly_the_rest(num_processes: int) -> None:
     def fresh() -> TrainingBatches:
         batches = training(150, 0, num_processes - 1, num_processes)
         batches.set_epoch(2)
@@ -241,13 +249,13 @@ def test_a_saved_place_continues_with_exactly_the_rest(num_processes: int) -> No
     for position in range(len(whole) + 1):
         resumed = training(150, 0, num_processes - 1, num_processes)
         resumed.load_state_dict(running.state_dict())
-        resumed.set_epoch(2)  # as the trainer does on resuming: keeps the place
+        resumed.set_epoch(2)  # as the trainer does on resuming: keeps the position
         assert epoch_of(resumed) == whole[position:]
         next(iterator, None)
     assert next(iterator, None) is None
 
 
-def test_another_epoch_begins_at_its_beginning() -> None:
+def test_another_epoch_begins_at_its_first_batch() -> None:
     batches = training(150)
     first = epoch_of(batches)
     batches.set_epoch(0)
@@ -261,20 +269,29 @@ def test_another_epoch_begins_at_its_beginning() -> None:
 @pytest.mark.parametrize("from_end", [1, 2])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("pad_to_max_len", [False, True])
-def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
+def test_every_user_is_evaluated_once_with_its_own_candidates(
     pad_to_max_len: bool, num_processes: int, from_end: int
 ) -> None:
     users = of_lengths(3 + (7 * user) % 16 for user in range(43))
     sequences = store(users)
     negatives = torch.arange(43 * 4, dtype=torch.int32).view(43, 4)
-    counts = torch.arange(43)  # user u has had the items u to 2u - 1, to know them again
+    counts = torch.arange(43)  # user u has had the items u to 2u - 1
     seen = torch.cat([torch.arange(user, 2 * user, dtype=torch.int32) for user in range(43)])
     bounds = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     found = []
     for process in range(num_processes):
         examples = held_out(sequences, from_end)
-        share = process, num_processes
-        loader = EvaluationBatches(sequences, examples, negatives, seen, bounds, 5, pad_to_max_len, *share)
+        loader = EvaluationBatches(
+            sequences,
+            examples,
+            negatives=negatives,
+            seen=seen,
+            seen_bounds=bounds,
+            batch_size=5,
+            pad_to_max_len=pad_to_max_len,
+            process=process,
+            num_processes=num_processes,
+        )
         batches = list(loader)
         assert len(loader) == len(batches)
         for batch, (negatives_of_batch, seen_of_batch) in batches:
@@ -284,11 +301,11 @@ def test_every_user_is_evaluated_in_one_process_with_negatives_of_its_own(
             for row, user in enumerate(batch.user.tolist()):
                 assert seen_of_batch.rows(row, row + 1).item.tolist() == list(range(user, 2 * user))
             found += rows_of(batch)
-        assert [rows_of(batch) for batch, _ in loader] == [rows_of(batch) for batch, _ in batches]  # every epoch anew
+        assert [rows_of(batch) for batch, _ in loader] == [rows_of(batch) for batch, _ in batches]
     assert sorted(found) == plain_held_out(users, from_end)
 
 
-def test_the_store_is_moved_whole() -> None:
+def test_all_tensors_of_the_store_are_moved() -> None:
     users = with_examples(20)
     moved = store(users).to(torch.device("meta"))
     assert moved.max_len == MAX_LEN

@@ -1,10 +1,8 @@
-"""Every format gives the same frame; every mistake gives one line that names the file and the place."""
+"""Every format gives the same frame; every mistake gives one line that names the file and the row or column."""
 
-import csv
 import datetime as dt
 import gzip
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable
@@ -18,52 +16,12 @@ from hypothesis import strategies as st
 from adamct.errors import InputError
 from datamodules.columns import Columns
 from datamodules.sources import read_log, sha256
+from tests.datamodules.log_files import FUZZED, GOOD, HEADER, ROWS, TEXTS, compress, delimited, parquet, write
 
-ROWS = [("0001", "B00ABC", 30), ("1e5", "007", 10), ("0001", "NA", 20), ('ü "q"', "x, y", -5), ("1e5", "007", 10)]
 SEQUENCES = [("0001", ["B00ABC", "007", "NA"]), ("1e5", ["1.0", "B00ABC"]), ("ü", ["1.0"])]
 
 
-def delimited(rows: list[tuple], header: list[str] | None, separator: str = ",") -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows([header, *rows] if header else rows)
-    return text.getvalue().encode()
-
-
-def json_lines(rows: list[tuple], keys: list[str], **extra: object) -> bytes:
-    return "".join(json.dumps(dict(zip(keys, row, strict=True)) | extra) + "\n" for row in rows).encode()
-
-
-def parquet(**columns: list | pl.Series) -> bytes:
-    pl.DataFrame(columns).write_parquet(file := io.BytesIO())
-    return file.getvalue()
-
-
-def compress(content: bytes, name: str) -> bytes:
-    """Compress as the end of the name says; polars is the one zstd writer at hand."""
-    if name.endswith(".zst"):
-        lines = pl.DataFrame({"": content.decode().removesuffix("\n").split("\n")})
-        lines.write_csv(file := io.BytesIO(), include_header=False, quote_style="never", compression="zstd")
-        return file.getvalue()
-    return gzip.compress(content) if name.endswith(".gz") else content
-
-
-def write(folder: Path, name: str, content: bytes) -> Path:
-    (folder / name).write_bytes(content)
-    return folder / name
-
-
-WIDE = [(f"line one\nline two, {user}", item, 5.0, user, time) for user, item, time in ROWS]
-RATED = [(user, item, 4.5, time) for user, item, time in ROWS]
 USER, ITEM, TIME = (list(column) for column in zip(*ROWS, strict=True))
-TEXTS = {
-    "log.csv": delimited(WIDE, ["review", "item", "rating", "user", "timestamp"]),
-    "log.tsv": delimited(WIDE, ["review", "itemId", "rating", "userId", "time"], "\t"),
-    "log.inter": delimited(RATED, ["user_id:token", "item_id:token", "rating:float", "timestamp:float"], "\t"),
-    "log.jsonl": json_lines(ROWS, ["user_id", "item_id", "timestamp"], row=1, line=[{"deep": "line\ntwo"}]),
-    "log.ndjson": json_lines(ROWS, ["user", "item", "timestamp"]),
-    "reviews_Toys_5.json": json_lines(ROWS, ["reviewerID", "asin", "unixReviewTime"], reviewTime="x", overall=5.0),
-    "ratings_small.CSV": delimited(RATED, ["userId", "movieId", "rating", "timestamp"]),
-}
 DIRT: dict[str, Callable[[bytes], bytes]] = {
     "clean": lambda text: text,
     "bom": lambda text: b"\xef\xbb\xbf" + text,
@@ -94,15 +52,17 @@ def test_every_text_format_gives_the_same_frame(tmp_path: Path, name: str, packe
         (pl.Series(USER).cast(pl.Binary), pl.Series([str(time) for time in TIME]), TIME),
     ],
 )
-def test_parquet_types(tmp_path: Path, user: pl.Series, time: pl.Series, expected: list) -> None:
+def test_every_parquet_type_gives_the_same_frame(
+    tmp_path: Path, user: pl.Series, time: pl.Series, expected: list
+) -> None:
     table = pl.DataFrame({"extra": [[1]] * len(ROWS), "timestamp": time, "user": user, "item": ITEM})
     table.write_parquet(path := tmp_path / "log.parquet")
-    assert str(read_log(path).rows()) == str(list(zip(USER, ITEM, expected, strict=True)))  # str tells 1 from 1.0
+    assert str(read_log(path).rows()) == str(list(zip(USER, ITEM, expected, strict=True)))  # str: 1 is not 1.0
 
 
 @pytest.mark.parametrize("dirt", DIRT)
 @pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
-def test_sequence_file(tmp_path: Path, packed: str, dirt: str) -> None:
+def test_a_sequence_file_counts_the_items_of_a_user(tmp_path: Path, packed: str, dirt: str) -> None:
     text = "\n \n".join(f" {user}\t{'  '.join(items)} " for user, items in SEQUENCES).encode() + b"\n"
     path = write(tmp_path, "log.txt" + packed, compress(DIRT[dirt](text), packed))
     assert read_log(path).rows() == [(user, item, at) for user, items in SEQUENCES for at, item in enumerate(items)]
@@ -123,14 +83,14 @@ def test_interactions_with_low_ratings_are_left_out(tmp_path: Path, name: str, p
     kept = read_log(path, min_rating=2.5).rows()
     assert len(kept) == len(ROWS) - 1
     assert [row for row in ROWS if row in kept] == kept
-    with pytest.raises(InputError, match=r"no rating is 9 or more; lower dataset\.min_rating"):
+    with pytest.raises(InputError, match=r"no rating is 9 or more; give a lower dataset\.min_rating"):
         read_log(path, min_rating=9)
 
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
 @pytest.mark.parametrize("item_first", [True, False])
-def test_amazons_ratings_are_known_by_their_first_row(tmp_path: Path, item_first: bool, packed: str) -> None:
-    """Those of 2018 have the item first, those of 2014 the user."""
+def test_amazons_ratings_are_recognised_in_both_orders(tmp_path: Path, item_first: bool, packed: str) -> None:
+    """Ratings of 2018 have the item first, those of 2014 the user."""
     rows = [("A1V6B6TNIC10QE", "0143026860", 1), ("A2F5GHSXFQ0W6J", "B00ABCDEFG", 2), ("#oc-R1", "014302686X", 3)]
     pairs = [(item, user) if item_first else (user, item) for user, item, _ in rows]
     content = delimited(
@@ -142,7 +102,7 @@ def test_amazons_ratings_are_known_by_their_first_row(tmp_path: Path, item_first
 
 
 @pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.tsv", "\t")])
-def test_columns_given_as_positions_are_of_a_file_without_header(tmp_path: Path, name: str, separator: str) -> None:
+def test_positions_of_columns_mean_a_file_without_header(tmp_path: Path, name: str, separator: str) -> None:
     path = write(tmp_path, name, delimited([(time, item, 5.0, user) for user, item, time in ROWS], None, separator))
     assert read_log(path, Columns(user=4, item=2, timestamp=1)).rows() == ROWS
     assert read_log(path, Columns(user=4, item=2, timestamp=1, rating=3), min_rating=5).rows() == ROWS
@@ -150,11 +110,11 @@ def test_columns_given_as_positions_are_of_a_file_without_header(tmp_path: Path,
         read_log(path, Columns(user=5, item=2, timestamp=1))
     with pytest.raises(InputError, match=r"no timestamp column"):
         read_log(path, Columns(user=4, item=2))
-    with pytest.raises(InputError, match=r"where these are no header but data, each to its place from 1"):
+    with pytest.raises(InputError, match=r"or each column to its position from 1 if the file has no header"):
         read_log(path)
 
 
-def test_a_folder_or_a_pattern_is_its_files_one_after_the_other(tmp_path: Path) -> None:
+def test_a_folder_or_pattern_is_read_file_by_file(tmp_path: Path) -> None:
     half = len(ROWS) // 2
     header = ["user", "item", "timestamp"]
     for name, rows in (("b.csv", ROWS[half:]), ("a.csv", ROWS[:half]), (".hidden.csv", ROWS[:1]), ("_SUCCESS", [])):
@@ -172,7 +132,7 @@ def test_a_folder_or_a_pattern_is_its_files_one_after_the_other(tmp_path: Path) 
             read_log(nothing)
 
 
-def test_ratings_that_are_not_there_or_no_numbers_are_told(tmp_path: Path) -> None:
+def test_missing_or_non_numeric_ratings_are_errors(tmp_path: Path) -> None:
     sequences, bare = write(tmp_path, "log.txt", b"a 1 2\n"), write(tmp_path, "log.ndjson", TEXTS["log.ndjson"])
     with pytest.raises(InputError, match=r"log\.txt: .* without ratings; set dataset\.min_rating"):
         read_log(sequences, min_rating=1)
@@ -184,14 +144,14 @@ def test_ratings_that_are_not_there_or_no_numbers_are_told(tmp_path: Path) -> No
         read_log(odd, min_rating=1)
 
 
-def test_an_item_of_amazon_2023_is_what_its_variants_have_in_common(tmp_path: Path) -> None:
+def test_an_item_of_amazon_2023_is_its_parent_asin(tmp_path: Path) -> None:
     review = {"asin": "red", "parent_asin": "shirt", "user_id": "ann", "timestamp": 5, "rating": 4.0}
     assert read_log(write(tmp_path, "a.jsonl", json.dumps(review).encode())).rows() == [("ann", "shirt", 5)]
     rows = write(tmp_path, "a.csv", b"user_id,parent_asin,rating,timestamp\nann,shirt,4.0,5\n")
     assert read_log(rows).rows() == [("ann", "shirt", 5)]
 
 
-def test_a_user_on_several_lines_of_a_sequence_file_goes_on(tmp_path: Path) -> None:
+def test_a_user_may_have_several_lines_in_a_sequence_file(tmp_path: Path) -> None:
     path = write(tmp_path, "pairs.txt", b"a 1\na 2\nb 1\na 3 4\n")
     assert read_log(path).rows() == [("a", "1", 0), ("a", "2", 1), ("b", "1", 0), ("a", "3", 2), ("a", "4", 3)]
 
@@ -207,12 +167,12 @@ def test_numbers_keep_their_precision(tmp_path: Path, name: str, text: str, time
     assert log["timestamp"].dtype == (pl.Int64 if all(isinstance(time, int) for time in times) else pl.Float64)
 
 
-def test_columns_can_be_named(tmp_path: Path) -> None:
+def test_columns_can_be_chosen_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "log.csv", b"user,user_id,b,timestamp,t\nx,u,i,7,8\n")
     assert read_log(path, Columns("user_id", "b", "t")).rows() == [("u", "i", 8)]
 
 
-def test_names_are_no_patterns(tmp_path: Path) -> None:
+def test_names_of_files_are_not_patterns(tmp_path: Path) -> None:
     folder = tmp_path / "a[bc]*?"
     folder.mkdir()
     for name in ("log.csv", "log.jsonl", "log.inter"):
@@ -221,9 +181,7 @@ def test_names_are_no_patterns(tmp_path: Path) -> None:
     assert read_log(write(folder, "l.parquet", parquet(user=USER, item=ITEM, timestamp=TIME))).rows() == ROWS
 
 
-HEADER = b"user,item,timestamp\n"
 GZ = gzip.compress(b"".join(b"u%d i%d\n" % (n, n * n) for n in range(5000)))
-GOOD = parquet(user=["a"], item=["b"], timestamp=[1])
 JSON_OK = b'{"user":"a","item":"b","timestamp":1}\n'
 MISTAKES = {
     **{f"empty {name}": (name, b"", ["empty"]) for name in ("a.csv", "a.txt", "a.jsonl", "a.parquet", "a.csv.gz")},
@@ -314,7 +272,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_gives_one_line(tmp_path: Path, mistake: str) -> None:
+def test_a_mistake_is_an_error_of_one_line(tmp_path: Path, mistake: str) -> None:
     name, content, parts = MISTAKES[mistake]
     with pytest.raises(InputError) as caught:
         read_log(write(tmp_path, name, content))
@@ -326,7 +284,9 @@ def test_a_mistake_gives_one_line(tmp_path: Path, mistake: str) -> None:
 
 
 @pytest.mark.parametrize("read", [read_log, sha256])
-def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable) -> None:
+def test_a_file_that_cannot_be_opened_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable
+) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"absent\.csv: No such file"):
         read(tmp_path / "absent.csv")
@@ -341,19 +301,16 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
         read(tmp_path / "locked.csv")
 
 
-def test_columns_of_a_mistaken_name_or_format(tmp_path: Path) -> None:
+def test_wrong_column_names_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no user column \['who'\]; set dataset\.columns\.user to one of \['user'"):
         read_log(write(tmp_path, "log.csv", HEADER + b"a,b,1\n"), Columns(user="who"))
     with pytest.raises(InputError, match=r"log\.txt: .* dataset\.columns"):
         read_log(write(tmp_path, "log.txt", b"1 2\n"), Columns(user="user"))
 
 
-FUZZED = st.sampled_from([*TEXTS, "log.csv.gz", "log.txt", "log.txt.zst", "log.jsonl.gz", "log.parquet"])
-
-
 @settings(max_examples=150, deadline=None)
 @given(name=FUZZED, noise=st.binary(max_size=40), at=st.integers(0, 400), whole=st.booleans())
-def test_no_other_exception_leaks(
+def test_reading_raises_only_input_errors(
     tmp_path_factory: pytest.TempPathFactory, name: str, noise: bytes, at: int, whole: bool
 ) -> None:
     good = GOOD if name == "log.parquet" else compress(TEXTS.get(name, b"u i j\n" * 50), name)
@@ -369,6 +326,6 @@ def test_no_other_exception_leaks(
     assert log is None or (log.height and log.null_count().row(0) == (0, 0, 0))
 
 
-def test_sha256(tmp_path: Path) -> None:
+def test_the_hash_is_the_sha256_of_the_content(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000  # longer than one chunk
     assert sha256(write(tmp_path, "a.bin", content)) == hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""What is trained on and what is held out, against loops over users; nothing of the future is ever learnt."""
+"""Splits equal loops over users; training items are never later than held-out items."""
 
 import json
 import re
@@ -16,23 +16,11 @@ from hypothesis import strategies as st
 from adamct.errors import InputError
 from adamct.report.inputs.runs import Run
 from adamct.report.sections.provenance import parts
-from datamodules.preprocessing import Interactions
 from datamodules.splits import GlobalTime, HeldOut, LeaveOneOut, seen_before, time_of
-from tests.conftest import TINY, Ended
+from tests.conftest import Ended
+from tests.datamodules.small_logs import DAY, SMALL, Times, interactions
 
-Times = list[list[int]]
-"""Of each user's items, in order."""
 TIMES = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8).map(sorted), min_size=1, max_size=6)
-
-
-def interactions(times: Times) -> Interactions:
-    offsets = np.cumsum([0, *map(len, times)])
-    items, every = np.arange(1, offsets[-1] + 1, dtype=np.int32), [time for user in times for time in user]
-    ids = (
-        pl.Series("id", [f"{kind}{at}" for at in range(count)])
-        for kind, count in (("u", len(times)), ("i", offsets[-1]))
-    )
-    return Interactions(items, offsets, np.array(every), *ids)
 
 
 @settings(deadline=None)
@@ -60,24 +48,24 @@ def test_a_split_by_time_equals_a_plain_loop(times: Times, first: int, further: 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 6), min_size=3, max_size=9), min_size=1, max_size=6), st.integers(1, 2))
-def test_what_was_seen_before_is_all_earlier_items_but_the_target(users: list[list[int]], from_end: int) -> None:
+def test_seen_items_are_all_earlier_items_but_the_target(users: list[list[int]], from_end: int) -> None:
     items, ids = np.concatenate(users).astype(np.int32), pl.Series("id", list("abcdef"))
     log = interactions([[0] * len(user) for user in users])._replace(items=items, item_ids=ids)
-    some = np.arange(0, len(users), 2)  # as under a split by time, where not every user has an item
+    some = np.arange(0, len(users), 2)  # in a split by time, not every user has a held-out item
     found = seen_before(HeldOut(some, log.offsets[1:][some] - from_end), log)
     for place, user in enumerate(some):
         expected = sorted({*users[user][:-from_end]} - {users[user][-from_end]})
         assert found.items[found.bounds[place] : found.bounds[place + 1]].tolist() == expected
 
 
-def test_leaving_one_out() -> None:
+def test_leave_one_out_holds_out_the_last_two_items() -> None:
     found = LeaveOneOut().split(interactions([[0] * 3, [0] * 5]))
     assert found.train_end.tolist() == [1, 6]
     assert [part.tolist() for part in found.validation] == [[0, 1], [1, 6]]
     assert [part.tolist() for part in found.test] == [[0, 1], [2, 7]]
 
 
-def test_a_user_too_short_for_leave_one_out_is_named() -> None:
+def test_leave_one_out_names_a_user_with_too_few_items() -> None:
     with pytest.raises(InputError, match=r"user 'u1' has 2 interactions.*dataset\.min_user"):
         LeaveOneOut().split(interactions([[0] * 3, [0] * 2]))
 
@@ -92,30 +80,27 @@ def test_a_user_too_short_for_leave_one_out_is_named() -> None:
         ("81%", "89%", "dataset.split.validation_from=81% (8): must be before dataset.split.test_from=89% (8)"),
     ],
 )
-def test_times_the_wrong_way_round_are_refused(first: int | str, second: int | str, message: str) -> None:
+def test_times_in_the_wrong_order_are_errors(first: int | str, second: int | str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         GlobalTime(first, second).split(interactions([[*range(10)]]))
 
 
 @pytest.mark.parametrize("boundary", ["180%", "100%", "0%", "0.0%", "-5%", "nan%", "%", "80 %", "8e1%", "abc", "5", ""])
-def test_what_is_neither_a_time_nor_a_share_is_refused(boundary: str) -> None:
+def test_a_boundary_must_be_a_time_or_a_share(boundary: str) -> None:
     with pytest.raises(InputError, match=r"test_from=.*: must be a number or a share of the interactions between 0%"):
         GlobalTime(5, boundary)
 
 
 @given(st.lists(st.integers(-3, 6), min_size=1, max_size=30), st.integers(1, 999))
-def test_a_share_is_the_latest_time_with_no_more_than_it_before(times: list[int], permille: int) -> None:
+def test_a_share_means_the_latest_time_with_no_more_before(times: list[int], permille: int) -> None:
     share = Fraction(permille, 1000)
     expected = max(time for time in times if Fraction(sum(other < time for other in times), len(times)) <= share)
     assert time_of(f"{permille / 10}%", np.array(times)) == expected
 
 
-DAY = 86_400
-
-
 @settings(deadline=None)
 @given(TIMES)
-def test_shares_split_a_log_of_days_as_the_times_they_stand_for(days: Times) -> None:
+def test_shares_split_a_log_of_days_as_their_times_do(days: Times) -> None:
     log = interactions([[1_388_534_400 + DAY * day for day in user] for user in days])
     first, second = time_of("50%", log.times), time_of("75.5%", log.times)
     try:
@@ -132,19 +117,12 @@ def test_shares_split_a_log_of_days_as_the_times_they_stand_for(days: Times) -> 
             assert [column.tolist() for column in mine] == [column.tolist() for column in theirs]
 
 
-OF_EMBEDDED = ("dataset.num_users", "dataset.process", "dataset.negatives")
-SMALL = [
-    *(key for key in TINY if not key.startswith(OF_EMBEDDED)),
-    "dataset=custom",
-    "dataset.min_item=1",
-    "dataset.negatives.count=5",
-]
 BY_TIME = ["dataset/split=global_time"]
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Forty users, every other one of whom leaves before the test."""
+    """Write a log of forty users; half of them have no test item."""
     rng = np.random.default_rng(0)
     rows = [
         {"user": f"u{user}", "item": f"i{rng.integers(30)}", "timestamp": at * 10 + user % 10}
@@ -155,7 +133,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log.csv"
 
 
-def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run: Callable[..., Ended]) -> None:
+def test_a_run_by_time_tests_users_with_test_items(log: Path, tmp_path: Path, run: Callable[..., Ended]) -> None:
     times = ["dataset.split.validation_from=50", "dataset.split.test_from=60"]
     data = [f"dataset.path={log}", f"data_dir={tmp_path}"]
     ended = run(*SMALL, *BY_TIME, *times, *data, f"hydra.run.dir={tmp_path}/run")
@@ -172,7 +150,7 @@ def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run:
         "validation_from": 50,
         "test_from": 60,
     }
-    # The same weights may have learnt what another split tests.
+    # The weights may have been trained on the test items of another split.
     ended = run(
         *SMALL, *data, "stages=[test]", f"ckpt={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/other"
     )
@@ -190,7 +168,7 @@ def test_a_run_by_time_tests_those_who_are_there(log: Path, tmp_path: Path, run:
         ),
     ],
 )
-def test_times_that_do_not_fit_the_log_are_told(
+def test_times_outside_the_log_are_errors(
     overrides: list[str], message: str, log: Path, tmp_path: Path, run: Callable[..., Ended]
 ) -> None:
     ended = run(*SMALL, *BY_TIME, *overrides, f"dataset.path={log}", f"data_dir={tmp_path}")
@@ -199,9 +177,7 @@ def test_times_that_do_not_fit_the_log_are_told(
     assert "\n" not in ended.line
 
 
-def test_shares_of_the_interactions_are_recorded_as_the_times_they_stand_for(
-    log: Path, tmp_path: Path, run: Callable[..., Ended]
-) -> None:
+def test_a_run_records_the_times_of_its_shares(log: Path, tmp_path: Path, run: Callable[..., Ended]) -> None:
     shares = ["dataset.split.validation_from=70%", "dataset.split.test_from=85%"]
     data = [f"dataset.path={log}", f"data_dir={tmp_path}"]
     ended = run(*SMALL, *BY_TIME, *shares, *data, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
@@ -231,12 +207,12 @@ def test_shares_of_the_interactions_are_recorded_as_the_times_they_stand_for(
         ),
     ],
 )
-def test_reports_tell_the_split_in_words(config: dict[str, Any], held_out: dict[str, Any], expected: str) -> None:
+def test_reports_describe_the_split_in_words(config: dict[str, Any], held_out: dict[str, Any], expected: str) -> None:
     run = Run(Path("run"), "finished", {}, config, (), {"dataset": {"held_out": held_out}}, "")
     assert parts(run) == expected
 
 
-def test_a_sequence_file_has_no_times(tmp_path: Path, run: Callable[..., Ended]) -> None:
+def test_a_sequence_file_cannot_be_split_by_time(tmp_path: Path, run: Callable[..., Ended]) -> None:
     (tmp_path / "log.txt").write_text("u 1 2 3 4 5\n")
     times = ["dataset.split.validation_from=1", "dataset.split.test_from=2"]
     ended = run(*SMALL, *BY_TIME, *times, f"dataset.path={tmp_path}/log.txt", f"data_dir={tmp_path}")

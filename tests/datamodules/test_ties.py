@@ -1,4 +1,4 @@
-"""A user's interactions of the same time, in logs whose times are days: their order, and how many are held out."""
+"""Ties, a user's interactions of the same time: their order, and their share of the held-out items."""
 
 import json
 import re
@@ -18,14 +18,14 @@ from datamodules.sources import sha256
 from datamodules.splits import GlobalTime, LeaveOneOut
 from datamodules.ties import held_out_statistics, shuffle_ties
 from tests.conftest import Ended
-from tests.datamodules.test_cache import amazon
-from tests.datamodules.test_splits import DAY, SMALL, Times, interactions
+from tests.datamodules.caches import log_data
+from tests.datamodules.small_logs import DAY, SMALL, Times, interactions
 
 DAYS = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=9).map(sorted), min_size=1, max_size=6)
 
 
 def by_user_and_time(log: Interactions) -> list[list[tuple[int, list[int]]]]:
-    """For each user, each time and the items of that time, in order."""
+    """Return for each user the times and the items of each time, in order."""
     users = []
     for start, end in zip(log.offsets[:-1], log.offsets[1:], strict=True):
         items, times = log.items[start:end].tolist(), log.times[start:end].tolist()
@@ -35,14 +35,14 @@ def by_user_and_time(log: Interactions) -> list[list[tuple[int, list[int]]]]:
 
 @settings(deadline=None)
 @given(DAYS, st.integers(0, 3))
-def test_only_items_of_one_user_and_time_change_places(days: Times, seed: int) -> None:
+def test_only_tied_items_change_their_order(days: Times, seed: int) -> None:
     log = interactions(days)
     before = log.items.copy()
     shuffled = shuffle_ties(log, seed)
     assert log.items.tolist() == before.tolist()
     assert shuffled.items.dtype == before.dtype
     for found, expected in zip(by_user_and_time(shuffled), by_user_and_time(log), strict=True):
-        assert [(time, sorted(items)) for time, items in found] == expected  # those of `interactions` ascend
+        assert [(time, sorted(items)) for time, items in found] == expected  # items of `interactions` are ascending
     assert all(same is other for same, other in zip(shuffled[1:], log[1:], strict=True))
     assert shuffle_ties(log, seed).items.tolist() == shuffled.items.tolist()
 
@@ -72,7 +72,7 @@ def test_tied_shares_equal_a_plain_loop_in_any_order(days: Times) -> None:
 
 @settings(deadline=None)
 @given(DAYS)
-def test_an_item_held_out_by_time_is_later_than_what_came_before(days: Times) -> None:
+def test_an_item_held_out_by_time_is_later_than_its_history(days: Times) -> None:
     log = interactions(days)
     try:
         split = GlobalTime(1, 3).split(log)
@@ -83,7 +83,7 @@ def test_an_item_held_out_by_time_is_later_than_what_came_before(days: Times) ->
 
 @pytest.fixture
 def days(tmp_path: Path) -> Path:
-    """Forty users with six interactions on three days, every other one with validation and test on one day."""
+    """Write a log of forty users with six interactions on three days; half have validation and test on one day."""
     rng = np.random.default_rng(0)
     rows = [
         {"user": f"u{user}", "item": f"i{rng.integers(30)}", "timestamp": DAY * (at + user % 2) // (2 * DAY) * DAY}
@@ -98,7 +98,7 @@ def data(log: Path, *more: str) -> list[str]:
     return [*SMALL, "dataset.max_len=4", "trainer.max_epochs=1", f"dataset.path={log}", f"data_dir={log.parent}", *more]
 
 
-def test_a_run_records_its_ties_and_its_weights_are_of_one_order(
+def test_weights_are_tested_with_their_own_order_of_ties(
     days: Path, tmp_path: Path, run: Callable[..., Ended], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = run(*data(days), "dataset.ties=shuffle", "seed=3", f"hydra.run.dir={tmp_path}/run")
@@ -108,7 +108,7 @@ def test_a_run_records_its_ties_and_its_weights_are_of_one_order(
     assert (dataset["ties"], dataset["ties_seed"]) == ("shuffle", 3)
     assert dataset["source_sha256"] == sha256(days)
     assert (dataset["held_out"]["validation_tied"], dataset["held_out"]["test_tied"]) == (0.5, 0.5)
-    # The same weights may have been trained on what another order tests.
+    # The weights may have been trained on the test items of another order.
     test = ["stages=[test]", f"ckpt={tmp_path}/run/checkpoints/best.ckpt", f"hydra.run.dir={tmp_path}/other"]
     ended = run(*data(days), *test, "seed=3")
     assert "was trained with dataset.ties=shuffle, but this run has dataset.ties=file" in ended.line
@@ -116,9 +116,9 @@ def test_a_run_records_its_ties_and_its_weights_are_of_one_order(
     assert "was trained with dataset.ties_seed=3, but this run has dataset.ties_seed=4" in ended.line
 
 
-def test_both_orders_share_the_prepared_arrays(days: Path) -> None:
-    in_file_order = amazon(days.parent, days)
-    shuffled = amazon(days.parent, days, ties="shuffle", seed=1)
+def test_both_orders_of_ties_share_the_prepared_arrays(days: Path) -> None:
+    in_file_order = log_data(days.parent, days)
+    shuffled = log_data(days.parent, days, ties="shuffle", seed=1)
     assert isinstance(in_file_order.interactions.items, np.memmap)
     assert shuffled.interactions.items.tolist() == shuffle_ties(in_file_order.interactions, 1).items.tolist()
     assert shuffled.interactions.items.tolist() != in_file_order.interactions.items.tolist()
@@ -126,16 +126,16 @@ def test_both_orders_share_the_prepared_arrays(days: Path) -> None:
     assert (in_file_order.has_times, in_file_order.identity["ties"]) == (True, "file")
 
 
-def test_a_sequence_file_has_no_ties_to_shuffle_or_to_count(tmp_path: Path) -> None:
+def test_a_sequence_file_has_no_ties(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text("ann x y z\nbob y z w x\n")
     with pytest.raises(
         InputError, match=re.escape(f"{path}: a .txt file is a sequence file, without times; give dataset.t")
     ):
-        _ = amazon(tmp_path, path, ties="shuffle").interactions
-    assert amazon(tmp_path, path).held_out == (2, 2, None, None, None, None)
+        _ = log_data(tmp_path, path, ties="shuffle").interactions
+    assert log_data(tmp_path, path).held_out == (2, 2, None, None, None, None)
 
 
-def test_another_order_of_ties_is_refused(days: Path) -> None:
+def test_an_unknown_order_of_ties_is_refused(days: Path) -> None:
     with pytest.raises(InputError, match=r"ties=random: must be"):
-        amazon(days.parent, days, ties="random")
+        log_data(days.parent, days, ties="random")

@@ -1,4 +1,4 @@
-"""Titles from metadata of either kind."""
+"""Titles are read from metadata in JSON and in Python literals."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ EXPECTED = ["asin first is no rule", 'A "quoted" one, it\'s said', None, "ä"]
 
 @pytest.mark.parametrize("write", [repr, json.dumps], ids=["2014", "2018"])
 @pytest.mark.parametrize("name", ["meta.json.gz", "meta.json"])
-def test_titles_stand_where_their_items_do(write: Callable[[object], str], name: str, tmp_path: Path) -> None:
+def test_titles_are_in_the_order_of_their_items(write: Callable[[object], str], name: str, tmp_path: Path) -> None:
     content = "\n".join(map(write, META)).encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     assert read_titles(tmp_path / name, ITEMS).to_list() == EXPECTED
@@ -52,18 +52,18 @@ def test_any_id_gets_its_title(write: Callable[[object], str], line: str, tmp_pa
         assert read_titles(tmp_path / "meta.json", pl.Series([known])).to_list() == [known]
 
 
-def test_mistakes_are_told(tmp_path: Path) -> None:
+def test_mistakes_in_metadata_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.gz: cannot be read"):
         read_titles(tmp_path / "none.gz", ITEMS)
     (tmp_path / "other.json").write_text(json.dumps(META[2]))
-    with pytest.raises(InputError, match=r"other\.json: has a title for none"):
+    with pytest.raises(InputError, match=r"other\.json: has no title of any"):
         read_titles(tmp_path / "other.json", ITEMS)
     (tmp_path / "odd.json").write_text("{'asin': 'B1', 'title': }")
-    with pytest.raises(InputError, match=r"odd\.json, line 1: neither"):
+    with pytest.raises(InputError, match=r"odd\.json, line 1: must be a JSON object or"):
         read_titles(tmp_path / "odd.json", ITEMS)
     for odd in ("{'asin': 'B1', []: 1}", "{'asin': 'B1'" + "[" * 10_000):
         (tmp_path / "odd.json").write_text(odd)
-        with pytest.raises(InputError, match=r"odd\.json, line 1: neither"):
+        with pytest.raises(InputError, match=r"odd\.json, line 1: must be a JSON object or"):
             read_titles(tmp_path / "odd.json", ITEMS)
     for text in (json.dumps([META[0]]), "5", "null"):
         (tmp_path / "odd.json").write_text(f"{json.dumps(META[1])}\n{text}")

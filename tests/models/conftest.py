@@ -19,7 +19,8 @@ def make_model(build: Build) -> Build:
 
     def make(name: str, spec: DataSpec = SPEC, **keys: object) -> Any:
         torch.manual_seed(0)
-        model = build(spec, f"model={name}", hidden_size=D, **keys).double().eval()
+        sizes = {} if name == "popularity" else {"hidden_size": D}
+        model = build(spec, f"model={name}", **sizes, **keys).double().eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.3 * torch.randn_like(parameter)

@@ -2,7 +2,6 @@
 
 import math
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +12,10 @@ from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
 from adamct.training.step import training_loss
+from tests.conftest import MODELS
 from tests.models.oracles import SPEC, Build, Histories, scores
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 9)
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 
 
 @pytest.fixture(params=MODELS)

@@ -19,8 +19,8 @@ from adamct.serving.recommender import Recommender
 from adamct.values import TableFormat
 from datamodules.cache import load_or_build
 from datamodules.download import Download
-from tests.datamodules.test_cache import FACTS, amazon, names, three_users
-from tests.datamodules.test_download import CONTENT, NAME, serving
+from tests.datamodules.caches import FACTS, log_data, names, three_users
+from tests.datamodules.file_server import CONTENT, NAME, serving
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def read_only_data() -> Iterator[Path]:
     """A folder with a log and its prepared data, in which nothing can be made."""
     folder = Path(tempfile.mkdtemp())  # pytest's own are closed to other users
     (folder / "log.txt").write_text("ann x y z\nbob y z w x\n")
-    assert amazon(folder, folder / "log.txt").spec.num_users == 2
+    assert log_data(folder, folder / "log.txt").spec.num_users == 2
     for lock in folder.glob("cache/*.lock"):
         lock.unlink()
     for path in (folder / "cache", folder):
@@ -55,7 +55,7 @@ def read_only_data() -> Iterator[Path]:
 
 def test_prepared_data_in_a_read_only_folder_is_used(read_only_data: Path) -> None:
     with ordinary_user():
-        module = amazon(read_only_data, read_only_data / "log.txt")
+        module = log_data(read_only_data, read_only_data / "log.txt")
         assert module.spec.num_users == 2
         assert isinstance(module.interactions.items, np.memmap)
     assert not list(read_only_data.glob("cache/*.lock"))
@@ -73,7 +73,7 @@ def test_what_must_be_prepared_in_a_read_only_folder_is_told_in_one_line(read_on
         cache = read_only_data / "new" / "cache"
         changed = {"cache_dir": str(cache)}
     with ordinary_user(), pytest.raises(InputError) as refused:
-        _ = amazon(read_only_data, read_only_data / "log.txt", **changed).interactions
+        _ = log_data(read_only_data, read_only_data / "log.txt", **changed).interactions
     assert str(refused.value).startswith(f"{cache}: Permission denied; data_dir")
 
 

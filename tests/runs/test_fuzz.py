@@ -1,4 +1,4 @@
-"""Odd values for every key of the config: each works or is refused in one line, whatever else is in the config."""
+"""Odd values for every key of the config: each works or is an error of one line."""
 
 import random
 import resource
@@ -21,7 +21,7 @@ from tests.conftest import CONF, Ended, changed
 Configure = Callable[..., DictConfig]
 Run = Callable[..., Ended]
 Pair = tuple[tuple[str, ...], str, str]
-"""Overrides, a key of their config, and a value for it."""
+"""Overrides, a key of their config, and a value for the key."""
 
 VALUES = (
     *("null", "''", "abc", "'äöü'", "/nonexistent/path", "2014-01-01", "true", "no", "off"),
@@ -39,7 +39,7 @@ SYNTHETIC = (
 LOG = ("dataset.path=log.csv", "dataset.min_user=3", "dataset.min_item=1")
 BY_TIME = ("dataset/split=global_time", "dataset.split.validation_from=60%", "dataset.split.test_from=80%")
 IN_SEVERAL_PROCESSES = {("trainer.devices", "2"), ("trainer.num_nodes", "2")}
-"""Keys and values that `test_ddp` and `test_nodes` test."""
+"""Pairs of a key and a value that other tests have."""
 GROUPS = ("model", "loss", "optimizer", "scheduler", "logger", "callbacks")
 CONFIGS = (
     SYNTHETIC,
@@ -60,7 +60,7 @@ NODES = (
 
 @contextmanager
 def seconds(most: int) -> Iterator[None]:
-    """Raise TimeoutError in the block after some seconds."""
+    """Raise TimeoutError if the block takes longer than some seconds."""
 
     def end(*_: object) -> None:
         raise TimeoutError
@@ -74,25 +74,25 @@ def seconds(most: int) -> Iterator[None]:
 
 
 def pairs(configure: Configure, configs: Sequence[tuple[str, ...]]) -> list[Pair]:
-    """Every key once for each ``_target_`` that takes it, with every value."""
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    """Return every key, once for each ``_target_`` that accepts it, with every value."""
+    overrides_of: dict[tuple[str, str], tuple[str, ...]] = {}
     for overrides in configs:
         config = cast(dict[str, Any], OmegaConf.to_container(configure(*overrides, *SHORT)))
         targets = flat(config)
         for key in targets:
-            if not key.endswith("_") and "mirrors" not in key:  # whose names are numbers, which overrides cannot name
+            if not key.endswith("_") and "mirrors" not in key:  # overrides cannot name its keys, which are numbers
                 target = targets.get(f"{key.rpartition('.')[0]}._target_")
-                found.setdefault((key, str(target)), overrides)
-    keys = [(overrides, key) for (key, _), overrides in found.items()]
+                overrides_of.setdefault((key, str(target)), overrides)
+    keys = [(overrides, key) for (key, _), overrides in overrides_of.items()]
     return [(*pair, value) for pair in keys for value in VALUES if (pair[1], value) not in IN_SEVERAL_PROCESSES]
 
 
 def refused(pair: Pair, configure: Configure) -> bool:
-    """Whether the check, or OmegaConf, refuses a value in one line."""
+    """Return whether the check or OmegaConf refuses a value with an error of one line."""
     overrides, key, text = pair
     cfg = configure(*overrides, *SHORT, "output_dir=out")
     if "wandb" in str(overrides):
-        cfg.logger.update({"job_type": "job", "tags": []})  # which only a run knows
+        cfg.logger.update({"job_type": "job", "tags": []})  # which need a run
     try:
         check(changed(cfg, f"{key}={text}"))
     except (InputError, OmegaConfBaseException) as error:
@@ -101,7 +101,7 @@ def refused(pair: Pair, configure: Configure) -> bool:
 
 
 def outcome(pair: Pair, run: Run, folder: Path) -> str:
-    """How a run ends: ``works``, ``one line``, ``time``, or the error that it raises."""
+    """Return how a run ends: ``works``, ``one line``, ``time``, or the error that it raises."""
     overrides, key, text = pair
     places = (f"hydra.run.dir={folder}/run", *([] if key == "data_dir" else [f"data_dir={folder}/data"]))
     try:
@@ -117,7 +117,7 @@ def outcome(pair: Pair, run: Run, folder: Path) -> str:
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small log in the working directory, and no tracking."""
+    """Write a small log into the working directory, and disable tracking."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     draw = random.Random(0)
@@ -130,9 +130,9 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("log")
-def test_some_odd_values(configure: Configure, run: Run, tmp_path: Path) -> None:
-    some = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 60)
-    passed = [pair for pair in some if not refused(pair, configure)]
+def test_some_odd_values_work_or_are_errors_of_one_line(configure: Configure, run: Run, tmp_path: Path) -> None:
+    sample = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 60)
+    passed = [pair for pair in sample if not refused(pair, configure)]
     assert 0 < len(passed) < 40
     for pair in passed[:1]:
         assert outcome(pair, run, tmp_path / "run") in ("works", "one line"), pair
@@ -140,12 +140,14 @@ def test_some_odd_values(configure: Configure, run: Run, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("log")
-def test_every_odd_value_of_every_key(configure: Configure, run: Run, tmp_path: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (16 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))  # not to fill memory
+def test_every_odd_value_works_or_is_an_error_of_one_line(configure: Configure, run: Run, tmp_path: Path) -> None:
+    resource.setrlimit(
+        resource.RLIMIT_AS, (16 << 30, resource.getrlimit(resource.RLIMIT_AS)[1])
+    )  # so that memory does not fill
     counts, failed = Counter[str](), []
-    of_nodes = [(SYNTHETIC, node, value) for node in NODES for value in VALUES]
-    for number, pair in enumerate([*of_nodes, *pairs(configure, CONFIGS)]):
-        decided = pair not in of_nodes and refused(pair, configure)  # what a group is, only Hydra can tell
+    node_pairs = [(SYNTHETIC, node, value) for node in NODES for value in VALUES]
+    for number, pair in enumerate([*node_pairs, *pairs(configure, CONFIGS)]):
+        decided = pair not in node_pairs and refused(pair, configure)  # only Hydra can check the choice of a group
         end = "refused" if decided else outcome(pair, run, tmp_path / str(number))
         counts[end if end in ("refused", "one line", "works", "time") else "traceback"] += 1
         if end not in ("refused", "one line", "works"):

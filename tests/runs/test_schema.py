@@ -1,4 +1,4 @@
-"""Every key of the config is checked by the annotations of what takes it, before anything is built or written."""
+"""Annotations check every key of the config before a run builds or writes anything."""
 
 import subprocess
 import sys
@@ -24,14 +24,14 @@ Run = Callable[..., Ended]
 NEEDED = {
     "dataset=amazon": ("dataset.path=log.csv", "dataset.category=Books"),
     "dataset=custom": ("dataset.path=log.csv",),
-    "logger=wandb": ("logger.job_type=job", "logger.tags=[]"),  # which are of a run
+    "logger=wandb": ("logger.job_type=job", "logger.tags=[]"),  # which need a run
 }
-"""Values of keys that have none."""
+"""Values of mandatory keys, by the choice that has them."""
 GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "trainer", "logger", "callbacks")
 
 
 def plain(configure: Configure, *choices: str) -> dict[str, Any]:
-    """A config of these choices as `run.py` checks it."""
+    """Return a config of some choices as `run.py` checks it."""
     needed = [override for choice in choices for override in NEEDED.get(choice, ())]
     return changed(configure("output_dir=out", *choices, *needed))
 
@@ -69,8 +69,7 @@ def test_a_split_by_time_is_valid(configure: Configure) -> None:
 @pytest.mark.parametrize("model", choices("model"))
 @pytest.mark.parametrize("dataset", choices("dataset"))
 def test_every_combination_of_choices_is_valid(model: str, dataset: str, configure: Configure) -> None:
-    of_others = [choices(group) for group in ("loss", "scheduler", "trainer", "recipe")]
-    for others in product(*of_others):
+    for others in product(*(choices(group) for group in ("loss", "scheduler", "trainer", "recipe"))):
         chosen = [choice for choice in others if "scheduler" not in choice or "recipe=fast" not in others]
         check(plain(configure, model, dataset, *chosen))
 
@@ -88,7 +87,7 @@ WRONG = {
     "optimizer.lr=1e400": "optimizer.lr=.inf: must be a finite number",
     "optimizer.betas=[0.9]": "optimizer.betas=[0.9]: must be",
     "ckpt=5": "ckpt=5: must be text",
-    "ckpt=/nonexistent": "ckpt=/nonexistent: is for stages without fit",
+    "ckpt=/nonexistent": "ckpt=/nonexistent: must be null with fit in stages",
     "seed=-1": "seed=-1: must be at least 0",
     "seed=1.0": "seed=1.0: must be a whole number",
     "save_every_n_steps=''": "save_every_n_steps='': must be a whole number",
@@ -121,14 +120,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("override", "line"), WRONG.items())
-def test_wrong_values_are_told_by_their_keys(override: str, line: str, configure: Configure) -> None:
-    with pytest.raises(InputError) as told:
+def test_a_wrong_value_is_an_error_that_names_its_key(override: str, line: str, configure: Configure) -> None:
+    with pytest.raises(InputError) as error:
         check(changed(configure("output_dir=out"), override))
-    assert str(told.value).startswith(line)
-    assert "\n" not in str(told.value)
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
 
 
-OF_OTHERS = {
+WRONG_IN_OTHERS = {
     ("dataset=custom", "dataset.min_user=null"): "dataset.min_user=null: must be a whole number",
     ("dataset=amazon", "dataset.max_len=abc"): "dataset.max_len=abc: must be a whole number",
     ("dataset=amazon", "+dataset.min_usr=3"): "dataset.min_usr: there is no such key; did you mean dataset.min_user?",
@@ -145,31 +144,33 @@ OF_OTHERS = {
 }
 
 
-@pytest.mark.parametrize(("overrides", "line"), OF_OTHERS.items())
-def test_wrong_values_of_other_choices(overrides: tuple[str, ...], line: str, configure: Configure) -> None:
+@pytest.mark.parametrize(("overrides", "line"), WRONG_IN_OTHERS.items())
+def test_a_wrong_value_of_another_choice_is_an_error(
+    overrides: tuple[str, ...], line: str, configure: Configure
+) -> None:
     *chosen, override = overrides
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         check(changed(configure("output_dir=out", *chosen, *NEEDED.get(chosen[0], ())), override))
-    assert str(told.value).startswith(line)
+    assert str(error.value).startswith(line)
 
 
-def test_all_wrong_values_are_told_together(configure: Configure) -> None:
+def test_one_error_names_all_wrong_values(configure: Configure) -> None:
     with pytest.raises(InputError, match=r"^model\.dropout=true: [^;]*; trainer\.max_epochs=x: [^;]*$"):
         check(plain(configure, "model.dropout=true", "trainer.max_epochs=x"))
 
 
-def test_a_deleted_key_is_told(configure: Configure) -> None:
+def test_a_deleted_key_is_an_error(configure: Configure) -> None:
     with pytest.raises(InputError, match=r"^patience is not set: give patience=VALUE$"):
         check(plain(configure, "~patience"))
 
 
-def test_plain_keys_are_checked_without_torch() -> None:
+def test_top_level_keys_are_checked_without_torch() -> None:
     script = (
         "import sys; sys.argv = ['run.py', 'seed=-1']; import runpy\ntry: runpy.run_path('run.py', run_name='__main__')"
     )
     ends = "\nexcept SystemExit as end: print(end, 'torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", script + ends], cwd=CONF.parent, capture_output=True, text=True)
-    assert found.stdout.endswith("error: seed=-1: must be at least 0 False\n"), found.stderr
+    process = subprocess.run([sys.executable, "-c", script + ends], cwd=CONF.parent, capture_output=True, text=True)
+    assert process.stdout.endswith("error: seed=-1: must be at least 0 False\n"), process.stderr
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_plain_keys_are_checked_without_torch() -> None:
         ("dataset/split=global_time", "dataset/split"),
     ],
 )
-def test_mistyped_keys_and_choices_are_told_in_one_line(override: str, line: str, tmp_path: Path, run: Run) -> None:
+def test_mistyped_keys_and_choices_are_errors_of_one_line(override: str, line: str, tmp_path: Path, run: Run) -> None:
     ended = run(override, f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 1
     assert line in ended.line
@@ -195,13 +196,13 @@ def test_mistyped_keys_and_choices_are_told_in_one_line(override: str, line: str
     assert "+" not in ended.line
 
 
-def test_no_scheduler_and_no_logger_may_be_given_as_null(tmp_path: Path, run: Run) -> None:
+def test_scheduler_and_logger_can_be_null(tmp_path: Path, run: Run) -> None:
     ended = run(*TINY, "scheduler=null", "logger=null", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}")
     assert ended == Ended(0, "")
     assert not (tmp_path / "csv").exists()
 
 
-def test_a_job_of_a_sweep_with_a_wrong_value_is_one_line(
+def test_a_job_with_a_wrong_value_is_an_error_of_one_line(
     tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = run("-m", *TINY, "trainer.max_epochs=1", "model.dropout=0.1,true", f"hydra.sweep.dir={tmp_path}")
@@ -241,12 +242,12 @@ class Pair(NamedTuple):
         (Annotated[int | None, Ge(1)], [1], [0]),
     ],
 )
-def test_annotations_decide(annotation: Any, allowed: list[Any], refused: list[Any]) -> None:
+def test_annotations_decide_which_values_are_allowed(annotation: Any, allowed: list[Any], refused: list[Any]) -> None:
     assert [value for value in allowed if refusal(value, annotation) is not None] == []
     assert [value for value in refused if refusal(value, annotation) is None] == []
 
 
-def test_a_checked_class_refuses_what_its_annotations_do() -> None:
+def test_a_checked_class_refuses_what_its_annotations_refuse() -> None:
     class Part(Checked, nn.Module):
         def __init__(self, size: PositiveInt, inner: nn.Module, *, rate: DropoutRate = 0.5):
             super().__init__()

@@ -17,13 +17,13 @@ from adamct.errors import InputError
 from adamct.models.base import NextItemModel
 from adamct.serving.export import export, main
 from adamct.serving.recommender import Recommender, load
-from tests.conftest import CONF, TINY, Ended
+from tests.conftest import CONF, MODELS, TINY, Ended
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 SPEC = DataSpec(num_items=30, num_users=8, max_len=6, item_counts=torch.arange(31.0))
 NAMES = [f"item-{number}" for number in range(1, 31)]
-MODELS = sorted({path.stem for path in (CONF / "model").glob("*.yaml")} - {"gru4rec", "popularity"})
+EXPORTED = sorted({*MODELS} - {"gru4rec", "popularity"})
 
 
 def recommender(build: Callable[..., Any], name: str) -> Recommender:
@@ -41,7 +41,7 @@ def scores_of(folder: Path, item_seq: np.ndarray, seq_len: np.ndarray, user: np.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, name)
     limit = 1e-4 if name == "sine" else 1e-5  # its temperature sharpens rounding

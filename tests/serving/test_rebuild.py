@@ -21,12 +21,11 @@ from adamct.batch import DataSpec
 from adamct.errors import InputError
 from adamct.serving import rebuild as rebuilding
 from adamct.serving.rebuild import built, part, rebuild
-from tests.conftest import CONF, composed
+from tests.conftest import CONF, MODELS, composed
 
 ITEMS = 30
 SPEC = DataSpec(num_items=ITEMS, num_users=8, max_len=6, item_counts=torch.zeros(ITEMS + 1))
 NAMES = [f"item-{number}" for number in range(1, ITEMS + 1)]
-MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 ACTS = "tests.serving.test_rebuild.Act"
 acted: list[object] = []
 

@@ -19,7 +19,7 @@ from adamct.evaluation.ranking import BYTES_AT_ONCE
 from adamct.models.base import NextItemModel
 from adamct.serving.recommender import Recommender
 from datamodules.columns import Columns
-from datamodules.people import others, users_of_log
+from datamodules.people import people_of_file, users_of_log
 from datamodules.preprocessing import Interactions
 from tests.conftest import TINY, Ended, Largest, give
 
@@ -246,7 +246,7 @@ def test_a_list_of_users_is_read_as_it_is_meant(tmp_path: Path, capsys: pytest.C
     assert people.ids.to_list() == ["eve", "Zoë", " bob", "bob"]
     assert people.users.tolist() == [4, 3, 2, 1]
     assert people.items.tolist() == [9, 10, 7, 8, 5, 6, 3, 4]
-    told = "passed over users who are not in the prepared log: 2, the first 'stranger'\n"
+    told = "skipped users who are not in the prepared log: 2, the first 'stranger'\n"
     assert capsys.readouterr().out == f"{tmp_path / 'users.txt'}: {told}"
 
 
@@ -255,13 +255,13 @@ def test_people_without_a_known_item_are_passed_over_and_told(
 ) -> None:
     file = tmp_path / "log.csv"
     file.write_text("user,item,timestamp\nann,x,1\nbob,b,2\nann,y,2\nbob,x,1\nbob,a,3\neve,a,1\n")
-    people = others(file, Columns(), pl.Series(["a", "b"]))
+    people = people_of_file(file, Columns(), pl.Series(["a", "b"]))
     assert people.ids.to_list() == ["bob", "eve"]
     assert people.items.tolist() == [2, 1, 1]
     assert people.offsets.tolist() == [0, 2, 3]
     assert capsys.readouterr().out.splitlines() == [
-        f"{file}: passed over items that the model does not know: 2, the first 'x'",
-        f"{file}: passed over users without an item that the model knows: 1, the first 'ann'",
+        f"{file}: skipped items that the model does not know: 2, the first 'x'",
+        f"{file}: skipped users without an item that the model knows: 1, the first 'ann'",
     ]
 
 

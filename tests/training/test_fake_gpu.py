@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from tests.conftest import CONF
+from tests.conftest import CONF, MODELS
 
-MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 MISTAKES = {
     "another device": ("queries(self, batch) + torch.zeros(64, 1)", "FakeTensorDeviceMismatchError"),
     "an index on another device": ("queries(self, batch)[torch.arange(64)]", "is on cpu"),

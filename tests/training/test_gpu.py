@@ -17,12 +17,11 @@ from adamct.models.base import NextItemModel
 from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
 from datamodules.sequences import Sequences, TrainingBatches
-from tests.conftest import TINY, Ended
+from tests.conftest import MODELS, TINY, Ended
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
 SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 GPU = torch.device("cuda")
 
 

@@ -13,9 +13,8 @@ from adamct.batch import DataSpec
 from adamct.errors import InputError
 from adamct.training.precision import require_kept
 from adamct.training.step import training_loss
-from tests.conftest import TINY, Ended
+from tests.conftest import MODELS, TINY, Ended
 
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 WORKING = ("32-true", "64-true", "bf16-true", "bf16-mixed")
 """On a CPU."""
 REFUSED = sorted(set(get_args(_PRECISION_INPUT_STR)) - set(WORKING))

@@ -19,14 +19,13 @@ from adamct.models.base import NextItemModel
 from adamct.training import step
 from adamct.training.callbacks import Progress
 from adamct.training.step import training_loss
-from tests.conftest import TINY, Ended
+from tests.conftest import MODELS, TINY, Ended
 
 Run = Callable[..., Ended]
 Build = Callable[..., Any]
 
 SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 9)
-MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 EPOCH = ("stages=[fit]", "trainer.max_epochs=1", "dataset.batch_size=32")
 
 
