@@ -129,7 +129,7 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
             Recommender(module.model, module.item_ids, data.max_len),
             people,
             folder,
-            form=keys.format,
+            file_format=keys.format,
             k=keys.k,
             unseen=keys.unseen,
             batch_size=cfg.dataset.eval_batch_size,
