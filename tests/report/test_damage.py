@@ -18,7 +18,7 @@ from adamct.report.inputs.planned_jobs import not_started
 from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
 from adamct.report.outputs.report import Report
 from adamct.runs.folder import write_arrays
-from adamct.sweeps.callback import REPORT_ERROR, report_on
+from adamct.sweeps.callback import REPORT_ERROR, write_report
 from tests.report.damage import CONTENTS, Damage, damaged, damages, of_arrays, write_folder
 from tests.report.runs import block_of, draw, write_run
 
@@ -48,13 +48,13 @@ def test_a_report_names_damaged_runs_and_leaves_them_out(whole: Path, tmp_path: 
     found, printed = reported(case)
     assert found.status == "4 finished, 1 unfinished, 2 damaged"
     page = (found.out / "report.html").read_text()
-    assert "<h3>damaged: left out</h3>" in page
+    assert "<h3>damaged files, which are left out</h3>" in page
     for name in ("adamct/results.json", "failed/.hydra/overrides.yaml", "multirun.yaml", "search/multirun.yaml"):
-        (line,) = [line for line in found.damages if line.startswith(f"{case / name}: damaged, or of something else (")]
-        assert line.endswith("); give the command again, or remove the folder")
+        (line,) = [line for line in found.damages if line.startswith(f"{case / name}: damaged or unexpected (")]
+        assert line.endswith("); run the command again, or remove the folder")
         assert f"damaged: {line}" in printed.splitlines()
         assert str(case / name) in page
-    assert "Their ranks.npz is not there, so these seeds are not compared: core." in page
+    assert "Some seeds are not compared, because their ranks.npz is missing: core." in page
     assert str(case / "adamct") in (found.out / "results.csv").read_text()
     assert not (case / "report" / "beauty_tests.svg").exists()
 
@@ -63,7 +63,8 @@ def test_where_no_run_can_be_read_the_report_ends_in_one_line(tmp_path: Path) ->
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     (tmp_path / "a" / "results.json").write_text("[]")
     with pytest.raises(
-        InputError, match=r"^no run can be read: .*/a/results.json: damaged, .*\(Input should be a valid dictionary"
+        InputError,
+        match=r"^no run can be read: .*/a/results.json: damaged or unexpected \(Input should be a valid dictionary",
     ):
         reported(tmp_path)
     assert not (tmp_path / "report").exists()
@@ -78,7 +79,7 @@ def test_ranks_that_contradict_the_record_are_left_out(whole: Path, tmp_path: Pa
         damage.act(file)
         run = read_run(folder)
         assert (run.status, damage.kind) == ("damaged", damage.kind)
-        assert run.error.startswith(f"{file}: damaged, or of something else (")
+        assert run.error.startswith(f"{file}: damaged or unexpected (")
         file.write_bytes(kept)
     assert read_run(folder).status == "finished"
 
@@ -160,15 +161,15 @@ def test_a_report_that_fails_ends_no_sweep(
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     with monkeypatch.context() as patch:
         patch.setattr("adamct.report.build.page", lambda **_: 1 / 0)
-        report_on(tmp_path, None)
+        write_report(tmp_path, None)
     trace = tmp_path / REPORT_ERROR
     line = (
-        f"no report: ZeroDivisionError division by zero; {trace} tells where, "
-        f"and python -m adamct.report {tmp_path} makes it again\n"
+        f"no report: ZeroDivisionError division by zero; the traceback is in {trace}; "
+        f"to try again: python -m adamct.report {tmp_path}\n"
     )
     assert capsys.readouterr().err == line
     assert "Traceback" in trace.read_text()
-    report_on(tmp_path, None)
+    write_report(tmp_path, None)
     assert (tmp_path / "report" / "report.html").exists()
     assert not trace.exists()
 
@@ -176,7 +177,9 @@ def test_a_report_that_fails_ends_no_sweep(
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1, metrics={"val/uni100/ndcg@10": 0.5})
     (tmp_path / "report").write_text("")
-    with pytest.raises(InputError, match=r"/report: the report cannot be written there \(File exists\); give --out$"):
+    with pytest.raises(
+        InputError, match=r"/report: the report cannot be written there \(File exists\); give --out another folder$"
+    ):
         reported(tmp_path)
 
 

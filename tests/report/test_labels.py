@@ -25,7 +25,7 @@ from adamct.report.inputs.variants import group
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.style import styled
 from adamct.report.resampling import resample
-from adamct.report.sections.search import complete, slice_of
+from adamct.report.sections.search import complete, draw_slice
 from adamct.report.statistics import compare
 from tests.report.runs import block_of, draw, made, scores, write_run
 
@@ -210,7 +210,7 @@ def test_values_on_a_logarithmic_axis_are_numbers(tmp_path: Path) -> None:
     with styled():
         figure = Figure()
         axes = figure.add_subplot()
-        slice_of(axes, "lr", complete(trials))
+        draw_slice(axes, "lr", complete(trials))
     figure.savefig(tmp_path / "axis.svg")
     assert axes.get_xscale() == "log"
     shown = {label.get_text() for label in axes.get_xticklabels()}

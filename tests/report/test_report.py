@@ -169,7 +169,7 @@ def test_many_variants_are_rows(tmp_path: Path) -> None:
 def test_adamct_or_the_given_model_is_compared(sweep: Path) -> None:
     assert block_of(sweep).chosen.name == "adamct"
     assert table_of(block_of(sweep, "core")).columns == ("sasrec", "adamct", "core", "improvement")
-    with pytest.raises(InputError, match="--model caser: the runs are of adamct, core, sasrec"):
+    with pytest.raises(InputError, match="--model caser: must be one of adamct, core, sasrec"):
         block_of(sweep, "caser")
 
 
@@ -234,7 +234,7 @@ def test_another_metric_is_tested_beside_ndcg(sweep: Path) -> None:
 def test_only_means_over_users_can_be_tested(tmp_path: Path) -> None:
     metrics = {"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": 0.4, "test/full/gini@10": 0.9}
     write_run(tmp_path / "a", "core", 1, metrics=metrics)
-    with pytest.raises(InputError, match=r"--metric full/gini@10: the runs on beauty have uni100/ndcg@10$"):
+    with pytest.raises(InputError, match=r"--metric full/gini@10: must be one of uni100/ndcg@10 on beauty$"):
         block_of(tmp_path, metric="full/gini@10")
 
 
@@ -252,7 +252,7 @@ def test_without_a_common_seed_nothing_is_tested(tmp_path: Path) -> None:
     assert compare(block) == []
     table = significance_table(block, [])
     assert table is not None
-    assert table.notes[-1] == "No tested seed in common, so not compared: core."
+    assert table.notes[-1] == "Not compared, because no tested seed is in common: core."
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_report_without_a_finished_run_says_so(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1)
     found = made(tmp_path)
     assert found.blocks == ()
-    assert all("Nothing has finished yet" in (found.out / name).read_text() for name in ("report.html", "table.md"))
+    assert all("No run has finished yet" in (found.out / name).read_text() for name in ("report.html", "table.md"))
     assert rows_of(found)[0]["status"] == "unfinished"
 
 
@@ -373,7 +373,7 @@ def test_the_page_needs_nothing_else(found: Report) -> None:
     for shown in (
         "among 100 sampled items the user has not had (uni100), among all 500 items (full), "
         "among all items the user has not had (full_unseen)",
-        "its own validation (val/uni100/ndcg@10, val/full/ndcg@10, val/full_unseen/ndcg@10)",
+        "its own validation metric (val/uni100/ndcg@10, val/full/ndcg@10, val/full_unseen/ndcg@10)",
     ):
         assert shown in text
 

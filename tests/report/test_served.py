@@ -6,7 +6,7 @@ import numpy as np
 
 from adamct.evaluation.gains import gains
 from adamct.report.outputs.table import NONE, Table
-from adamct.report.sections.served import KINDS, names_of_bins, recommended_table, served
+from adamct.report.sections.served import KINDS, bin_names, recommended_table, served
 from tests.report.runs import block_of, draw, kinds_of_users, scores, texts, write_run
 
 
@@ -16,7 +16,7 @@ def test_bins_hold_every_user_once_and_average_to_the_whole(tmp_path: Path) -> N
     table, _ = served(block_of(tmp_path))
     assert isinstance(table, Table)
     for kind in KINDS:
-        rows = [f"full_unseen: {kind.row.format(numbers)}" for numbers in names_of_bins(kind.starts)]
+        rows = [f"full_unseen: {kind.row.format(numbers)}" for numbers in bin_names(kind.starts)]
         found = np.array([list(map(float, texts(table)[row])) for row in rows if row in texts(table)])
         assert found[:, 0].sum() == 200
         whole = np.average(found[:, 1], weights=found[:, 0])

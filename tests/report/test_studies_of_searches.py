@@ -75,7 +75,7 @@ def test_claims_hold_are_contradicted_or_not_decided(ablations: Path) -> None:
         column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
         assert found[test.other][column] == f"{test.difference:+.4f}"
     assert "1 holds" in table.title
-    assert "It knows nothing of how much trainings differ" in table.notes[-1]
+    assert "It does not know how much trainings differ" in table.notes[-1]
     assert "cut short" not in " ".join(table.notes)
     assert "paper" not in cells_of(comparison_table(block, ()))["uni100 ndcg@10"]
 
@@ -223,7 +223,7 @@ def test_maps_of_a_run_and_the_share_that_is_near(tmp_path: Path) -> None:
     facts = {"user": np.array([7]), "seq_len": np.array([10]), "item_seq": np.ones((1, 10))}
     np.savez(folder / "item_correlations.npz", **maps, **facts)
     (drawing,) = correlation_maps(block_of(tmp_path))
-    assert "1.00 local, 0.58 global, 0.58 mixture; were it even, 0.58." in drawing.caption
+    assert "1.00 local, 0.58 global, 0.58 mixture; 0.58 if all weights were equal." in drawing.caption
     assert [axes.get_title() for axes in drawing.figure.axes[:3]] == ["local", "global", "mixture"]
 
 
