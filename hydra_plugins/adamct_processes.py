@@ -1,4 +1,4 @@
-"""`hydra/launcher=processes`: a sweep's jobs side by side on this machine, none of which ends another."""
+"""`hydra/launcher=processes`: a sweep's jobs side by side on this machine; a killed job does not end the others."""
 
 import atexit
 import logging
@@ -26,7 +26,7 @@ from adamct.runs.folder import record_kill
 from adamct.runs.job import STOPPING
 from adamct.runs.processes import end_with, how_it_ended
 from adamct.runs.threads import usable_cores
-from adamct.sweeps.callback import job_failed
+from adamct.sweeps.folders import add_failed_job
 from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)
@@ -34,12 +34,13 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class ProcessesLauncher(Launcher):
-    """Runs jobs in worker processes, which take one after another.
+    """A launcher with worker processes, each of which runs one job after another.
 
-    A job whose worker the system kills has failed, and the others go on. Workers end soon after this process does.
+    If the system kills a worker, its job has failed and the other jobs continue. If this process ends, the workers end
+    soon afterwards.
 
     Args:
-        n_jobs: how many run at once; -1 is one for each core.
+        n_jobs: the number of jobs that run at once; -1 runs one for each core.
     """
 
     def __init__(self, n_jobs: PositiveInt | Literal[-1]):
@@ -47,14 +48,14 @@ class ProcessesLauncher(Launcher):
         self.idle: list[Worker] = []
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra gives."""
+        """Keep what Hydra passes, and close the idle workers at exit."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
         atexit.register(self.close)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run jobs and return how each ended; one that was killed has no score, not even NaN."""
+        """Run jobs and return their results in order. The result of a killed job has no score, not even NaN."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         waiting = deque(enumerate(job_overrides))
@@ -65,27 +66,27 @@ class ProcessesLauncher(Launcher):
                 while waiting and len(running) < self.n_jobs:
                     index, overrides = waiting.popleft()
                     log.info(f"\t#{initial_job_idx + index} : {' '.join(filter_overrides(overrides))}")
-                    worker = self.worker()
+                    worker = self.take_worker()
                     running[worker.pipe] = index, worker
-                    worker.begin(self.job(overrides, initial_job_idx + index))
-                for worker in done([worker for _, worker in running.values()]):
+                    worker.send_job(self.compose_job(overrides, initial_job_idx + index))
+                for worker in wait_for_workers([worker for _, worker in running.values()]):
                     index, _ = running.pop(worker.pipe)
-                    returns[index] = worker.end()
+                    returns[index] = worker.receive_result()
                     if worker.process.is_alive():
                         self.idle.append(worker)
         finally:
-            for _, worker in running.values():  # where this process itself is ended
+            for _, worker in running.values():  # none, unless an exception or a signal ends this process
                 worker.process.kill()
         return returns
 
-    def worker(self) -> "Worker":
-        """Return a worker without a job."""
+    def take_worker(self) -> "Worker":
+        """Return an idle worker, or a new one if there is none."""
         while self.idle:
             if (worker := self.idle.pop()).process.is_alive():
                 return worker
         return Worker(self.hydra_context, self.task_function, max(1, usable_cores() // self.n_jobs))
 
-    def job(self, overrides: Sequence[str], number: int) -> DictConfig:
+    def compose_job(self, overrides: Sequence[str], number: int) -> DictConfig:
         """Compose a job's config."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
@@ -94,101 +95,101 @@ class ProcessesLauncher(Launcher):
         return config
 
     def close(self) -> None:
-        """Let the workers end, which wait for jobs."""
+        """End the idle workers by closing their pipes."""
         for worker in self.idle:
             worker.pipe.close()
         self.idle.clear()
 
 
 class Worker:
-    """A process that runs jobs.
+    """A process that runs jobs, and the end of a pipe to it.
 
     Args:
-        hydra_context: whose callbacks a job calls.
-        task_function: the job, as the main module has it by its name.
-        threads: how many a job computes with, unless the environment says it.
+        hydra_context: Hydra's context, whose callbacks a job calls.
+        task_function: the function that runs a job. The process finds it in the main module by its name.
+        threads: the number of threads of a job, unless the environment sets OMP_NUM_THREADS.
     """
 
     def __init__(self, hydra_context: HydraContext, task_function: TaskFunction, threads: int):
-        self.pipe, theirs = SPAWN.Pipe()
-        arguments = (theirs, hydra_context, task_function.__name__, threads)
-        self.process = SPAWN.Process(target=work, args=arguments)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the process begins: Ctrl-C is for its jobs
+        self.pipe, remote_end = SPAWN.Pipe()
+        arguments = (remote_end, hydra_context, task_function.__name__, threads)
+        self.process = SPAWN.Process(target=run_jobs, args=arguments)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process inherits this: Ctrl-C is for its jobs
         try:
             self.process.start()
         finally:
             signal.signal(signal.SIGINT, before)
-        theirs.close()
+        remote_end.close()
 
-    def begin(self, config: DictConfig) -> None:
-        """Give the process a job."""
+    def send_job(self, config: DictConfig) -> None:
+        """Send the process a job's config."""
         self.config = config
-        with suppress(BrokenPipeError):  # it has just been killed, as `end` will find
+        with suppress(BrokenPipeError):  # the process was killed, which `receive_result` notices
             self.pipe.send(config)
 
-    def end(self) -> JobReturn:
-        """Return how the job ended, and leave word in its folder where it could not do so itself."""
+    def receive_result(self) -> JobReturn:
+        """Return the result of the job. If the job could not record its failure, record it in the job's folder."""
         try:
-            outcome = self.pipe.recv() if self.pipe.poll() else None
+            result = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, ConnectionResetError):
-            outcome = None
-        if isinstance(outcome, JobReturn):
-            return outcome
-        if outcome is None:
+            result = None
+        if isinstance(result, JobReturn):
+            return result
+        if result is None:
             self.process.join()
-            outcome = how_it_ended(self.process.exitcode or 0)
-        self.record_failure(outcome)
+            result = how_it_ended(self.process.exitcode or 0)
+        self.record_failure(result)
         return JobReturn(overrides=self.config.hydra.overrides.task, status=JobStatus.COMPLETED)
 
     def record_failure(self, reason: str) -> None:
-        """Leave a reason in the job's folder, unless the sweep was told to stop."""
+        """Write the reason of a failure into the job's folder, unless the sweep was stopped."""
         hydra_config = HydraConfig.instance()
         before = hydra_config.cfg
-        hydra_config.set_config(self.config)  # for interpolations
+        hydra_config.set_config(self.config)  # which the interpolation of `subdir` reads
         sweep = Path(self.config.hydra.sweep.dir)
         folder = sweep / self.config.hydra.sweep.subdir
         hydra_config.cfg = before
         if (sweep / STOPPING).exists():
             return
-        job_failed(sweep, folder)
+        add_failed_job(sweep, folder)
         record_kill(folder, reason)
 
 
-def done(workers: Sequence[Worker]) -> list[Worker]:
-    """Wait until some workers have ended their jobs or themselves, and return them."""
+def wait_for_workers(workers: Sequence[Worker]) -> list[Worker]:
+    """Wait until jobs or processes of some workers have ended, and return these workers."""
     while True:
         ready = wait([worker.pipe for worker in workers], timeout=1)
-        # A killed worker's own children may keep its pipe open.
+        # The child processes of a killed worker may keep its pipe open.
         ended = [worker for worker in workers if worker.pipe in ready or not worker.process.is_alive()]
         if ended:
             return ended
 
 
-def work(pipe: Connection, hydra_context: HydraContext, task: str, threads: int) -> None:
-    """Run the jobs that come through a pipe until it is closed."""
+def run_jobs(pipe: Connection, hydra_context: HydraContext, task: str, threads: int) -> None:
+    """Run the jobs whose configs a pipe receives, until it is closed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     assert parent.pid is not None
     end_with(parent.pid)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     setup_globals()
-    Plugins.instance()  # which register resolvers
+    Plugins.instance()  # the import of the plugins registers resolvers
     task_function = getattr(sys.modules["__main__"], task).__wrapped__
     while True:
         try:
             config = pipe.recv()
         except EOFError:
             return
-        pipe.send(outcome_of(config, hydra_context, task_function))
+        pipe.send(result_of_job(config, hydra_context, task_function))
 
 
-def outcome_of(config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn | str:
-    """Run a job and return its score, or the reason why it could not begin."""
+def result_of_job(config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction) -> JobReturn | str:
+    """Run a job and return its result, or the reason why it could not begin."""
     JobRuntime.instance().set("name", config.hydra.job.name)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return run_job(task_function, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=hydra_context)
-    except KeyboardInterrupt:  # before or after what the job itself does about it
+    except KeyboardInterrupt:  # outside of the code that handles it in the job
         return JobReturn(status=JobStatus.COMPLETED, _return_value=math.nan)
     except Exception as error:
         return explain(error) or repr(error)

@@ -1,18 +1,18 @@
-"""What values of a sweep's keys cannot be had together."""
+"""Constraints on the values of a sweep's keys."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Constraint = Callable[[Mapping[str, Any]], bool]
-"""Whether some values, by their keys, can be had together."""
+"""Whether values, by dotted keys, are allowed together."""
 
 
 class Divides:
-    """One value divides another, such as the heads the hidden size.
+    """The constraint that one value divides another. The number of heads must divide the hidden size, for example.
 
     Args:
-        divisor: the key of the one.
-        number: the key of the other.
+        divisor: the key of the divisor.
+        number: the key of the number that it must divide.
     """
 
     def __init__(self, divisor: str, number: str):
@@ -20,7 +20,7 @@ class Divides:
         self.number = number
 
     def __call__(self, values: Mapping[str, Any]) -> bool:
-        """Allow any value where the other is not known, or is no whole number."""
+        """Return whether the divisor divides the number, or one of them is missing or not a whole number."""
         divisor, number = values.get(self.divisor), values.get(self.number)
         if not isinstance(divisor, int) or not isinstance(number, int):
             return True

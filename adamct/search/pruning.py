@@ -1,4 +1,4 @@
-"""A run that is a trial of a search: it reports its validation score every epoch and stops when it is given up."""
+"""The callback of a run that is a trial of a search: reports to the study, and pruning."""
 
 from typing import Any
 
@@ -8,32 +8,34 @@ from omegaconf import DictConfig
 
 
 class TrialReport(pl.Callback):
-    """Tells an Optuna study each epoch's score, through its storage, so also from another process or machine.
+    """A report of each epoch's score to an Optuna study, and the end of training if the pruner prunes the trial.
+
+    It reports through the study's storage, which also works from another process or machine.
 
     Args:
-        storage: where the study is kept; see `adamct.search.storage.open_storage`.
-        study_name: its name there.
-        number: the trial's number in it.
-        pruner: Optuna's, which decides whether the trial is worth going on with.
-        monitor: the validation score.
+        storage: the study's storage; see `adamct.search.storage.open_storage`.
+        study_name: the study's name in the storage.
+        number: the trial's number in the study.
+        pruner: one of Optuna's pruners; None prunes no trial.
+        monitor: the name of the validation score.
     """
 
     def __init__(self, storage: str, study_name: str, number: int, pruner: Any, monitor: str):
-        from adamct.search.storage import trial_of  # Optuna is an extra
+        from adamct.search.storage import load_trial  # Optuna is an extra
 
-        self.trial = trial_of(storage, study_name, number, pruner)
+        self.trial = load_trial(storage, study_name, number, pruner)
         self.monitor = monitor
         self.pruned = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report; all processes of a run stop together."""
+        """Report the score. If the trial is pruned, stop all processes of the run."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        give_up = False
+        should_prune = False
         if trainer.is_global_zero:
             self.trial.report(trainer.callback_metrics[self.monitor].item(), trainer.current_epoch)
-            give_up = self.trial.should_prune()
-        if trainer.strategy.broadcast(give_up):
+            should_prune = self.trial.should_prune()
+        if trainer.strategy.broadcast(should_prune):
             self.pruned = trainer.should_stop = True
             if trainer.is_global_zero:
                 self.trial.set_user_attr("pruned", True)

@@ -1,4 +1,4 @@
-"""What a search draws from, in Hydra's grammar of sweeps. Needs the extra [search]."""
+"""The search space of a search, written in Hydra's grammar of sweeps. Needs the extra [search]."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,23 +12,23 @@ from adamct.search.constraints import Constraint
 
 
 class Parameter(NamedTuple):
-    """A key of the config that a search draws."""
+    """A key of the config whose values a search draws."""
 
     key: str
     distribution: BaseDistribution
     texts: Mapping[Any, str]
-    """A choice's values as they are written in an override."""
+    """The text of each value of a choice in an override; empty for other distributions."""
 
 
-def parameter(override: Override) -> Parameter:
-    """What an override of the sweep grammar draws.
+def parse_parameter(override: Override) -> Parameter:
+    """Parse an override of the sweep grammar, with the meaning that Hydra's published Optuna sweeper gives it.
 
-    As in Hydra's published Optuna sweeper: ``choice(a, b)`` and ``a,b`` draw one of several values, ``range(1, 9,
-    step=2)`` one of evenly spaced ones including the end, ``interval(0, 1)`` a number between, ``int(interval(1, 9))``
-    a whole one, ``tag(log, interval(1e-5, 1))`` on a logarithmic scale.
+    ``choice(a, b)`` and ``a,b`` draw one of the values. ``range(1, 9, step=2)`` draws one of evenly spaced values,
+    including the end. ``interval(0, 1)`` draws a number between the bounds, and ``int(interval(1, 9))`` a whole number.
+    ``tag(log, interval(1e-5, 1))`` draws on a logarithmic scale.
 
     Raises:
-        InputError: for values that cannot be drawn.
+        InputError: no such distribution exists, for example if bounds are reversed.
     """
     key, sweep = override.get_key_element(), override.value()
     try:
@@ -42,7 +42,7 @@ def parameter(override: Override) -> Parameter:
 
 
 def range_distribution(sweep: RangeSweep) -> BaseDistribution:
-    """Evenly spaced values, the end included where a step meets it."""
+    """Return the distribution of evenly spaced values. It includes the end if a step meets it."""
     start, stop, step = sweep.start, sweep.stop, sweep.step
     if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
         return IntDistribution(start, stop, step=step)
@@ -50,7 +50,7 @@ def range_distribution(sweep: RangeSweep) -> BaseDistribution:
 
 
 def interval_distribution(sweep: IntervalSweep) -> BaseDistribution:
-    """All values between two."""
+    """Return the distribution of all values between two bounds."""
     log = "log" in sweep.tags
     if isinstance(sweep.start, int) and isinstance(sweep.end, int):
         return IntDistribution(sweep.start, sweep.end, log=log)
@@ -58,56 +58,58 @@ def interval_distribution(sweep: IntervalSweep) -> BaseDistribution:
 
 
 def choice_parameter(key: str, override: Override) -> Parameter:
-    """One of several values; lists and dicts are kept as they are written, for storages know only plain ones."""
+    """Return the parameter of several values. Lists and dicts are kept as text, because storages hold only scalars."""
     texts: dict[Any, str] = {}
     if isinstance(override.value(), ChoiceSweep | RangeSweep) or override.is_discrete_sweep():
         for value, text in zip(override.sweep_iterator(), override.sweep_string_iterator(), strict=True):
-            plain = value.text if isinstance(value, QuotedString) else value
-            kept = isinstance(plain, str | int | float | bool | None) and plain not in texts  # as 1 is, where True is
-            texts[plain if kept else text] = text
+            scalar = value.text if isinstance(value, QuotedString) else value
+            # 1 and True are equal keys, so the second of them is kept as text too.
+            is_key = isinstance(scalar, str | int | float | bool | None) and scalar not in texts
+            texts[scalar if is_key else text] = text
     return Parameter(key, CategoricalDistribution(list(texts)), texts)
 
 
 def draw(
     trial: Trial, parameters: Iterable[Parameter], constraints: Sequence[Constraint], fixed: Mapping[str, Any]
 ) -> list[str]:
-    """Draw a trial's values, or read those it has, as overrides.
+    """Draw a trial's values and return them as overrides. A continued trial keeps the values that it has.
 
-    Values of a choice that a constraint is against, given what was drawn before, are left out. What is left is
-    another parameter to Optuna, whose choices may not change, and is named by them.
+    A choice leaves out the values that a constraint forbids together with the fixed values and those drawn before.
+    In Optuna a parameter's choices cannot change. The allowed values are therefore a parameter that they name.
 
     Args:
-        trial: what draws.
-        parameters: what to draw, in order.
-        constraints: what may not be drawn together.
-        fixed: values of other keys.
+        trial: the trial.
+        parameters: the parameters, in the order of drawing.
+        constraints: the constraints on all values.
+        fixed: the values of other keys.
 
     Raises:
-        InputError: if no choice is left, or if a constraint is against numbers that were drawn.
+        InputError: the constraints forbid all values of a choice or the numbers that were drawn, or the study has
+            other choices.
     """
     values, overrides = dict(fixed), []
     for key, distribution, texts in parameters:
         name = key
         if texts:
-            left = [value for value in texts if all(holds({**values, key: value}) for holds in constraints)]
-            require(bool(left), f"{key}: no choice is left by hydra.sweeper.constraints for {values}")
-            if len(left) < len(texts):
-                name = f"{key} of {','.join(texts[value] for value in left)}"
-                distribution = CategoricalDistribution(left)
+            allowed = [value for value in texts if all(allows({**values, key: value}) for allows in constraints)]
+            require(bool(allowed), f"{key}: must have a value that hydra.sweeper.constraints allow with {values}")
+            if len(allowed) < len(texts):
+                name = f"{key} of {','.join(texts[value] for value in allowed)}"
+                distribution = CategoricalDistribution(allowed)
         try:
             values[key] = suggest(trial, name, distribution)
-        except ValueError as error:  # as Optuna says where a study's choices have changed
-            raise InputError(f"{key}: {error} Give the choices the study has, or another hydra.sweep.dir") from error
+        except ValueError as error:  # Optuna's error if a study's choices have changed
+            raise InputError(f"{key}: {error} Give the study's choices, or another hydra.sweep.dir") from error
         overrides.append(f"{key}={texts.get(values[key], values[key])}")
     require(
-        all(holds(values) for holds in constraints),
-        f"hydra.sweeper.constraints: {values} cannot be had together; only values of choice(...) are left out",
+        all(allows(values) for allows in constraints),
+        f"hydra.sweeper.constraints: forbid {values}; give choice(...) for these keys, which leaves out such values",
     )
     return overrides
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    """The trial's value of a parameter."""
+    """Return the trial's value of a parameter, drawn if it has none."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return trial.suggest_categorical(name, choices)

@@ -1,4 +1,4 @@
-"""Where the trials of a search are kept, and how other processes find them there. Needs the extra [search]."""
+"""Optuna's storages, studies and trials, also from other processes. Needs the extra [search]."""
 
 import json
 import os
@@ -19,43 +19,46 @@ from adamct.errors import InputError, on_one_line, require
 from adamct.randomness import Stream, short_seed_of
 
 SEARCH = "search"
-"""The attribute of a study with the config that its trials share and what they draw."""
-FILE = "sqlite:///"
-"""What an URL begins with where the database is a file."""
+"""The attribute of a study that holds the config that its trials share, and the search space."""
+SQLITE_PREFIX = "sqlite:///"
+"""The prefix of the URL of a database that is a file."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def open_storage(storage: str | None) -> BaseStorage:
-    """Open the place of studies.
+    """Open a storage of studies.
 
     Args:
-        storage: a database's URL (``sqlite:///study.db``), the path of a journal file, which many processes can share
-            on any disk, or None for this process' memory.
+        storage: a database's URL (``sqlite:///study.db``), or the path of a journal file; None for this process'
+            memory. Many processes can share a journal file on any disk.
+
+    Raises:
+        InputError: the storage cannot be read.
     """
     if storage is None:
         return InMemoryStorage()
-    path = file_of(storage)
+    path = storage_file(storage)
     try:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         return RDBStorage(storage) if "://" in storage else JournalStorage(open_journal(Path(storage).absolute()))
-    except Exception as error:  # databases and files of something else are refused with all kinds
-        why = f"{type(error).__name__}: {on_one_line(error)}"
+    except Exception as error:  # databases and damaged files raise many types
+        reason = f"{type(error).__name__}: {on_one_line(error)}"
         raise InputError(
-            f"hydra.sweeper.storage={storage}: cannot be read ({why}); move it away, or give another"
+            f"hydra.sweeper.storage={storage}: cannot be read ({reason}); move it away, or give another"
         ) from error
 
 
-def file_of(storage: str) -> Path | None:
-    """Return the file that a storage is kept in, None where it is a server."""
-    return None if "://" in storage.removeprefix(FILE) else Path(storage.removeprefix(FILE))
+def storage_file(storage: str) -> Path | None:
+    """Return the file of a storage; None if the storage is on a server."""
+    return None if "://" in storage.removeprefix(SQLITE_PREFIX) else Path(storage.removeprefix(SQLITE_PREFIX))
 
 
 def open_journal(path: Path) -> JournalFileBackend:
-    """Open a journal without the line that a killed process has only begun.
+    """Open a journal, and remove its last line if a killed process left it incomplete.
 
-    The lock is the system's, which a killed process does not keep.
+    The lock is a lock of the operating system, which releases it when a process is killed.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with lock:
@@ -63,36 +66,38 @@ def open_journal(path: Path) -> JournalFileBackend:
         if lines and not lines[-1].endswith(b"\n"):
             os.truncate(path, sum(map(len, lines[:-1])))
         elif lines:
-            json.loads(lines[-1])  # which Optuna would pass over, and write on behind it
-    return JournalFileBackend(str(path), lock)  # pyright: ignore[reportArgumentType]  # it has what Optuna asks of a lock
+            json.loads(lines[-1])  # Optuna would skip a line that is not JSON, and append to the file
+    return JournalFileBackend(str(path), lock)  # pyright: ignore[reportArgumentType]  # it has the methods that Optuna needs
 
 
-def own_name(folder: Path, storage: str | None) -> str:
-    """Return the name of a sweep's study, which no other sweep has in its storage.
+def default_study_name(folder: Path, storage: str | None) -> str:
+    """Return a name for a sweep's study that no other sweep uses in the same storage.
+
+    The name does not depend on the folder if the storage is in the folder. Both can then be moved together.
 
     Args:
-        folder: the sweep's, which may be moved together with a storage in it.
+        folder: the sweep's folder.
         storage: see `open_storage`.
     """
-    path = None if storage is None else file_of(storage)
-    within = path is not None and path.resolve().is_relative_to(folder.resolve())
-    return "search" if within else str(folder.resolve())
+    path = None if storage is None else storage_file(storage)
+    in_folder = path is not None and path.resolve().is_relative_to(folder.resolve())
+    return "search" if in_folder else str(folder.resolve())
 
 
 def open_study(
     name: str, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner | None, search: Mapping[str, Any]
 ) -> optuna.Study:
-    """Open a study, or begin it.
+    """Load a study, or create it if the storage does not have it.
 
     Args:
-        name: its name in the storage.
-        storage: where it is kept.
-        sampler: draws trials.
-        pruner: gives trials up; None gives none up, where Optuna would take one of its own.
-        search: the config that the trials share and what they draw, by dotted keys.
+        name: the study's name in the storage.
+        storage: the storage.
+        sampler: draws the trials.
+        pruner: prunes trials; None prunes no trial, while Optuna's own default is a pruner.
+        search: the config that the trials share and the search space, by dotted keys.
 
     Raises:
-        InputError: the trials of the study are of another search.
+        InputError: the study has trials of another search.
     """
     study = optuna.create_study(
         study_name=name,
@@ -102,7 +107,7 @@ def open_study(
         direction="maximize",
         load_if_exists=True,
     )
-    now = json.loads(json.dumps(search))  # as a storage gives it back
+    now = json.loads(json.dumps(search))  # the form in which a storage returns it
     if not study.get_trials(deepcopy=False):
         study.set_user_attr(SEARCH, now)
     before = study.user_attrs.get(SEARCH, {})
@@ -110,37 +115,37 @@ def open_study(
         require(
             before.get(key) == now.get(key),
             f"the study {name} has trials with {key}={before.get(key)}, but this search has {key}={now.get(key)}: "
-            "give the overrides it was begun with, or another hydra.sweep.dir",
+            "give the overrides that it began with, or another hydra.sweep.dir",
         )
     return study
 
 
 def continued_seed(seed: int, num_trials: int) -> int:
-    """A sampler's seed for a study that already holds some trials: with the first one it would draw those again."""
+    """Return a sampler's seed for a study that has trials. With its first seed the sampler would draw them again."""
     return seed if num_trials == 0 else short_seed_of(seed, Stream.CONTINUED_SEARCH, num_trials)
 
 
-def trial_of(storage: str, study_name: str, number: int, pruner: BasePruner | None) -> Trial:
-    """A trial that another process draws and ends, to report to; without a pruner it is not given up."""
+def load_trial(storage: str, study_name: str, number: int, pruner: BasePruner | None) -> Trial:
+    """Load a trial that another process draws and finishes, to report its scores. Without a pruner it is not pruned."""
     study = optuna.load_study(study_name=study_name, storage=open_storage(storage), pruner=pruner or NopPruner())
-    return handle(study, study.get_trials(deepcopy=False)[number])
+    return open_trial(study, study.get_trials(deepcopy=False)[number])
 
 
-def cut_off(study: optuna.Study) -> list[Trial]:
-    """The trials that a search began and did not end."""
-    return [handle(study, trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
+def unfinished_trials(study: optuna.Study) -> list[Trial]:
+    """Return the trials that a search has begun and not finished."""
+    return [open_trial(study, trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
 
 
-def handle(study: optuna.Study, trial: FrozenTrial) -> Trial:
-    """A stored trial as one that can be drawn for and reported to; what was drawn or reported stays."""
+def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:
+    """Return a stored trial in a form that can draw and report. It keeps its values and scores."""
     return Trial(study, trial._trial_id)
 
 
-def end(study: optuna.Study, trial: Trial, score: float) -> bool:
-    """Record how a trial ended: complete with its score, given up by the pruner, or failed where the score is NaN.
+def finish_trial(study: optuna.Study, trial: Trial, score: float) -> bool:
+    """Record that a trial is complete, that it was pruned, or that it failed because its score is not finite.
 
     Returns:
-        Whether the sampler says that it has drawn all there is.
+        Whether the sampler has drawn every point of a finite space.
     """
     if study.get_trials(deepcopy=False)[trial.number].user_attrs.get("pruned"):
         state = TrialState.PRUNED
@@ -150,7 +155,7 @@ def end(study: optuna.Study, trial: Trial, score: float) -> bool:
         state = TrialState.FAIL
     try:
         study.tell(trial, score if state == TrialState.COMPLETE else None, state=state)
-    except RuntimeError as error:  # samplers of finite spaces call Study.stop, which wants Study.optimize around it
+    except RuntimeError as error:  # samplers of finite spaces call Study.stop, which fails outside of Study.optimize
         if "Study.stop" not in str(error):
             raise
         return True

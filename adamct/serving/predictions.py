@@ -1,4 +1,4 @@
-"""Recommendations as a file, written while they are made."""
+"""Files of recommendations, written batch by batch."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,60 +20,67 @@ def write_recommendations(
     recommender: Recommender,
     people: People,
     folder: Path,
-    form: TableFormat,
+    file_format: TableFormat,
     k: int,
     unseen: bool,
     batch_size: int,
     titles: pl.Series | None,
 ) -> Path:
-    """Write a row for each person and item, the best first: ``user``, ``rank`` from 1, ``item``, ``score``, ``title``.
+    """Write the best items of each person to a file.
+
+    Its columns are ``user``, ``rank`` from 1, ``item``, ``score`` and, if titles are given, ``title``. The best item of
+    a person comes first.
 
     Args:
-        recommender: what recommends.
-        people: to whom.
-        folder: where the file goes, of the name ``recommendations`` and the form's ending.
-        form: parquet, csv or jsonl.
-        k: items for each.
-        unseen: whether to leave out what a person has had.
-        batch_size: people at a time.
-        titles: of the items, in the order of their numbers; None leaves that column out.
+        recommender: the trained model.
+        people: the people to recommend to.
+        folder: the folder of the file, which is called ``recommendations`` with the format as its suffix.
+        file_format: parquet, csv or jsonl.
+        k: the largest number of items for each person.
+        unseen: whether to leave out the items of a person's history.
+        batch_size: the number of people in a batch.
+        titles: the titles of the items, in the order of their numbers; None leaves out the column.
 
     Returns:
-        The file, which appears when it is whole.
+        The file. It has its name only once it is complete.
+
+    Raises:
+        InputError: the operating system refuses to write, such as to a full disk.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"{NAME}.{form}"
-    # The temporary folder goes with all in it, however this ends.
+    final = folder / f"{NAME}.{file_format}"
+    # An error deletes the temporary folder and the partial file in it.
     with writing(folder), TemporaryDirectory(prefix=f".{NAME}", dir=folder) as partial:
-        FORMS[form](frames(recommender, people, k, unseen, batch_size, titles), Path(partial) / final.name)
+        rows = recommended_rows(recommender, people, k=k, unseen=unseen, batch_size=batch_size, titles=titles)
+        WRITERS[file_format](rows, Path(partial) / final.name)
         (Path(partial) / final.name).replace(final)
     return final
 
 
-def frames(
+def recommended_rows(
     recommender: Recommender, people: People, k: int, unseen: bool, batch_size: int, titles: pl.Series | None
 ) -> Iterable[pl.DataFrame]:
-    """The rows of one batch of people after the other."""
-    named = {"item": pl.Series(recommender.item_ids)} | ({} if titles is None else {"title": titles})
+    """Yield the rows of one batch of people after the other."""
+    names = {"item": pl.Series(recommender.item_ids)} | ({} if titles is None else {"title": titles})
     for first in track(range(0, len(people.ids), batch_size), "recommending", transient=True):
-        some = people.part(first, batch_size)
-        numbers, scores = recommender.top(some.items, some.offsets, some.users, k, unseen)
+        batch = people.part(first, batch_size)
+        numbers, scores = recommender.top(batch.items, batch.offsets, batch.users, k, unseen)
         count, width = numbers.shape
         rows = pl.DataFrame(
             {
-                "user": some.ids.gather(np.repeat(np.arange(count), width)),
+                "user": batch.ids.gather(np.repeat(np.arange(count), width)),
                 "rank": np.tile(np.arange(1, width + 1, dtype=np.int32), count),
                 "number": numbers.flatten().numpy(),
                 "score": scores.flatten().numpy(),
             }
         ).filter(pl.col("number") > 0)
-        of_items = [values.gather(rows["number"] - 1).alias(name) for name, values in named.items()]
-        yield rows.with_columns(of_items).select("user", "rank", "item", "score", *list(named)[1:])
+        columns = [values.gather(rows["number"] - 1).alias(name) for name, values in names.items()]
+        yield rows.with_columns(columns).select("user", "rank", "item", "score", *list(names)[1:])
 
 
 def write_parquet(rows: Iterable[pl.DataFrame], path: Path) -> None:
-    """Write a file for each batch, and stream these into one."""
+    """Write a Parquet file for each batch, and stream them into one file."""
     parts = path.with_name("parts")
     parts.mkdir()
     for number, frame in enumerate(rows):
@@ -89,13 +96,13 @@ def write_csv(rows: Iterable[pl.DataFrame], path: Path) -> None:
 
 
 def write_json_lines(rows: Iterable[pl.DataFrame], path: Path) -> None:
-    """An object for each row."""
+    """Write a JSON object for each row, a line each."""
     with path.open("wb") as file:
         for frame in rows:
             frame.write_ndjson(file)
 
 
-FORMS: dict[TableFormat, Callable[[Iterable[pl.DataFrame], Path], None]] = {
+WRITERS: dict[TableFormat, Callable[[Iterable[pl.DataFrame], Path], None]] = {
     "parquet": write_parquet,
     "csv": write_csv,
     "jsonl": write_json_lines,

@@ -1,7 +1,7 @@
-"""The model that a checkpoint describes, built without trust in the checkpoint.
+"""Building the model that a checkpoint describes, without trusting the checkpoint.
 
-A checkpoint may come from anywhere, and Hydra calls whatever a config names. Here a name is first resolved to a class
-and checked, and only classes that models are made of are ever called. Interpolations are not resolved.
+A checkpoint may come from anywhere, and Hydra would call whatever its config names. Here each name is resolved to a
+class and checked first. Only classes that models are made of are called. Interpolations are not resolved.
 """
 
 import re
@@ -16,61 +16,64 @@ from adamct.errors import InputError, require
 from adamct.models.base import NextItemModel
 
 MODELS = "adamct.models."
-"""The modules of models. Any module there counts, so that a new model needs no entry in a list."""
-NAMED = re.compile(rf"({re.escape(MODELS)}\w+)\.(\w+)")
-OF_TORCH = {"torch.nn.Identity": nn.Identity}
-"""The classes of torch that configs of models name."""
-SPECIAL = re.compile(r"_\w+_")
-"""Keys that Hydra gives a meaning."""
+"""The prefix of the modules of models. A new model there needs no entry in a list."""
+MODEL_CLASS = re.compile(rf"({re.escape(MODELS)}\w+)\.(\w+)")
+TORCH_CLASSES = {"torch.nn.Identity": nn.Identity}
+"""The classes of torch that configs of models may name."""
+HYDRA_KEY = re.compile(r"_\w+_")
+"""Keys with a meaning to Hydra."""
 
 
 def rebuild(config: object, spec: DataSpec) -> NextItemModel:
-    """Build the model of a config as ``conf/model`` composes it, with interpolations resolved.
+    """Build a model from its config, as ``conf/model`` composes it, with resolved interpolations.
 
     Raises:
-        InputError: the config names something else than parts of a model.
+        InputError: the config names anything but parts of a model, or has keys that a model's config has not.
     """
     if not isinstance(config, dict) or "_target_" not in config:
-        raise InputError("does not say which model it is of")
-    make_model = built({**config, "_partial_": True})
-    model_class = part(config["_target_"])
-    require(issubclass(model_class, NextItemModel), f"names {model_class.__name__} as its model, which is only a part")
+        raise InputError("has no config of a model")
+    make_model = build_node({**config, "_partial_": True})
+    model_class = resolve_class(config["_target_"])
+    require(
+        issubclass(model_class, NextItemModel),
+        f"names {model_class.__name__} as its model: must be a subclass of NextItemModel",
+    )
     return make_model(spec)
 
 
-def built(value: Any) -> Any:
-    """Build what a value of a config names, however deep in dicts and lists; other values stay as they are."""
-    if isinstance(value, list):
-        return [built(item) for item in value]
-    if isinstance(value, str):
-        require("${" not in value, f"holds the interpolation {value!r:.80}: its config must be resolved")
-    if not isinstance(value, dict):
-        return value
-    special = {key for key in value if not isinstance(key, str) or SPECIAL.fullmatch(key)}
-    allowed = {"_target_", "_partial_"} if "_target_" in value else set()
-    require(special <= allowed, f"holds the keys {sorted(map(str, special - allowed))}, which no config of a model has")
-    values = {key: built(item) for key, item in value.items() if key not in special}
-    if "_target_" not in value:
+def build_node(node: Any) -> Any:
+    """Build all objects that a node of a config names at any depth, and return the node with them."""
+    if isinstance(node, list):
+        return [build_node(item) for item in node]
+    if isinstance(node, str):
+        require("${" not in node, f"has the interpolation {node!r:.80}: must be resolved")
+    if not isinstance(node, dict):
+        return node
+    special = {key for key in node if not isinstance(key, str) or HYDRA_KEY.fullmatch(key)}
+    allowed = {"_target_", "_partial_"} if "_target_" in node else set()
+    require(special <= allowed, f"has the keys {sorted(map(str, special - allowed))}, which no config of a model has")
+    values = {key: build_node(item) for key, item in node.items() if key not in special}
+    if "_target_" not in node:
         return values
-    as_partial = value.get("_partial_", False)
-    require(isinstance(as_partial, bool), "holds a key _partial_ that is neither true nor false")
-    make = partial(part(value["_target_"]), **values)
+    as_partial = node.get("_partial_", False)
+    require(isinstance(as_partial, bool), f"has _partial_={as_partial!r:.80}: must be true or false")
+    make = partial(resolve_class(node["_target_"]), **values)
     return make if as_partial else make()
 
 
-def part(target: object) -> type:
-    """Return the class of a name, which is not called.
+def resolve_class(target: object) -> type:
+    """Return the class with a name, without calling it.
 
     Raises:
-        InputError: it is no class of the kind that models are made of.
+        InputError: the name is not that of a class that models are made of.
     """
-    if isinstance(target, str) and target in OF_TORCH:
-        return OF_TORCH[target]
-    named = NAMED.fullmatch(target) if isinstance(target, str) else None
-    found = getattr(import_module(named[1]), named[2], None) if named else None
-    if isinstance(found, type) and issubclass(found, nn.Module | tuple) and found.__module__.startswith(MODELS):
-        return found
+    if isinstance(target, str) and target in TORCH_CLASSES:
+        return TORCH_CLASSES[target]
+    match = MODEL_CLASS.fullmatch(target) if isinstance(target, str) else None
+    value = getattr(import_module(match[1]), match[2], None) if match else None
+    if isinstance(value, type) and issubclass(value, nn.Module | tuple) and value.__module__.startswith(MODELS):
+        return value
     raise InputError(
         f"names {target!r:.80}, which is not loaded: a model is made of classes of adamct.models that are a "
-        f"torch.nn.Module or a NamedTuple, and of {', '.join(OF_TORCH)}"
+        f"torch.nn.Module or a NamedTuple, and of {', '.join(TORCH_CLASSES)}"
     )

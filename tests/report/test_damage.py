@@ -18,7 +18,7 @@ from adamct.report.inputs.planned_jobs import not_started
 from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
 from adamct.report.outputs.report import Report
 from adamct.runs.folder import write_arrays
-from adamct.sweeps.callback import REPORT_ERROR, report_on
+from adamct.sweeps.callback import REPORT_ERROR, write_report
 from tests.report.damage import CONTENTS, Damage, damaged_arrays, damages, write_damaged, write_folder
 from tests.report.runs import block_of, draw, write_run
 
@@ -163,15 +163,15 @@ def test_a_failed_report_does_not_end_the_sweep(
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     with monkeypatch.context() as patch:
         patch.setattr("adamct.report.build.page", lambda **_: 1 / 0)
-        report_on(tmp_path, None)
+        write_report(tmp_path, None)
     trace = tmp_path / REPORT_ERROR
     line = (
-        f"no report: ZeroDivisionError division by zero; {trace} tells where, "
-        f"and python -m adamct.report {tmp_path} makes it again\n"
+        f"no report: ZeroDivisionError division by zero; the traceback is in {trace}; "
+        f"to try again: python -m adamct.report {tmp_path}\n"
     )
     assert capsys.readouterr().err == line
     assert "Traceback" in trace.read_text()
-    report_on(tmp_path, None)
+    write_report(tmp_path, None)
     assert (tmp_path / "report" / "report.html").exists()
     assert not trace.exists()
 

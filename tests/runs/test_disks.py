@@ -14,7 +14,7 @@ import pytest
 
 from adamct.batch import People
 from adamct.errors import InputError, writing
-from adamct.serving.predictions import FORMS, write_recommendations
+from adamct.serving.predictions import WRITERS, write_recommendations
 from adamct.serving.recommender import Recommender
 from adamct.values import TableFormat
 from datamodules.cache import load_or_build
@@ -97,16 +97,18 @@ def test_data_that_does_not_fit_on_the_disk_is_told_and_leaves_nothing(tmp_path:
     assert all(name.endswith(".lock") for name in names(tmp_path))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", WRITERS)
 def test_recommendations_that_do_not_fit_on_the_disk_are_told_and_leave_nothing(
     tmp_path: Path, form: TableFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parquet and CSV are written by polars, whose errors have no number."""
     rows = pl.DataFrame({"score": np.random.default_rng(0).random(4096)})
-    monkeypatch.setattr("adamct.serving.predictions.frames", lambda *_: [rows])
+    monkeypatch.setattr("adamct.serving.predictions.recommended_rows", lambda *_, **__: [rows])
     recommender, nobody = object.__new__(Recommender), People(pl.Series(), *[np.zeros(0, np.int64)] * 3)
     with full_after(4096), pytest.raises(InputError) as refused:
-        write_recommendations(recommender, nobody, tmp_path, form, 1, False, 1, None)
+        write_recommendations(
+            recommender, nobody, tmp_path, file_format=form, k=1, unseen=False, batch_size=1, titles=None
+        )
     assert str(refused.value).startswith(f"{tmp_path}: ")
     assert "File too large" in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -89,7 +89,7 @@ def test_weights_that_are_no_numbers_are_not_exported_and_leave_nothing(
 ) -> None:
     ours = recommender(build, "sasrec")
     torch.nn.init.constant_(ours.model.item_table(), torch.nan)
-    with pytest.raises(InputError, match="SASRec: the exported encoder computes something else, by nan"):
+    with pytest.raises(InputError, match="SASRec: the exported queries are off by nan"):
         export(ours, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 

@@ -20,7 +20,7 @@ import adamct.models
 from adamct.batch import DataSpec
 from adamct.errors import InputError
 from adamct.serving import rebuild as rebuilding
-from adamct.serving.rebuild import built, part, rebuild
+from adamct.serving.rebuild import build_node, rebuild, resolve_class
 from tests.conftest import CONF, MODELS, composed
 
 ITEMS = 30
@@ -82,7 +82,7 @@ def test_every_class_is_known_that_configs_and_studies_name() -> None:
     }
     assert len(targets) > 20
     assert of_models <= targets
-    assert all(part(target).__name__ == target.rpartition(".")[2] for target in targets)
+    assert all(resolve_class(target).__name__ == target.rpartition(".")[2] for target in targets)
 
 
 def test_a_model_of_ones_own_needs_no_entry_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ STRANGERS = [
     "setuptools._distutils.spawn.spawn",
     "builtins.print",
     "adamct.training.record.Path.write_text",
-    "adamct.sweeps.callback.OmegaConf.save",
+    "adamct.sweeps.folders.OmegaConf.save",
     "adamct.serving.recommender.load",
     "adamct.models.layers.initialize",
     "adamct.models.layers.torch.save",
@@ -181,10 +181,10 @@ def test_no_stranger_is_called_or_imported(target: object, tmp_path: Path) -> No
         ({"_convert_": "object"}, "the keys ['_convert_']"),
         ({"_recursive_": False}, "the keys ['_recursive_']"),
         ({"dilations": {"_partial_": True}}, "the keys ['_partial_']"),
-        ({"dilations": {"_target_": "torch.nn.Identity", "_partial_": [ACTS]}}, "neither true nor false"),
+        ({"dilations": {"_target_": "torch.nn.Identity", "_partial_": [ACTS]}}, "must be true or false"),
         ({"dilations": {1: 2}}, "the keys ['1']"),
-        ({"dilations": ["${oc.env:HOME}"]}, "holds the interpolation '${oc.env:HOME}'"),
-        ({"hidden_size": "${eval:1}"}, "holds the interpolation"),
+        ({"dilations": ["${oc.env:HOME}"]}, "has the interpolation '${oc.env:HOME}'"),
+        ({"hidden_size": "${eval:1}"}, "has the interpolation"),
         ({"_target_": "torch.nn.Identity"}, "names Identity as its model"),
         ({"_target_": "adamct.models.base.NextItemModel"}, "TypeError"),
         ({"hidden_size": "many"}, "hidden_size=many: must be a whole number"),
@@ -214,17 +214,17 @@ def without(content: dict[str, Any], key: str) -> dict[str, Any]:
         (lambda c: c | {"identity": []}, "not a checkpoint of this project"),
         (lambda c: c | {"identity": {}}, "KeyError: 'dataset'"),
         (lambda c: c | {"identity": without(c["identity"], "model")}, "KeyError: 'model'"),
-        (lambda c: c | {"identity": c["identity"] | {"model": ["a"]}}, "does not say which model"),
-        (lambda c: c | {"identity": c["identity"] | {"model": {}}}, "does not say which model"),
+        (lambda c: c | {"identity": c["identity"] | {"model": ["a"]}}, "has no config of a model"),
+        (lambda c: c | {"identity": c["identity"] | {"model": {}}}, "has no config of a model"),
         (lambda c: c | {"identity": c["identity"] | {"dataset": {}}}, "KeyError: 'num_items'"),
         (lambda c: c | {"item_ids": "abc"}, "item_ids"),
         (lambda c: c | {"item_ids": list(range(ITEMS))}, "item_ids"),
         (lambda c: c | {"item_ids": ["a"] * ITEMS}, "item_ids"),
-        (lambda c: c | {"item_ids": NAMES[1:]}, "is of 30 items, but names 29"),
+        (lambda c: c | {"item_ids": NAMES[1:]}, "has num_items=30, but 29 item_ids"),
         (lambda c: c | {"state_dict": {}}, "Missing key"),
-        (lambda c: c | {"state_dict": []}, "not a whole checkpoint"),
-        (lambda c: c | {"state_dict": {1: 2}}, "not a whole checkpoint"),
-        (lambda c: c | {"state_dict": dict.fromkeys(c["state_dict"], 0)}, "not a whole checkpoint"),
+        (lambda c: c | {"state_dict": []}, "not a complete checkpoint"),
+        (lambda c: c | {"state_dict": {1: 2}}, "not a complete checkpoint"),
+        (lambda c: c | {"state_dict": dict.fromkeys(c["state_dict"], 0)}, "not a complete checkpoint"),
         (lambda c: c | {"state_dict": {k: v[..., None] for k, v in c["state_dict"].items()}}, "size mismatch"),
         (lambda c: c | {"state_dict": c["state_dict"] | {"model.more": torch.zeros(2)}}, "Unexpected key"),
     ],
@@ -300,7 +300,7 @@ def only_parts_are_called(node: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rebuilding, "partial", recorded)
         try:
-            built(node)
+            build_node(node)
         except InputError:
             assert True
         except TypeError:

@@ -117,7 +117,7 @@ def test_items_that_the_model_does_not_know_are_passed_over(build: Callable[...,
     nobody, somebody, empty = recommender.recommend([["new", "newer"], ["item-3", "item-4"], []])
     assert (nobody, empty) == ([], [])
     assert [item for item, _ in somebody] == [item for item, _ in known]
-    with pytest.raises(InputError, match=r"none of these items is known to the model: \[\['new', 'newer'\], \[\]\]"):
+    with pytest.raises(InputError, match=r"histories=\[\['new', 'newer'\], \[\]\]: must have an item"):
         recommender.recommend([["new", "newer"], []])
 
 
@@ -142,7 +142,7 @@ def test_what_is_no_history_is_told(
     histories: Any, options: dict[str, Any], told: str, build: Callable[..., Any]
 ) -> None:
     recommender = Recommender(build(SPEC), [str(number) for number in range(1, ITEMS + 1)], SPEC.max_len)
-    for function in ("recommend", "known", "top"):  # as outside of tests, which check types
+    for function in ("recommend", "look_up", "top"):  # as outside of tests, which check types
         method = inspect.unwrap(getattr(Recommender, function))
         setattr(recommender, function, method.__get__(recommender))
     with pytest.raises(InputError, match=told):
@@ -150,7 +150,7 @@ def test_what_is_no_history_is_told(
 
 
 def test_a_model_that_learns_users_has_nothing_for_others(build: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match="HGN knows only the users"):
+    with pytest.raises(InputError, match="HGN can recommend only to the users"):
         Recommender(build(SPEC, "model=hgn"), NAMES, SPEC.max_len).recommend([["item-3"]])
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import ListConfig
 
-from adamct.sweeps.folders import LONGEST, folder_name, job_name, sweep_name, written
+from adamct.sweeps.folders import MAX_BYTES, folder_name, job_name, override_text, sweep_name
 
 PARSER = OverridesParser.create()
 TEXTS = st.one_of(st.text(max_size=300), st.text(" _/.a,='\"\\${}", max_size=8))
@@ -25,7 +25,7 @@ VALUES = st.one_of(
 KEYS = st.sampled_from(["a", "b", "a.b", "a/b", "a_b", "a@b.c", "a@b.d"])
 
 
-def named(kind: list[str], varied: list[str], *overrides: str) -> str:
+def named(kind: str | None, varied: list[str], *overrides: str) -> str:
     return sweep_name(kind, PARSER.parse_overrides(list(overrides)), varied)
 
 
@@ -52,13 +52,13 @@ def test_jobs_that_differ_have_different_folders_and_the_order_of_keys_is_none(
     names: dict[frozenset[str], str] = {}
     for job in jobs:
         lines = [f"{key}={value}" for key, value in job.items()]
-        parsed = [written(override) for override in PARSER.parse_overrides(lines)]
+        parsed = [override_text(override) for override in PARSER.parse_overrides(lines)]
         name = job_name(ListConfig(parsed), [])
         assert is_fit(name)
         assert names.setdefault(frozenset(parsed), name) == name
         shuffler.shuffle(parsed)
         assert job_name(ListConfig(parsed), []) == name
-        assert named(["table2"], [], *lines) == named(["table2"], [], *reversed(lines))
+        assert named("table2", [], *lines) == named("table2", [], *reversed(lines))
     assert len(set(names.values())) == len(names)
 
 
@@ -73,18 +73,18 @@ def test_what_a_name_cannot_hold_becomes_a_hash() -> None:
     assert folder_name("label=a b").startswith("label=a_b-")
     assert len({folder_name(f"label={label}") for label in ("a b", "a_b", "a/b", "a.b", "'a_b'")}) == 5
     long = folder_name("label=" + "é" * 200)
-    assert len(long.encode()) <= LONGEST
+    assert len(long.encode()) <= MAX_BYTES
     assert long.startswith("label=éé")
 
 
 def test_a_sweep_is_named_by_what_it_is() -> None:
-    table2, seed = ["table2", "basic"], ["seed"]
+    table2, seed = "table2", ["seed"]
     plain = named(table2, seed, "sweep=table2", "data_dir=/a", "logger=wandb", "logger.mode=offline", "trainer=gpu")
     assert plain == "table2,seed"
     assert named(table2, seed, "optimizer.lr=5e-1") == "table2,seed,optimizer.lr=0.5"
     assert named(table2, ["seed", "model"], "seed=1") == named(table2, ["model", "seed"], "seed=1")
     assert named(table2, seed, "~tuned") == "table2,seed,~tuned"
-    logs = {named([], seed, "dataset=custom", f"dataset.path={path}") for path in ("a/b.txt", "a.b.txt", "c.txt")}
+    logs = {named("basic", seed, "dataset=custom", f"dataset.path={path}") for path in ("a/b.txt", "a.b.txt", "c.txt")}
     assert len(logs) == 3
     assert named(table2, seed, "trainer.max_epochs=3") != plain
 

@@ -185,7 +185,7 @@ def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(number:
     os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.splitlines()[-1] == "stopped: sweep; given again, the command goes on"
+    assert said.splitlines()[-1] == "stopped: sweep; the same command continues it"
     assert not list(tmp_path.rglob("results.json"))
     assert not (tmp_path / "sweep" / "seed=3" / "checkpoints").exists()
     trained = [torch.load(state, weights_only=True)["epoch"] for state in states]
