@@ -30,6 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_results_agree_with_ranks_and_config(finished: Path) -> None:
     found = results(finished)
     with np.load(finished / "ranks.npz") as ranks:
@@ -51,6 +52,7 @@ def test_results_agree_with_ranks_and_config(finished: Path) -> None:
     assert popularity["test/full_unseen/mrr"] > popularity["test/full/mrr"]
 
 
+@pytest.mark.integration
 def test_weights_on_disk_are_those_of_the_best_validation(finished: Path) -> None:
     checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     lines = [line.split(",") for line in (finished / "csv/version_0/metrics.csv").read_text().splitlines()]
@@ -61,6 +63,7 @@ def test_weights_on_disk_are_those_of_the_best_validation(finished: Path) -> Non
     assert checkpoint["val_scores"]["val/uni20/ndcg@10"] == pytest.approx(max(curve), abs=1e-6)
 
 
+@pytest.mark.integration
 def test_saved_config_alone_reproduces_the_run(finished: Path, tmp_path: Path, run: Run) -> None:
     again = tmp_path / "again"
     ended = run(f"--config-path={finished}", "--config-name=config", f"hydra.run.dir={again}")
@@ -68,6 +71,7 @@ def test_saved_config_alone_reproduces_the_run(finished: Path, tmp_path: Path, r
     assert results(again)["metrics"] == results(finished)["metrics"]
 
 
+@pytest.mark.integration
 def test_checkpoint_tests_to_the_same_metrics(finished: Path, tmp_path: Path, run: Run) -> None:
     checkpoints = finished / "checkpoints"
     ended = run(*TINY, "seed=3", "stages=[test]", f"ckpt={checkpoints}", f"hydra.run.dir={tmp_path}")
@@ -76,6 +80,7 @@ def test_checkpoint_tests_to_the_same_metrics(finished: Path, tmp_path: Path, ru
     assert results(tmp_path)["chosen"] == results(finished)["chosen"]
 
 
+@pytest.mark.integration
 def test_help_does_not_wait_for_torch() -> None:
     script = "import runpy, sys; sys.argv = ['run.py', '--cfg', 'job']; runpy.run_path('run.py', run_name='__main__')"
     check = "; print('torch' in sys.modules, 'polars' in sys.modules)"
@@ -149,6 +154,7 @@ def cached(cache: Path) -> str:
     return next((path.name for path in cache.iterdir() if (path / "facts.json").exists()), "")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None], ids=["empty", "garbage", "truncated"])
 def test_corrupt_checkpoints_are_refused(content: bytes | None, finished: Path, tmp_path: Path, run: Run) -> None:
     whole = (finished / "checkpoints" / "best.ckpt").read_bytes()
@@ -160,6 +166,7 @@ def test_corrupt_checkpoints_are_refused(content: bytes | None, finished: Path, 
     assert str(broken) in ended.line
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("other", ["model.kernel_size=5", "dataset.num_users=121", "model=adamct_paper"])
 def test_checkpoints_of_another_model_or_dataset_are_refused(
     other: str, finished: Path, tmp_path: Path, run: Run
@@ -171,6 +178,7 @@ def test_checkpoints_of_another_model_or_dataset_are_refused(
     assert str(checkpoint) in ended.line
 
 
+@pytest.mark.integration
 def test_checkpoints_execute_nothing(finished: Path, tmp_path: Path, run: Run) -> None:
     class Trap:
         def __reduce__(self) -> tuple:
@@ -193,6 +201,7 @@ class Poison(pl.Callback):
             parameter.data.fill_(torch.nan)
 
 
+@pytest.mark.integration
 def test_nan_keeps_the_last_good_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
     poison = "+callbacks.poison={_target_: tests.test_run.Poison}"
     assert run(*TINY, "seed=3", "trainer.max_epochs=1", poison, f"hydra.run.dir={tmp_path}").code == 0
@@ -203,12 +212,14 @@ def test_nan_keeps_the_last_good_checkpoint(finished: Path, tmp_path: Path, run:
     assert (tmp_path / "checkpoints" / "best.ckpt").read_bytes() == good
 
 
+@pytest.mark.integration
 def test_mixture_coefficients_are_logged(finished: Path) -> None:
     header = (finished / "csv/version_0/metrics.csv").read_text().splitlines()[0].split(",")
     for layer in (1, 2):
         assert {f"mixture/layer{layer}/{what}" for what in ("mean", "std", "user0", "user1")} <= set(header)
 
 
+@pytest.mark.integration
 def test_run_folder_holds_a_whole_config(finished: Path) -> None:
     config = OmegaConf.load(finished / "config.yaml")
     assert set(config) >= {"dataset", "model", "trainer", "logger", "optimizer", "seed", "monitor"}

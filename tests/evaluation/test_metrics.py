@@ -250,6 +250,7 @@ def rank_in_two_processes(process: int, folder: Path, ranked: Tensor) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.integration
 def test_two_processes_with_unequal_shares_give_the_metrics_of_one_to_the_last_bit(tmp_path: Path) -> None:
     ranked = torch.randint(1, 102, (100,), generator=torch.Generator().manual_seed(5))
     # As cold as spawn, but the libraries are imported once.

@@ -136,6 +136,7 @@ def test_a_folder_is_one_run_s_at_a_time(tmp_path: Path, run: Run) -> None:
     assert {*contents(tmp_path)} <= {"run.log"}
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_of_two_runs_at_once_one_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, str(CONF.parent / "run.py"), *TINY, f"hydra.run.dir={tmp_path}"]

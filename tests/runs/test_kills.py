@@ -25,6 +25,7 @@ RUN = (*TINY, "save_every_n_steps=1")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.integration,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up as Linux has them"),
 ]
 

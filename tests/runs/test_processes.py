@@ -72,6 +72,7 @@ def assert_equal(one: Path, other: Path) -> None:
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_two_nodes_equal_one_process_and_share_a_folder(tmp_path: Path, run: Callable[..., Ended]) -> None:
     alone = tmp_path / "alone"
@@ -88,6 +89,7 @@ def test_two_nodes_equal_one_process_and_share_a_folder(tmp_path: Path, run: Cal
     assert all(code == 0 and out.startswith("finished before: ") for code, out, _ in again)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_one_task_with_several_devices_starts_the_other_processes(tmp_path: Path, run: Callable[..., Ended]) -> None:
     alone = tmp_path / "alone"

@@ -164,6 +164,7 @@ def test_a_deleted_key_is_an_error(configure: Configure) -> None:
         check(plain(configure, "~patience"))
 
 
+@pytest.mark.integration
 def test_top_level_keys_are_checked_without_torch() -> None:
     script = (
         "import sys; sys.argv = ['run.py', 'seed=-1']; import runpy\ntry: runpy.run_path('run.py', run_name='__main__')"

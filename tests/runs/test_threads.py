@@ -138,6 +138,7 @@ def test_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest
     monkeypatch.delenv("KMP_BLOCKTIME")
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_openmp_hears_that_its_threads_sleep(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_DISPLAY_ENV": "true"}  # OpenMP prints what it heard when torch is imported

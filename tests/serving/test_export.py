@@ -119,6 +119,7 @@ def test_the_command_writes_a_report(
     assert ended.value.code == f"error: {tmp_path / 'none.ckpt'}: no such checkpoint"
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_recurrent_model_takes_any_length(tmp_path: Path, run: Callable[..., Ended]) -> None:
     """In a process of its own: the type checks of tests cannot be traced within its loop."""

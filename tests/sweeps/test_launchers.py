@@ -55,6 +55,7 @@ def assert_jobs_are_the_runs_they_would_be_alone(sweep: Path, alone: Path) -> No
         assert found["metrics"] == results(alone / str(seed))["metrics"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("launcher", "package"),
     [
@@ -71,6 +72,7 @@ def test_each_job_is_the_run_it_would_be_alone(launcher: str, package: str, tmp_
     assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_mistake_of_one_job_is_told_once_the_others_have_finished(tmp_path: Path, alone: Path) -> None:
     ended = sweep(tmp_path, "hydra/launcher=processes", "seed=-1,1,2")
@@ -98,6 +100,7 @@ def killer(folder: Path) -> str:
     return f"+callbacks.killer={{_target_: {target}, {job}, marker: {folder}/marker}}"
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_job_whose_process_is_killed_fails_by_itself(
     tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,6 +119,7 @@ def test_job_whose_process_is_killed_fails_by_itself(
     assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_trial_whose_process_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(CONF.parent))
@@ -142,6 +146,7 @@ def alive(processes: set[int]) -> set[int]:
     return {pid for pid in processes if Path(f"/proc/{pid}/stat").exists()}
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up as Linux has them")
 @pytest.mark.slow
 @pytest.mark.parametrize("keys", [("hydra/launcher=processes",), ("trainer=ddp", "trainer.devices=2")])
@@ -160,6 +165,7 @@ def test_jobs_end_with_the_sweep_that_started_them(keys: tuple[str, ...], tmp_pa
     assert not alive(started)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_search_runs_in_batches_on_ray(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
@@ -174,6 +180,7 @@ def test_a_search_runs_in_batches_on_ray(tmp_path: Path) -> None:
     assert all(len(trial.intermediate_values) == 3 for trial in trials)  # which Ray's workers reported
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(number: int, tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_runs_beside_each_other_share_devices_evenly(tmp_path: Path) -> None:
         assert device == 1
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("search", [False, True], ids=["grid", "search"])
 def test_jobs_of_two_processes_equal_those_of_one(search: bool, tmp_path: Path) -> None:
@@ -216,6 +217,7 @@ def test_jobs_of_two_processes_equal_those_of_one(search: bool, tmp_path: Path) 
             assert all(np.array_equal(ours[protocol], theirs[protocol]) for protocol in ours)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_search_that_is_killed_ends_with_the_trials_it_should(tmp_path: Path) -> None:
     search = [*RUN, "-m", *TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=20", f"hydra.sweep.dir={tmp_path}"]
@@ -243,6 +245,7 @@ def ndcg_of(ranks: Path) -> float:
         return float(np.mean([1 / math.log2(rank + 1) if rank <= 10 else 0.0 for rank in found["uni20"].tolist()]))
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_a_sweep_killed_half_way_is_finished_and_reported(tmp_path: Path) -> None:
     tiny = [key for key in TINY if not key.startswith(("hydra.callbacks", "optimizer.lr"))]

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import CONF, TINY, Ended
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path, run: Callable[..., Ended]) -> None:
     # Dropout is drawn by each process for its own share of a batch, so it is left out. Sums of gradients are rounded

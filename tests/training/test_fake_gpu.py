@@ -22,11 +22,13 @@ def printed(*command: str) -> list[str]:
     return process.stdout.splitlines()
 
 
+@pytest.mark.integration
 def test_a_step_and_a_ranking_keep_to_a_gpu() -> None:
     (line,) = printed("-m", "tests.training.fake_gpu", "adamct", "bf16-true,bf16-mixed", "cross_entropy")
     assert line.startswith("2 combinations")
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_step_and_ranking_keeps_to_a_gpu(model: str) -> None:
@@ -34,6 +36,7 @@ def test_every_step_and_ranking_keeps_to_a_gpu(model: str) -> None:
     assert line.startswith("20 combinations")
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_found(mistake: str) -> None:

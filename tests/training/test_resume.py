@@ -187,6 +187,7 @@ def test_early_stopped_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_p
     assert outcome(tmp_path)[2] == first[2]
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_killed_by_signal_at_any_moment(uninterrupted: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "resume=auto", f"hydra.run.dir={tmp_path}"]
