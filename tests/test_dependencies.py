@@ -32,6 +32,7 @@ def test_weights_and_biases_is_used_by_its_public_interface() -> None:
     assert not {
         path for folder in ("adamct", "hydra_plugins", "tests") for path, line in lines(folder) if INTERNALS.match(line)
     }
+    assert INTERNALS.match("from wandb.sdk import wandb_run")
 
 
 def test_no_file_is_read_in_a_way_that_executes_what_it_holds() -> None:

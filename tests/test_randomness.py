@@ -21,7 +21,7 @@ from adamct.randomness import (
 
 ROOT = Path(__file__).parents[1]
 MAKERS = re.compile(
-    r"\b(default_rng|SeedSequence|RandomState|PCG64|SFC64|MT19937|Philox|torch\.Generator\(|manual_seed|seed_everything"
+    r"\b(default_rng|SeedSequence|RandomState|PCG64|SFC64|MT19937|Philox|torch\.Generator|manual_seed|seed_everything"
     r"|random\.seed|np\.random\.seed|import random|from random)\b"
 )
 
@@ -84,3 +84,5 @@ def test_no_other_file_makes_a_generator() -> None:
         if MAKERS.search(line) and "torch.manual_seed" not in line.partition("#")[2]
     }
     assert not makers
+    for line in ("np.random.default_rng()", "torch.Generator()", "torch.Generator(device)", "import random"):
+        assert MAKERS.search(line)

@@ -210,7 +210,7 @@ def test_editions_of_amazon_have_their_own_urls_and_folders(tmp_path: Path) -> N
         keys = ("dataset.category=Books", f"dataset.edition={edition}", f"data_dir={tmp_path}")
         found = instantiate(composed("dataset=amazon", *keys).dataset).download
         assert found.path == tmp_path / f"amazon_{edition}" / name
-        assert all(url.endswith(f"/{name}") for url in found.urls)
+        assert {url.rpartition("/")[2] for url in found.urls} == {name}
     with pytest.raises(InstantiationException, match=r"dataset\.edition=1999: must be one of 2014, 2018, 2023"):
         instantiate(composed("dataset=amazon", *keys[:1], "dataset.edition=1999").dataset)
 

@@ -302,7 +302,7 @@ def only_parts_are_called(node: Any) -> None:
         try:
             build_node(node)
         except InputError:
-            assert True
+            pass
         except TypeError:
             assert called
         else:

@@ -66,7 +66,9 @@ def assert_same(found: Path, expected: Path) -> None:
     expected_metrics, expected_weights, expected_steps = outcome(expected)
     assert metrics == expected_metrics
     assert steps == expected_steps
-    assert all(torch.equal(weights[name], value) for name, value in expected_weights.items())
+    assert weights.keys() == expected_weights.keys()
+    assert [name for name, value in expected_weights.items() if not weights[name].equal(value)] == []
+    assert history(found).keys() == history(expected).keys()
     for name, values in history(found).items():  # it lacks an epoch that was cut off between its steps and validation
         assert values == history(expected)[name][-len(values) :]
 

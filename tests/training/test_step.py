@@ -62,7 +62,7 @@ def test_no_step_reads_from_the_device(run: Run, tmp_path: Path, monkeypatch: py
             bounds = (f"trainer.limit_train_batches={steps}", "trainer.enable_progress_bar=true")
             assert not run(*TINY, *EPOCH, *bounds, f"hydra.run.dir={tmp_path / str(steps)}").code
         counts.append(reads.count)
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] > 0
 
 
 def test_the_bar_shows_the_loss_and_the_best_score(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +109,7 @@ def test_compiled_runs_are_those_of_eager_ones(run: Run, tmp_path: Path, traced:
     assert not run(*short, f"hydra.run.dir={eager}").code
     assert not traced
     assert not run(*short, "compile=default", "compile_widths=16", f"hydra.run.dir={compiled}").code
+    assert traced
     assert len(traced) == len(set(traced))
     assert {width for _, width in traced} <= {16, 32, 48, 50}
     assert len({rows for rows, _ in traced}) <= 2
