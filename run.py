@@ -53,9 +53,7 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool, threads: Threads) -> float:
     """Build data, module and trainer, run the stages and record them. Return the best validation score."""
     # The imports take seconds, and --help, --cfg and finished runs do without them.
-    from adamct.batch import BatchNeeds
     from adamct.search.pruning import trial_reports
-    from adamct.training.build import Configured, build_module
     from adamct.training.gpus import on_least_used_gpu
     from adamct.training.record import record
     from adamct.training.selection import choices
@@ -66,15 +64,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
     print_statistics(data.statistics, data.held_out)
-    configured = Configured(
-        model=instantiate(cfg.model, _partial_=True, _convert_="all"),  # plain dicts and lists, as a checkpoint has
-        objective=instantiate(cfg.loss, _partial_=True),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
-    )
-    module = build_module(configured, data, config)
-    width_multiple = 1 if cfg.compile is None else cfg.compile_widths
-    data.adapt_batches(BatchNeeds(module.model.pad_to_max_len, module.model.all_positions, width_multiple))
+    module = build(cfg, config, data)
     folder.claim(module.identity, config["stages"])
     per_ranking = cfg.select_per_ranking and module.learns
     chosen_by = choices(module.rankings, module.metric_names("val"), cfg.monitor, per_ranking)
@@ -102,6 +92,23 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             folder.own()
             record(folder.path, trainer, module, data, outcome, {"config": config, **start_of_run()})
     return outcome.chosen[0].val_scores[cfg.monitor]
+
+
+def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
+    """Build the module that the config names for a dataset, and give the dataset the needs of its model."""
+    from adamct.batch import BatchNeeds
+    from adamct.training.build import Configured, build_module
+
+    configured = Configured(
+        model=instantiate(cfg.model, _partial_=True, _convert_="all"),  # plain dicts and lists, as a checkpoint has
+        objective=instantiate(cfg.loss, _partial_=True),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+    )
+    module = build_module(configured, data, config)
+    width_multiple = 1 if cfg.compile is None else cfg.compile_widths
+    data.adapt_batches(BatchNeeds(module.model.pad_to_max_len, module.model.all_positions, width_multiple))
+    return module
 
 
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """Checks the shapes in all signatures while the tests run; composes configs and builds models as `run.py` does."""
 
+import logging
 import os
 import runpy
 from collections import defaultdict
@@ -110,10 +111,13 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
     GlobalHydra.instance().clear()
     patch.setattr("sys.argv", ["run.py", *overrides])
     patch.setenv("HYDRA_FULL_ERROR", "0")
+    handlers = logging.root.handlers[:]
     try:
         runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
     except SystemExit as exit:
         return Ended(1, exit.code) if isinstance(exit.code, str) else Ended(exit.code or 0, "")
+    finally:
+        logging.root.handlers[:] = handlers  # those of the run write to this test's captured output
     return Ended(0, "")
 
 

@@ -89,7 +89,7 @@ def test_a_dataset_of_a_user_has_tuned_values_only_by_choice(dataset: str, confi
     assert configure(f"dataset={dataset}", "+tuned/toys=adamct").model.hidden_size == 32
 
 
-QUICK = ("adamct", "bert4rec", "popularity")
+QUICK = ("adamct", "popularity")
 
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in MODELS])

@@ -1,11 +1,8 @@
 import errno
 import json
-import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -245,20 +242,3 @@ def test_unwritable_folders_are_told_in_one_line(key: str, tmp_path: Path, run: 
     assert ended.code == 1
     assert "\n" not in ended.line
     assert str(tmp_path / "file") in ended.line
-
-
-def commands_of_readmes() -> list[str]:
-    text = "".join((folder / "README.md").read_text() for folder in (CONF.parent, CONF))
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
-    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
-    return [command for line in lines for command in line.split(" && ") if command.startswith("python run.py")]
-
-
-@pytest.mark.parametrize("command", commands_of_readmes())
-def test_commands_of_the_readmes_compose(command: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    words = takewhile(lambda word: not word.startswith("--"), shlex.split(command)[2:])
-    overrides = [
-        word if "{" in word else word.split(",")[0] for word in words if word != "-m" and "interval(" not in word
-    ]
-    assert run("--cfg", "job", *overrides) == Ended(0, "")
-    assert "_target_" in capsys.readouterr().out

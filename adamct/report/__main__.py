@@ -1,4 +1,4 @@
-"""``python -m adamct.report DIR...``: tables, figures, tests and a page of all runs below some folders."""
+"""``python -m adamct.report DIR...``: tables, figures, tests and a page for all runs below some folders."""
 
 import argparse
 import sys
@@ -8,15 +8,28 @@ from adamct.errors import explain
 
 
 def main() -> None:
-    """Parse the command line, report, and say a user's mistake in one line."""
+    """Parse the command line and write the report. Print a user's mistake in one line."""
     parser = argparse.ArgumentParser("python -m adamct.report", description="Compare all runs below some folders.")
     parser.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="a folder of a sweep or of runs")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write; DIR/report, or report for several")
-    parser.add_argument("--model", metavar="NAME", help="the compared one; adamct, else the best by validation")
-    parser.add_argument("--metric", metavar="NAME", help="what is tested, as test/full/ndcg@10; the monitored one")
-    parser.add_argument("--wandb", metavar="PROJECT", help="also log tables and figures there as a run of its own")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=Path,
+        help="the folder to write to; default: DIR/report, or report for several DIR",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the model or variant to compare with the others; default: adamct, else the best by validation",
+    )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="the metric to test, such as test/full/ndcg@10; default: the monitored one"
+    )
+    parser.add_argument(
+        "--wandb", metavar="PROJECT", help="also log the tables and figures to a new run of this W&B project"
+    )
     arguments = parser.parse_args()
-    # matplotlib and scipy take a second to import, and --help does without them.
+    # matplotlib and scipy take a second to import, and --help does not need them.
     from adamct.report.build import report
 
     out = arguments.out or (arguments.folders[0] / "report" if len(arguments.folders) == 1 else Path("report"))

@@ -1,7 +1,8 @@
-"""A report from the folders of runs to its last file."""
+"""The assembly of a report: read runs, compare them, print the tables and write the files."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +32,7 @@ from adamct.report.sections.served import recommended_table, served
 from adamct.report.sections.significance import significance_table
 from adamct.report.statistics import compare
 
-NOTHING = "Nothing has finished yet: there is nothing to compare."
+NOTHING = "No run has finished yet: there is nothing to compare."
 STATUSES: tuple[Status, ...] = ("finished", "failed", "pruned", "unfinished", "damaged")
 
 
@@ -44,64 +45,80 @@ def report(
 ) -> Report:
     """Read all runs below some folders, compare them, print the tables and write all files.
 
-    It may be called while the runs are being made, and again; files of the same names are replaced.
+    It may be called again, also while the runs are going on. Files with the same names are replaced.
 
     Args:
-        folders: of sweeps or runs.
+        folders: folders of sweeps or runs.
         out: the folder to write to.
-        model: the compared model or variant; None is AdaMCT where it is there, else the best by validation.
-        metric: what is tested and plotted; None is the monitored metric on the test split.
-        console: where the tables are printed; None is the terminal.
+        model: the compared model or variant; None is AdaMCT if there are runs of it, else the best by validation.
+        metric: the metric to test and plot; None is the monitored metric on the test split.
+        console: the console to print the tables on; None is the terminal.
 
     Returns:
-        The runs, the tables and figures made of it, and the files written.
+        The runs, the tables and figures made from them, and the written files.
 
     Raises:
-        InputError: there are no runs, none of them can be read, the runs must not be put together, or nothing can be
-            written to the folder; nothing has then been written.
+        InputError: there are no runs, none of them can be read, the runs are not comparable, or the folder cannot be
+            written to. Nothing is written in the first three cases.
     """
+    content, sections, missing = assemble(folders, out, model, metric)
+    files = file_contents(content, sections, missing)
+    write_all(out, files)
+    announce(content, sections, console or Console())
+    return replace(content, files=tuple(out / name for name in files))
+
+
+def assemble(
+    folders: Sequence[Path], out: Path, model: str | None, metric: str | None
+) -> tuple[Report, list[Section], list[tuple[str, ...]]]:
+    """Return the content of a report, its sections, and the overrides of the jobs that have not started."""
     runs, sweeps = find_runs(folders), find_sweeps(folders)
-    missing = not_started(sweeps, runs)
-    searches, failures = search_sections(sweeps, runs)
     unreadable = [run.error for run in runs if run.status == "damaged"]
     require(len(unreadable) < len(runs), f"no run can be read: {''.join(unreadable[:1])}")
-    damages = list(map(printable, [*unreadable, *(sweep.error for sweep in sweeps if sweep.error), *failures]))
+    missing = not_started(sweeps, runs)
+    searches, failures = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
     blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, planned_labels(sweeps))
-    compared = [Section(block.dataset, parts(block), provenance(block)) for block in blocks]
+    compared = [Section(block.dataset, block_parts(block), provenance(block)) for block in blocks]
     sections = [*compared, *searches.values()]
-    tables = [part for section in sections for part in section.parts if isinstance(part, Table)]
-    figures = [part for section in sections for part in section.parts if isinstance(part, Drawing)]
-    title = printable(f"Report: {', '.join(folder.resolve().name for folder in folders)}")
-    status = progress(runs, missing)
-    contents = {
-        "results.csv": runs_csv(runs, blocks),
-        **documents(tables, title, status),
-        **{f"{figure.name}.svg": figure.svg for figure in figures},
-        **{f"{figure.name}.png": figure.png for figure in figures},
-        "report.html": page(title=title, status=status, sections=sections, runs=runs, missing=missing, damages=damages),
-    }
-    write_all(out, contents)
-    console = console or Console()
-    announce([next(part for part in section.parts if isinstance(part, Table)) for section in sections], console)
-    lines = [status, *(f"damaged: {line}" for line in damages), f"report: {printable(str(out / 'report.html'))}"]
-    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
-    files = tuple(out / name for name in contents)
-    return Report(
+    parts = [part for section in sections for part in section.parts]
+    content = Report(
         out=out,
-        title=title,
-        status=status,
-        damages=tuple(damages),
+        title=printable(f"Report: {', '.join(folder.resolve().name for folder in folders)}"),
+        status=status_line(runs, missing),
+        damages=tuple(map(printable, [*unreadable, *(sweep.error for sweep in sweeps if sweep.error), *failures])),
         runs=tuple(runs),
         blocks=tuple(blocks),
-        tables=tuple(tables),
-        drawings=tuple(figures),
-        files=files,
+        tables=tuple(part for part in parts if isinstance(part, Table)),
+        drawings=tuple(part for part in parts if isinstance(part, Drawing)),
     )
+    return content, sections, missing
 
 
-def parts(block: Block) -> list[Table | Drawing]:
-    """Make a block's tables and figures, in the order of the page."""
+def file_contents(
+    report: Report, sections: Sequence[Section], missing: Sequence[tuple[str, ...]]
+) -> dict[str, str | bytes]:
+    """Return the content of each file of a report, by file name."""
+    tables = [*map(markdown, report.tables)] or [NOTHING, ""]
+    return {
+        "results.csv": runs_csv(report.runs, report.blocks),
+        "table.md": "\n".join([f"# {plain_markdown(report.title)}", "", report.status, "", *tables]),
+        "table.tex": "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(latex, report.tables)),
+        **{f"{drawing.name}.svg": drawing.svg for drawing in report.drawings},
+        **{f"{drawing.name}.png": drawing.png for drawing in report.drawings},
+        "report.html": page(
+            title=report.title,
+            status=report.status,
+            sections=sections,
+            runs=report.runs,
+            missing=missing,
+            damages=report.damages,
+        ),
+    }
+
+
+def block_parts(block: Block) -> list[Table | Drawing]:
+    """Make a block's tables and figures in the order of the page."""
     comparisons = compare(block)
     candidates = [
         comparison_table(block, comparisons),
@@ -122,22 +139,22 @@ def parts(block: Block) -> list[Table | Drawing]:
 
 
 def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[Path, Section], list[str]]:
-    """Return the studies of those sweeps that are searches, by folder, and why others cannot be read.
+    """Return the section of each search by its folder, and a message for each search that cannot be read.
 
-    Their trials are compared there and nowhere else.
+    The trials of a search are compared only in its own section.
     """
-    ended = {
+    ended_trials = {
         sweep: [run for run in runs if run.folder.is_relative_to(sweep.folder) and run.results]
         for sweep in sweeps
         if sweep.is_search
     }
-    searches = {sweep: trials for sweep, trials in ended.items() if trials}
+    searches = {sweep: trials for sweep, trials in ended_trials.items() if trials}
     if not searches:
         return {}, []
     try:
         from adamct.report.sections.search import study_section
     except ModuleNotFoundError as error:  # Optuna is an extra
-        return {}, [f"{sweep.folder}: its study cannot be read ({error}); install adamct[search]" for sweep in searches]
+        return {}, [f"{sweep.folder}: the study cannot be read ({error}); install adamct[search]" for sweep in searches]
     sections, failures = {}, []
     names = file_names(sweep.folder.resolve().name for sweep in searches)
     for name, (sweep, trials) in zip(names, searches.items(), strict=True):
@@ -150,25 +167,20 @@ def search_sections(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> tuple[dict[
     return sections, failures
 
 
-def progress(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
-    """Count the runs of each status, in a line."""
+def status_line(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
+    """Return the number of runs of each status, in one line."""
     counts = Counter(run.status for run in runs)
-    sentences = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    return ", ".join([*sentences, *([f"{len(missing)} not started"] if missing else [])])
+    parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    return ", ".join([*parts, *([f"{len(missing)} not started"] if missing else [])])
 
 
-def documents(tables: Sequence[Table], title: str, status: str) -> dict[str, str]:
-    """Write all tables as a document of Markdown and one of LaTeX, by file name."""
-    shown = list(map(markdown, tables)) if tables else [NOTHING, ""]
-    return {
-        "table.md": "\n".join([f"# {plain_markdown(title)}", "", status, "", *shown]),
-        "table.tex": "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(latex, tables)),
-    }
-
-
-def announce(tables: Sequence[Table], console: Console) -> None:
-    """Print the main tables, or that there are none yet."""
+def announce(report: Report, sections: Sequence[Section], console: Console) -> None:
+    """Print the first table of each section, the status, the damages and the path of the page."""
+    tables = [next(part for part in section.parts if isinstance(part, Table)) for section in sections]
     for table in tables:
         show(table, console)
     if not tables:
         console.print(NOTHING)
+    damages = [f"damaged: {line}" for line in report.damages]
+    lines = [report.status, *damages, f"report: {printable(str(report.out / 'report.html'))}"]
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

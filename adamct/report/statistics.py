@@ -1,4 +1,4 @@
-"""Tests of the compared model against each other one: paired by user and seed, and corrected."""
+"""Tests of the compared model against each other one, paired by user and seed, and corrected by Holm."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from adamct.report.inputs.variants import Variant
 from adamct.report.resampling import LEVEL, resample
 
 Pairs = list[tuple[Run, Run]]
-"""The compared variant's run and another one's, of each seed that both have."""
+"""The runs of the compared variant and of another one, for each seed that both have."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,17 @@ class Comparison:
     """The compared model minus another, paired by user and by the seeds that both have.
 
     Attributes:
-        other: the other variant's name.
+        other: the name of the other variant.
         metric: the tested metric.
-        users: how many were paired.
-        seeds: how many both have.
-        wins: in how many of them the compared model has the higher mean.
-        difference: mean over users and seeds.
-        low: where its 95 % interval begins.
-        high: where it ends.
-        p: that the difference is 0, two-sided, of the same resamples as the interval; see `adamct.report.resampling`.
-        p_holm: the same, corrected for the family of tests of one ranking.
+        users: the number of paired users.
+        seeds: the number of seeds that both have.
+        wins: the number of seeds in which the compared model has the higher mean.
+        difference: the mean difference over users and seeds.
+        low: the lower end of its 95 % interval.
+        high: the upper end of the interval.
+        p: the two-sided p-value of no difference, from the same resamples as the interval; see
+            `adamct.report.resampling`.
+        p_holm: the p-value, corrected for all tests of one ranking.
         cut_short: whether a limit ended one of the runs before it stopped by itself.
     """
 
@@ -55,33 +56,33 @@ class Comparison:
 
 
 def compare(block: Block) -> list[Comparison]:
-    """Test a block's compared model against each other variant, a family of tests for each ranking.
+    """Test a block's compared model against each other variant, with one family of tests for each ranking.
 
-    NDCG@10 is tested, and the block's metric where that is another. A variant without a tested seed in common with
-    the compared one is left out.
+    NDCG@10 is tested, and the block's metric if it is another one. A variant without a tested seed in common with the
+    compared one is left out.
     """
     if block.split != "test":
         return []
     names = tuple(dict.fromkeys(("ndcg@10", block.metric.name)))
-    compared = []
+    comparisons = []
     for ranking in block.rankings:
-        pairs = {other.name: common(block.chosen, other, ranking) for other in block.others}
-        compared += family(ranking, names, {name: seeds for name, seeds in pairs.items() if seeds})
-    return compared
+        pairs = {other.name: pair_runs(block.chosen, other, ranking) for other in block.others}
+        comparisons += compare_in_ranking(ranking, names, {name: runs for name, runs in pairs.items() if runs})
+    return comparisons
 
 
-def common(one: Variant, other: Variant, ranking: str) -> Pairs:
-    """Pair the two variants' runs of each seed under which both were tested."""
-    of_seed = {run.seed: run for run in other.runs if ranking in run.ranks}
-    return [(run, of_seed[run.seed]) for run in one.runs if ranking in run.ranks and run.seed in of_seed]
+def pair_runs(one: Variant, other: Variant, ranking: str) -> Pairs:
+    """Pair the runs of two variants by seed, for each seed with which both were tested."""
+    other_runs = {run.seed: run for run in other.runs if ranking in run.ranks}
+    return [(run, other_runs[run.seed]) for run in one.runs if ranking in run.ranks and run.seed in other_runs]
 
 
-def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> list[Comparison]:
-    """Test some metrics of one ranking against each other variant, corrected for being several."""
+def compare_in_ranking(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> list[Comparison]:
+    """Test some metrics of one ranking against each other variant, and correct the p-values for all these tests."""
     if not others:
         return []
     runs = [run for pairs in others.values() for pair in pairs for run in pair]
-    users = np.all([run.ranks[ranking] > 0 for run in runs], axis=0)  # have a test item
+    users = np.all([run.ranks[ranking] > 0 for run in runs], axis=0)  # that have a test item
     if not users.any():
         return []
     cases = [(name, other, pairs) for name in names for other, pairs in others.items()]
@@ -111,26 +112,26 @@ def family(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> l
 
 
 def seeds_note(comparisons: Sequence[Comparison]) -> list[str]:
-    """Say what the tests of one seed and of several know of."""
+    """Explain the tests of one seed and of several, as far as the comparisons have them."""
     seeds = {test.seeds for test in comparisons}
     sentences = []
     if 1 in seeds:
         sentences.append(
-            "Of one seed: a paired randomisation test that flips the signs of users' differences (Smucker, Allan & "
-            "Carterette, CIKM '07), and the interval of all means that it does not reject. It knows nothing of how "
-            "much trainings differ by chance."
+            "With one seed: a paired randomisation test that flips the signs of users' differences (Smucker, Allan & "
+            "Carterette, CIKM '07), and the interval of all means that it does not reject. It does not know how much "
+            "trainings differ by chance."
         )
     if seeds - {1}:
         sentences.append(
-            "Of several seeds: random halves of the users and, for how much trainings differ by chance, Student's t of "
-            "the mean over seeds, with one degree of freedom less than there are seeds. So with two or three seeds "
-            "only large differences are significant."
+            "With several seeds: random halves of the users and, for the chance differences between trainings, "
+            "Student's t of the mean over seeds, with one degree of freedom less than there are seeds. So with two or "
+            "three seeds only large differences are significant."
         )
     return sentences
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p-values by Holm's step-down method: each may then be held against the level of the whole family."""
+    """Correct p-values by Holm's step-down method. Each can then be compared with the level of the whole family."""
     corrected, highest = [0.0] * len(p), 0.0
     for step, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
         highest = max(highest, min(1.0, (len(p) - step) * p[index]))
@@ -139,7 +140,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def agreement(one: Sequence[float], other: Sequence[float]) -> tuple[float, float] | None:
-    """Return Kendall's tau and Spearman's rho between two scores of the same variants; None where one is constant."""
+    """Return Kendall's tau and Spearman's rho between two scores of the same variants; None if one is constant."""
     if len(set(one)) < 2 or len(set(other)) < 2:
         return None
     tau: Any = stats.kendalltau(one, other)

@@ -55,12 +55,7 @@ def record(
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
         "identity": module.identity,
-        "dataset": {
-            **module.identity["dataset"],
-            "source_sha256": data.source_sha256,
-            "statistics": data.statistics._asdict(),
-            "held_out": data.held_out._asdict(),
-        },
+        "dataset": {**module.identity["dataset"], **facts_of(data)},
         "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
         "seed": module.seed,
         **provenance(module.device),
@@ -73,6 +68,15 @@ def record(
         print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     log.info("results: %s", folder / RESULTS)
+
+
+def facts_of(data: Dataset) -> dict[str, Any]:
+    """Return the source and the statistics of a dataset."""
+    return {
+        "source_sha256": data.source_sha256,
+        "statistics": data.statistics._asdict(),
+        "held_out": data.held_out._asdict(),
+    }
 
 
 def validated(chosen: Sequence[Chosen]) -> dict[str, float]:

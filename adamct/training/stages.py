@@ -63,21 +63,15 @@ def run_stages(
     Raises:
         InputError: the stages or checkpoints do not fit together.
     """
-    ended_by, source, choices = None, None if plan.ckpt is None else Path(plan.ckpt), plan.choices
-    fits = "fit" in plan.stages
-    if fits:
-        ended_by, source = fit(trainer, module, data, plan, begin), plan.folder
+    ended_by = None
+    if "fit" in plan.stages:
+        ended_by = fit(trainer, module, data, plan, begin)
     else:
         begin()
-    if source is None:
-        raise InputError(f"stages={list(plan.stages)} needs the weights to use: ckpt=PATH")
-    if not source.is_dir():  # one file for all rankings
-        source, choices = source.parent, (Choice(None, source.name, module.rankings),)
-    if not fits and "test" not in plan.stages:
-        choices = choices[:1]
+    source, choices = weights_of(plan, module.rankings)
     chosen = []
     for choice in reversed(choices):  # the monitor's last, so that the module keeps its weights
-        checkpoint = read_chosen(source, choice, module, fits)
+        checkpoint = read_chosen(source, choice, module, "fit" in plan.stages)
         chosen.insert(0, Chosen(choice, checkpoint["epoch"], checkpoint["val_scores"]))
         if plan.stages != ["fit"]:
             module.load_state_dict(checkpoint["state_dict"])
@@ -86,6 +80,22 @@ def run_stages(
             module.tested = choice.rankings
             trainer.test(module, data, verbose=False)
     return Outcome(tuple(chosen), ended_by)
+
+
+def weights_of(plan: Plan, rankings: tuple[str, ...]) -> tuple[Path, tuple[Choice, ...]]:
+    """Return the folder of the weights that a run uses, and the choices among them.
+
+    Raises:
+        InputError: the run neither trains nor names a checkpoint.
+    """
+    if "fit" in plan.stages:
+        return plan.folder, plan.choices
+    if plan.ckpt is None:
+        raise InputError(f"stages={list(plan.stages)} needs the weights to use: ckpt=PATH")
+    source, choices = Path(plan.ckpt), plan.choices
+    if not source.is_dir():  # one file for all rankings
+        source, choices = source.parent, (Choice(None, source.name, rankings),)
+    return source, choices if "test" in plan.stages else choices[:1]
 
 
 def read_chosen(folder: Path, choice: Choice, module: NextItemModule, trained_here: bool) -> dict[str, Any]:

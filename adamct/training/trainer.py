@@ -69,9 +69,6 @@ def build_trainer(
         callbacks.append(LearningRateMonitor("epoch"))
     if progress:
         callbacks.append(Progress())
-    plugins = [*(configured.get("plugins") or []), AtomicCheckpointIO()]
-    if slurm_tasks() == 1:  # Lightning would wait for Slurm to start the processes of further devices
-        plugins.append(LightningEnvironment())
     require_trains(precision := configured.get("precision"))
     with naming_key("trainer"):
         trainer = make_trainer(
@@ -80,12 +77,17 @@ def build_trainer(
             enable_progress_bar=progress,
             enable_checkpointing=fits,
             profiler=configured.get("profiler") or NoProfiler(),
-            plugins=plugins,
+            plugins=[*(configured.get("plugins") or []), AtomicCheckpointIO(), *environments()],
             default_root_dir=folder,
         )
     require_kept(precision, trainer.precision, trainer.strategy.root_device)
     require_tasks(trainer.num_devices, trainer.num_nodes)
     return trainer
+
+
+def environments() -> list[LightningEnvironment]:
+    """Return Lightning's own environment for one task of Slurm. Its Slurm environment waits for other tasks."""
+    return [LightningEnvironment()] if slurm_tasks() == 1 else []
 
 
 def fit_callbacks(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from adamct.errors import InputError
 from adamct.report.inputs.runs import Run
-from adamct.report.sections.provenance import parts
+from adamct.report.sections.provenance import split_text
 from datamodules.splits import GlobalTime, HeldOut, LeaveOneOut, seen_before, time_of
 from tests.conftest import Ended
 from tests.datamodules.small_logs import DAY, SMALL, Times, interactions
@@ -192,24 +192,24 @@ def test_a_run_records_the_times_of_its_shares(log: Path, tmp_path: Path, run: C
 @pytest.mark.parametrize(
     ("config", "held_out", "expected"),
     [
-        ({}, {"test_tied": None}, "each user's last item is the test, the one before validation"),
+        ({}, {"test_tied": None}, "each user's last item is the test item, the one before it the validation item"),
         (
             {"dataset.ties": "shuffle"},
             {"test_tied": 0.4352},
-            "each user's last item is the test, the one before validation; 43.5% of test items have the same time as "
-            "the item before (ties: shuffle)",
+            "each user's last item is the test item, the one before it the validation item; 43.5% of test items have "
+            "the same time as the item before (ties: shuffle)",
         ),
         (
             {"dataset.split.validation_from": "80%", "dataset.split.test_from": 90, "dataset.ties": "file"},
             {"validation_from": 75, "test_from": 90, "test_tied": 0.0},
-            "by time: trained on what is before 75 (80% of the interactions), validated before 90, tested from then "
-            "on; 0.0% of test items have the same time as the item before (ties: file)",
+            "by time: trained before 75 (80% of the interactions), validated before 90, tested from then on; "
+            "0.0% of test items have the same time as the item before (ties: file)",
         ),
     ],
 )
 def test_reports_describe_the_split_in_words(config: dict[str, Any], held_out: dict[str, Any], expected: str) -> None:
     run = Run(Path("run"), "finished", {}, config, (), {"dataset": {"held_out": held_out}}, "")
-    assert parts(run) == expected
+    assert split_text(run) == expected
 
 
 def test_a_sequence_file_cannot_be_split_by_time(tmp_path: Path, run: Callable[..., Ended]) -> None:

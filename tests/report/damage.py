@@ -1,4 +1,4 @@
-"""Every way to damage a folder of runs, file by file, for the tests of reports."""
+"""Damages to each file of a folder of runs, for the tests of reports."""
 
 import json
 import shutil
@@ -18,11 +18,11 @@ from tests.report.runs import draw, kinds_of_users, write_multirun, write_run
 USERS = 200
 MONITOR = "val/uni100/ndcg@10"
 SPARED = ("core", "sasrec", "1")
-"""Runs that are left as they are."""
+"""Parts of the paths of runs that stay undamaged."""
 VALUES = (None, True, "$x_$\n", -1, 0.5, float("nan"), [], [1], {"x": 1})
 CONTENTS = (b"", b"\n", b"{", b"[]", b"{}", b"3", b"null", b'"x"', b"a: [", b"- 1\n- {a: 1}", b"\x89PNG\r\n\0\xff\xfe")
 CONTENTS += (b"[" * 100_000, b"&a [*a]", b"{2014: 2014-13-45, ? [1] : 2}", b"%PDF\n", b"1" * 5000, b'["\\ud800"]')
-"""What may be in a file that is not a run's."""
+"""The contents of files that do not belong to a run."""
 
 
 class Damage(NamedTuple):
@@ -34,7 +34,7 @@ class Damage(NamedTuple):
 
 
 def write_folder(folder: Path) -> Path:
-    """A sweep of three models of which one recorded all it can, a failed run, an unfinished one, and a search."""
+    """Write a sweep of three models, one of them with all records, a failed and an unfinished run, and a search."""
     history = {f"mixture/layer1/{kind}": [0.5, None, 0.4] for kind in ("mean", "std", "user0")}
     history[MONITOR] = [0.1, None, 0.2]
     held_out = {"test_tied": 0.25, "validation_from": None, "test_from": None}
@@ -57,7 +57,7 @@ def write_folder(folder: Path) -> Path:
 
 
 def write_search(folder: Path) -> None:
-    """A search of two trials."""
+    """Write a search with two trials."""
     folder.mkdir()
     study = optuna.create_study(
         study_name="search", storage=open_storage(str(folder / "study.log")), direction="maximize"
@@ -80,11 +80,11 @@ def write_search(folder: Path) -> None:
 
 
 def damages(folder: Path, draws: int) -> Iterator[Damage]:
-    """Every damage to every file below a folder.
+    """Yield every damage to every file below a folder.
 
     Args:
-        folder: of runs.
-        draws: how many random truncations and flipped bytes each file gets.
+        folder: the folder of runs.
+        draws: the number of random truncations and of flipped bytes for each file.
     """
     rng = np.random.default_rng(0)
     for file in sorted(path for path in folder.rglob("*") if path.is_file() and not set(path.parts) & set(SPARED)):
@@ -95,45 +95,45 @@ def damages(folder: Path, draws: int) -> Iterator[Damage]:
             yield Damage(file, f"foreign {other[:20]!r}", lambda path, other=other: path.write_bytes(other))
         for length in sorted(set(rng.integers(1, max(len(content), 2), draws).tolist())):
             yield Damage(file, f"cut at {length}", lambda path, part=content[:length]: path.write_bytes(part))
-        for place in sorted(set(rng.integers(0, max(len(content), 1), draws).tolist())):
+        for index in sorted(set(rng.integers(0, max(len(content), 1), draws).tolist())):
             flipped = bytearray(content)
-            flipped[place] ^= int(rng.integers(1, 256))
-            yield Damage(file, f"flipped at {place}", lambda path, other=bytes(flipped): path.write_bytes(other))
+            flipped[index] ^= int(rng.integers(1, 256))
+            yield Damage(file, f"flipped at {index}", lambda path, other=bytes(flipped): path.write_bytes(other))
         if file.suffix == ".npz":
-            yield from of_arrays(file)
+            yield from damaged_arrays(file)
         elif file.suffix in (".json", ".yaml"):
-            yield from of_keys(file)
+            yield from damaged_keys(file)
 
 
-def of_keys(file: Path) -> Iterator[Damage]:
-    """Every key of a file left out, and with every value."""
+def damaged_keys(file: Path) -> Iterator[Damage]:
+    """Yield damages that remove each key of a file, or set it to each value."""
     text = file.read_text()
     content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     write = json.dumps if file.suffix == ".json" else yaml.safe_dump
-    for place in places(content):
-        for value in (*VALUES, places):  # the last stands for none
+    for path_of_key in paths_of_keys(content):
+        for value in (*VALUES, paths_of_keys):  # the last one stands for removal
             changed = deepcopy(content)
             parent = changed
-            for key in place[:-1]:
+            for key in path_of_key[:-1]:
                 parent = parent[key]
-            if value is places:
-                del parent[place[-1]]
+            if value is paths_of_keys:
+                del parent[path_of_key[-1]]
             else:
-                parent[place[-1]] = value
-            kind = f"{'.'.join(map(str, place))}: {'removed' if value is places else repr(value)}"
+                parent[path_of_key[-1]] = value
+            kind = f"{'.'.join(map(str, path_of_key))}: {'removed' if value is paths_of_keys else repr(value)}"
             yield Damage(file, kind, lambda path, changed=changed: path.write_text(write(changed)))
 
 
-def places(content: Any) -> Iterator[tuple[Any, ...]]:
-    """The path of every key and index."""
+def paths_of_keys(content: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every key and index."""
     keys = content.keys() if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
     for key in keys:
         yield (key,)
-        yield from ((key, *below) for below in places(content[key]))
+        yield from ((key, *below) for below in paths_of_keys(content[key]))
 
 
-def of_arrays(file: Path) -> Iterator[Damage]:
-    """Every array of a file left out, renamed and with values that it cannot have."""
+def damaged_arrays(file: Path) -> Iterator[Damage]:
+    """Yield damages that remove or rename each array of a file, or give it invalid values."""
     with np.load(file) as loaded:
         arrays = dict(loaded)
     yield Damage(file, "one array", lambda path: path.write_bytes(npy(path)))
@@ -161,7 +161,7 @@ def of_arrays(file: Path) -> Iterator[Damage]:
 
 
 def npy(path: Path) -> bytes:
-    """The bytes of an array outside of an archive."""
+    """Return the bytes of a file with a single array, which is not an archive."""
     plain = path.with_suffix(".npy")
     np.save(plain, np.arange(3))
     content = plain.read_bytes()
@@ -169,8 +169,8 @@ def npy(path: Path) -> bytes:
     return content
 
 
-def damaged(folder: Path, whole: Path, damage: Damage) -> Path:
-    """Write a copy of a folder with one damage; return the damaged file."""
+def write_damaged(folder: Path, whole: Path, damage: Damage) -> Path:
+    """Write a copy of a folder with one damage. Return the damaged file."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole, folder)
     file = folder / damage.file.relative_to(whole)

@@ -24,36 +24,38 @@ SHA = "0" * 64
 CUTOFFS = (1, 5, 10)
 Ranks = dict[str, np.ndarray]
 EPOCHS = {"uni100": 4, "full": 2, "full_unseen": 3}
-"""That chose the weights of each ranking."""
+"""The epoch whose weights each ranking is tested with."""
 
 
 def scores(ranks: Ranks, split: str) -> dict[str, float]:
-    """Metrics of ranks, one user after the other."""
-    found = {}
-    for protocol, of_all in ranks.items():
-        of_users = [int(rank) for rank in of_all if rank > 0]
-        found[f"{split}/{protocol}/mrr"] = mean(1 / rank for rank in of_users)
+    """Compute the metrics of ranks, one user after the other."""
+    metrics = {}
+    for ranking, all_ranks in ranks.items():
+        user_ranks = [int(rank) for rank in all_ranks if rank > 0]
+        metrics[f"{split}/{ranking}/mrr"] = mean(1 / rank for rank in user_ranks)
         for k in CUTOFFS:
-            found[f"{split}/{protocol}/recall@{k}"] = mean(float(rank <= k) for rank in of_users)
-            gains = [1 / np.log2(1 + rank) if rank <= k else 0.0 for rank in of_users]
-            found[f"{split}/{protocol}/ndcg@{k}"] = float(mean(gains))
-    return found
+            metrics[f"{split}/{ranking}/recall@{k}"] = mean(float(rank <= k) for rank in user_ranks)
+            gains = [1 / np.log2(1 + rank) if rank <= k else 0.0 for rank in user_ranks]
+            metrics[f"{split}/{ranking}/ndcg@{k}"] = float(mean(gains))
+    return metrics
 
 
 def draw(seed: int, strength: float, users: int = 200, items: int = 500) -> Ranks:
-    """Random ranks, lower for a stronger model."""
+    """Draw random ranks, lower for a stronger model."""
     rng = np.random.default_rng(seed)
-    place = rng.beta(1, strength, users)
-    among = {"uni100": 101, "full": items, "full_unseen": 0.9 * items}
-    return {ranking: 1 + (count * place).astype(np.uint16) for ranking, count in among.items()}
+    share = rng.beta(1, strength, users)
+    counts = {"uni100": 101, "full": items, "full_unseen": 0.9 * items}
+    return {ranking: 1 + (count * share).astype(np.uint16) for ranking, count in counts.items()}
 
 
 @cache
 def validation(seed: int) -> dict[str, float]:
+    """Return the validation metrics of every run with a seed."""
     return scores(draw(seed, 9.0), "val")
 
 
-def overridden(config: dict[str, Any], key: str, value: Any) -> None:
+def set_value(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value of a dotted key."""
     *parents, last = key.split(".")
     for parent in parents:
         config = config.setdefault(parent, {})
@@ -61,7 +63,7 @@ def overridden(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def record_of(seed: int, sha256: str, ranks: Ranks | None) -> dict[str, Any]:
-    """What a run's ``results.json`` says of its making and its metrics."""
+    """Return the record of a run, without its config."""
     val = validation(seed)
     return {
         "metrics": val | (scores(ranks, "test") if ranks else {}),
@@ -96,7 +98,7 @@ def write_run(
     facts: Ranks | None = None,
     **results: Any,
 ) -> Path:
-    """A run's folder; with ranks or results it has finished, with an error it has failed."""
+    """Write a run's folder. With ranks or results the run has finished, with an error it has failed."""
     keys = keys or {}
     choices = {"dataset": dataset, "model": model, "hydra/launcher": "basic", "sweep": None}
     overrides = [f"dataset={dataset}", f"model={model}", *(f"{key}={value}" for key, value in keys.items())]
@@ -116,7 +118,7 @@ def write_run(
         },
     }
     for key, value in keys.items():
-        overridden(config, key, value)
+        set_value(config, key, value)
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
@@ -125,8 +127,7 @@ def write_run(
         (folder / "error.txt").write_text(f"Traceback (most recent call last):\n  ...\n{error}\n")
     if ranks is None and not results:
         return folder
-    about = {"config": config, "overrides": overrides, "choices": choices}
-    record = record_of(seed, sha256, ranks) | about
+    record = record_of(seed, sha256, ranks) | {"config": config, "overrides": overrides, "choices": choices}
     record["identity"] = identity_of(
         config, {key: record["dataset"][key] for key in ("sha256", "num_items", "num_users")}
     )
@@ -136,29 +137,30 @@ def write_run(
     return folder
 
 
-def made(folder: Path, **arguments: Any) -> Report:
-    """The whole report of a folder, within it."""
+def make_report(folder: Path, **arguments: Any) -> Report:
+    """Write the report of a folder into it."""
     with (folder / "terminal.txt").open("w") as file:
         return report([folder], folder / "report", console=Console(file=file, width=200), **arguments)
 
 
 def block_of(folder: Path, model: str | None = None, metric: str | None = None) -> Block:
-    """What a folder's runs on one dataset are to the report."""
+    """Return the block of a folder's runs, which are on one dataset."""
     (block,) = make_blocks(find_runs([folder]), model, metric)
     return block
 
 
 def table_of(block: Block) -> Table:
+    """Return the main table of a block."""
     return comparison_table(block, compare(block))
 
 
 def cells_of(table: Table) -> dict[str, dict[str, Cell]]:
-    """By row and column."""
+    """Return the cells by row and column."""
     return {label: dict(zip(table.columns, cells, strict=True)) for label, cells in table.rows}
 
 
 def kinds_of_users(users: int = 200) -> Ranks:
-    """How often training has the target of each user, and how many items the user had before."""
+    """Draw how often each user's target occurs in training, and the length of each user's history."""
     rng = np.random.default_rng(0)
     return {
         "target_count": rng.geometric(0.05, users).astype(np.uint16) - 1,
@@ -167,7 +169,7 @@ def kinds_of_users(users: int = 200) -> Ranks:
 
 
 def write_sweep(folder: Path) -> Path:
-    """Three models with two seeds each."""
+    """Write the runs of three models with two seeds each."""
     for model, strength in (("sasrec", 4.0), ("core", 5.0), ("adamct", 8.0)):
         for seed in (1, 2):
             ranks = draw(seed + int(strength) * 10, strength)
@@ -179,6 +181,7 @@ BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def write_multirun(folder: Path, task: Sequence[str], target: str = BASIC, **params: str) -> None:
+    """Write the config of a sweep over the values in ``task`` and ``params``."""
     hydra = {"sweeper": {"_target_": target, "params": params}, "overrides": {"task": list(task)}}
     (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
 

@@ -1,4 +1,4 @@
-"""Reports of damaged folders: each damage is told of, no other run is lost, and nothing ends in a traceback."""
+"""Reports of damaged folders: they name each damage, keep all other runs, and never end in a traceback."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
 from adamct.report.outputs.report import Report
 from adamct.runs.folder import write_arrays
 from adamct.sweeps.callback import REPORT_ERROR, write_report
-from tests.report.damage import CONTENTS, Damage, damaged, damages, of_arrays, write_folder
+from tests.report.damage import CONTENTS, Damage, damaged_arrays, damages, write_damaged, write_folder
 from tests.report.runs import block_of, draw, write_run
 
 RANKINGS = ("uni100", "full", "full_unseen")
@@ -27,12 +27,12 @@ RANKINGS = ("uni100", "full", "full_unseen")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, a sweep and a search, for tests that copy it or only read it."""
+    """Return a folder with a sweep, other runs and a search. Tests may copy or read it."""
     return write_folder(tmp_path_factory.mktemp("runs") / "whole")
 
 
 def reported(folder: Path) -> tuple[Report, str]:
-    """The report of a folder, and what it prints."""
+    """Write the report of a folder. Return it and the printed text."""
     terminal = StringIO()
     return report([folder], folder / "report", console=Console(file=terminal, width=400)), terminal.getvalue()
 
@@ -40,50 +40,53 @@ def reported(folder: Path) -> tuple[Report, str]:
 @pytest.mark.usefixtures("undrawn")
 def test_a_report_names_damaged_runs_and_leaves_them_out(whole: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
-    damaged(case, whole, Damage(whole / "adamct" / "results.json", "cut", lambda path: path.write_bytes(b'{"met')))
+    write_damaged(
+        case, whole, Damage(whole / "adamct" / "results.json", "cut", lambda path: path.write_bytes(b'{"met'))
+    )
     (case / "failed" / ".hydra" / "overrides.yaml").write_text("a: [")
     (case / "multirun.yaml").write_text("{")
     (case / "search" / "study.log").write_bytes(b"{}\n{}\n")
     (case / "core" / "ranks.npz").unlink()
-    found, printed = reported(case)
-    assert found.status == "4 finished, 1 unfinished, 2 damaged"
-    page = (found.out / "report.html").read_text()
-    assert "<h3>damaged: left out</h3>" in page
+    written, printed = reported(case)
+    assert written.status == "4 finished, 1 unfinished, 2 damaged"
+    page = (written.out / "report.html").read_text()
+    assert "<h3>damaged files, which are left out</h3>" in page
     for name in ("adamct/results.json", "failed/.hydra/overrides.yaml", "multirun.yaml", "search/multirun.yaml"):
-        (line,) = [line for line in found.damages if line.startswith(f"{case / name}: damaged, or of something else (")]
-        assert line.endswith("); give the command again, or remove the folder")
+        (line,) = [line for line in written.damages if line.startswith(f"{case / name}: damaged or unexpected (")]
+        assert line.endswith("); run the command again, or remove the folder")
         assert f"damaged: {line}" in printed.splitlines()
         assert str(case / name) in page
-    assert "Their ranks.npz is not there, so these seeds are not compared: core." in page
-    assert str(case / "adamct") in (found.out / "results.csv").read_text()
+    assert "Some seeds are not compared, because their ranks.npz is missing: core." in page
+    assert str(case / "adamct") in (written.out / "results.csv").read_text()
     assert not (case / "report" / "beauty_tests.svg").exists()
 
 
-def test_where_no_run_can_be_read_the_report_ends_in_one_line(tmp_path: Path) -> None:
+def test_a_report_fails_if_no_run_can_be_read(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     (tmp_path / "a" / "results.json").write_text("[]")
     with pytest.raises(
-        InputError, match=r"^no run can be read: .*/a/results.json: damaged, .*\(Input should be a valid dictionary"
+        InputError,
+        match=r"^no run can be read: .*/a/results.json: damaged or unexpected \(Input should be a valid dictionary",
     ):
         reported(tmp_path)
     assert not (tmp_path / "report").exists()
 
 
-def test_ranks_that_contradict_the_record_are_left_out(whole: Path, tmp_path: Path) -> None:
+def test_ranks_that_contradict_the_record_are_damaged(whole: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "core", 1, draw(5, 5.0))
     file = folder / "ranks.npz"
     assert read_run(folder).status == "finished"
-    for damage in of_arrays(file):
+    for damage in damaged_arrays(file):
         kept = file.read_bytes()
         damage.act(file)
         run = read_run(folder)
         assert (run.status, damage.kind) == ("damaged", damage.kind)
-        assert run.error.startswith(f"{file}: damaged, or of something else (")
+        assert run.error.startswith(f"{file}: damaged or unexpected (")
         file.write_bytes(kept)
     assert read_run(folder).status == "finished"
 
 
-def test_every_content_of_every_file_is_read_or_refused(whole: Path, tmp_path: Path) -> None:
+def test_any_file_content_is_read_or_refused(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "case")
     counts: Counter[str] = Counter()
     for name in ("adamct/results.json", "adamct/coefficients.npz", "failed/.hydra/hydra.yaml", "failed/config.yaml"):
@@ -96,14 +99,14 @@ def test_every_content_of_every_file_is_read_or_refused(whole: Path, tmp_path: P
         "adamct/results.json damaged": len(CONTENTS),
         "adamct/coefficients.npz damaged": len(CONTENTS),
         "failed/.hydra/hydra.yaml damaged": len(CONTENTS) - 3,
-        "failed/.hydra/hydra.yaml failed": 3,  # b"", b"\n" and b"null" are as if not written yet
+        "failed/.hydra/hydra.yaml failed": 3,  # b"", b"\n" and b"null" count as not written yet
         "failed/config.yaml damaged": len(CONTENTS) - 4,
         "failed/config.yaml failed": 4,  # and b"{}" is a config
     }
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_runs_that_are_being_written_are_reported(tmp_path: Path) -> None:
+def test_unfinished_runs_are_reported(tmp_path: Path) -> None:
     write_run(tmp_path / "done", "core", 1, draw(1, 4.0))
     started = write_run(tmp_path / "started", "core", 2)
     (started / ".hydra" / "hydra.yaml").write_text("")  # opened, and not filled yet
@@ -112,12 +115,12 @@ def test_runs_that_are_being_written_are_reported(tmp_path: Path) -> None:
     write_arrays(started / "ranks.npz", draw(1, 4.0))  # which come before the record
     (tmp_path / "multirun.yaml").write_text("")
     for _ in range(2):  # the second time, the first report is in the folder
-        found, _ = reported(tmp_path)
-        assert found.status == "1 finished, 1 unfinished"
-        assert found.damages == ()
+        written, _ = reported(tmp_path)
+        assert written.status == "1 finished, 1 unfinished"
+        assert written.damages == ()
 
 
-def test_a_finished_run_needs_nothing_but_its_record(whole: Path, tmp_path: Path) -> None:
+def test_a_finished_run_needs_only_its_record(whole: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "core", 1, draw(1, 4.0), keys={"model.depth": 2})
     (folder / "config.yaml").unlink()
     (folder / ".hydra" / "hydra.yaml").write_text("{")
@@ -127,7 +130,7 @@ def test_a_finished_run_needs_nothing_but_its_record(whole: Path, tmp_path: Path
     assert "model.depth=2" in run.overrides
 
 
-def test_a_damaged_run_has_started(tmp_path: Path) -> None:
+def test_a_damaged_run_counts_as_started(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     (folder / "results.json").write_text("{")
     hydra = {"sweeper": {"_target_": "some.Cases", "jobs": [["dataset=beauty", "model=core", "seed=1"], ["seed=2"]]}}
@@ -154,7 +157,7 @@ def test_a_record_that_contradicts_its_identity_is_damaged(tmp_path: Path, key: 
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_report_that_fails_ends_no_sweep(
+def test_a_failed_report_does_not_end_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
@@ -173,14 +176,16 @@ def test_a_report_that_fails_ends_no_sweep(
     assert not trace.exists()
 
 
-def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_one_line_error(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1, metrics={"val/uni100/ndcg@10": 0.5})
     (tmp_path / "report").write_text("")
-    with pytest.raises(InputError, match=r"/report: the report cannot be written there \(File exists\); give --out$"):
+    with pytest.raises(
+        InputError, match=r"/report: the report cannot be written there \(File exists\); give --out another folder$"
+    ):
         reported(tmp_path)
 
 
-def test_coefficients_without_a_test_item_do_not_count(tmp_path: Path) -> None:
+def test_coefficients_without_a_test_item_are_ignored(tmp_path: Path) -> None:
     from adamct.report.sections.mixtures import by_kind
 
     folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
@@ -192,24 +197,24 @@ def test_coefficients_without_a_test_item_do_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
-def test_no_damage_to_any_file_ends_a_report(whole: Path, tmp_path: Path) -> None:
+def test_no_damaged_file_ends_a_report(whole: Path, tmp_path: Path) -> None:
     case = tmp_path / "case"
-    damaged(case, whole, Damage(whole / "multirun.yaml", "none", Path.touch))
+    write_damaged(case, whole, Damage(whole / "multirun.yaml", "none", Path.touch))
     statuses = {run.folder: run.status for run in reported(case)[0].runs}
     counts: Counter[str] = Counter()
     failures = []
     for damage in list(damages(whole, draws=6))[::3]:
-        file = damaged(case, whole, damage)
+        file = write_damaged(case, whole, damage)
         try:
-            found, printed = reported(case)
+            written, printed = reported(case)
         except Exception as error:
             failures.append(f"{file.relative_to(case)} {damage.kind}: {error!r}")
             continue
-        of_run = next((folder for folder in file.parents if folder in statuses), None)
-        others = {run.folder: run.status for run in found.runs if run.folder != of_run}
-        if others != {folder: status for folder, status in statuses.items() if folder != of_run}:
-            failures.append(f"{file.relative_to(case)} {damage.kind}: loses other runs: {found.status}")
-        after = next((run.status for run in found.runs if run.folder == of_run), "a sweep")
+        folder_of_run = next((folder for folder in file.parents if folder in statuses), None)
+        others = {run.folder: run.status for run in written.runs if run.folder != folder_of_run}
+        if others != {folder: status for folder, status in statuses.items() if folder != folder_of_run}:
+            failures.append(f"{file.relative_to(case)} {damage.kind}: loses other runs: {written.status}")
+        after = next((run.status for run in written.runs if run.folder == folder_of_run), "a sweep")
         named = bool(re.search(f"damaged: {re.escape(str(file.parent))}", printed))
         if after == "damaged" and not named:
             failures.append(f"{file.relative_to(case)} {damage.kind}: is not named")

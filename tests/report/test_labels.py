@@ -1,4 +1,4 @@
-"""Odd labels and comparisons without a difference: each output says them as they are, and no report ends."""
+"""Odd labels and comparisons without a difference: each output shows the labels, and no report fails."""
 
 import csv
 import json
@@ -25,9 +25,9 @@ from adamct.report.inputs.variants import group
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.style import styled
 from adamct.report.resampling import resample
-from adamct.report.sections.search import complete, slice_of
+from adamct.report.sections.search import complete, draw_slice
 from adamct.report.statistics import compare
-from tests.report.runs import block_of, draw, made, scores, write_run
+from tests.report.runs import block_of, draw, make_report, scores, write_run
 
 LABELS = {
     "16,32": "16,32",
@@ -52,29 +52,29 @@ LABELS = {
     1.5: "1.5",
     True: "true",
 }
-"""Labels as a config may have them, and as they are shown."""
+"""Labels in a config, and their shown text; None for a shortened one."""
 
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report of a variant for each odd label."""
-    folder = tmp_path_factory.mktemp("odd [") / "x] $a_$"  # a folder of which rich would make a tag
+    """Return a report with a variant for each odd label."""
+    folder = tmp_path_factory.mktemp("odd [") / "x] $a_$"  # rich would read this name as a tag
     write_run(folder / "sasrec", "sasrec", 1, draw(0, 3.0))
     for index, label in enumerate(LABELS):
-        # The best by validation, all of them drawn, are the first.
+        # The first variants are the best by validation, so the figures show them.
         ranks = draw(index + 1, 4.0)
         metrics = scores(ranks, "test") | {"val/uni100/ndcg@10": 0.9 - index / 100}
         write_run(folder / str(index), "adamct", 1, ranks, keys={"label": label}, metrics=metrics)
-    return made(folder)
+    return make_report(folder)
 
 
-def names_of(found: Report) -> list[str]:
-    """The names of the variants of one dataset."""
-    (block,) = found.blocks
+def names_of(report: Report) -> list[str]:
+    """Return the names of AdaMCT's variants in a report on one dataset."""
+    (block,) = report.blocks
     return [variant.name for variant in block.variants if variant.model == "adamct"]
 
 
-def test_names_say_the_labels_and_are_different(odd: Report) -> None:
+def test_variant_names_are_distinct_and_have_the_label(odd: Report) -> None:
     assert odd.status == f"{len(LABELS) + 1} finished"
     names = names_of(odd)
     assert len(set(names)) == len(names) == len(LABELS)
@@ -108,7 +108,7 @@ def test_latex_is_balanced(odd: Report) -> None:
 
 
 class Texts(HTMLParser):
-    """All texts of a page."""
+    """The texts and tags of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Texts(HTMLParser):
         self.texts.append(data.strip())
 
 
-def test_the_page_and_the_figures_show_every_name(odd: Report) -> None:
+def test_page_and_figures_show_every_name(odd: Report) -> None:
     page = Texts()
     page.feed((odd.out / "report.html").read_text())
     assert "script" not in page.tags
@@ -138,11 +138,11 @@ def test_the_page_and_the_figures_show_every_name(odd: Report) -> None:
 
 
 def svg_texts(path: Path) -> Iterator[ElementTree.Element]:
-    """The texts of a figure."""
+    """Return the text elements of a figure."""
     return ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}text")
 
 
-def test_csv_has_a_row_for_each_run_with_its_label(odd: Report) -> None:
+def test_csv_has_a_row_with_the_label_of_each_run(odd: Report) -> None:
     with (odd.out / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(LABELS) + 1
@@ -150,25 +150,25 @@ def test_csv_has_a_row_for_each_run_with_its_label(odd: Report) -> None:
     assert all(row["status"] == "finished" for row in rows)
 
 
-def test_the_terminal_shows_labels_and_folders_as_they_are(odd: Report) -> None:
+def test_the_terminal_prints_labels_unchanged(odd: Report) -> None:
     printed = (odd.out.parent / "terminal.txt").read_text()
     assert "adamct [red]rich[/red] [/x]" in printed
     assert f"report: {odd.out}/report.html" in printed
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+def test_a_folder_name_may_be_invalid_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"\xff")
     try:
         folder.mkdir()
     except OSError:
         pytest.skip("this disk has only names that are texts")
     write_run(folder / "a", "core", 1, draw(1, 4.0))
-    assert made(folder).status == "1 finished"
+    assert make_report(folder).status == "1 finished"
 
 
-def test_planned_labels_are_those_of_the_runs() -> None:
-    given = [
+def test_planned_labels_equal_the_labels_of_runs() -> None:
+    overrides = [
         "label=16,32",
         "label='16,32'",
         "label=true",
@@ -178,12 +178,12 @@ def test_planned_labels_are_those_of_the_runs() -> None:
         "label=(",
         "label=1e3",
     ]
-    sweep = Sweep(Path(), {"hydra": {"sweeper": {"jobs": [[one] for one in given] + [["seed=1"]]}}})
+    sweep = Sweep(Path(), {"hydra": {"sweeper": {"jobs": [[override] for override in overrides] + [["seed=1"]]}}})
     assert planned_labels([sweep]) == ["16,32", "true", None, "3", '["a", "b"]', "(", "1000.0"]
     assert [label_of(value) for value in ("16,32", True, None, 3, ["a", "b"], "(", 1e3)] == planned_labels([sweep])
 
 
-def test_keys_that_only_some_variants_have_tell_them_apart(tmp_path: Path) -> None:
+def test_missing_keys_distinguish_variants(tmp_path: Path) -> None:
     for index, keys in enumerate(({}, {"model.extra": 1}, {"model.other": 1})):
         folder = write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys=keys)
         record = json.loads((folder / "results.json").read_text())
@@ -193,14 +193,14 @@ def test_keys_that_only_some_variants_have_tell_them_apart(tmp_path: Path) -> No
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=6))
-def test_names_of_files_are_different_and_fit_any_disk(names: list[str]) -> None:
+def test_file_names_are_distinct_and_valid(names: list[str]) -> None:
     files = file_names(names)
     assert len(set(files)) == len(files) == len(names)
     assert all(re.fullmatch(r"[\w.@=,+-]*", name, re.ASCII) and len(name) < 140 for name in files)
     assert len(set(numbered(names))) == len(names)
 
 
-def test_values_on_a_logarithmic_axis_are_numbers(tmp_path: Path) -> None:
+def test_ticks_of_a_logarithmic_axis_are_plain_numbers(tmp_path: Path) -> None:
     distribution = optuna.distributions.FloatDistribution(1e-6, 1.0, log=True)
     rates = [10.0**-power for power in range(8)]
     trials = [
@@ -210,7 +210,7 @@ def test_values_on_a_logarithmic_axis_are_numbers(tmp_path: Path) -> None:
     with styled():
         figure = Figure()
         axes = figure.add_subplot()
-        slice_of(axes, "lr", complete(trials))
+        draw_slice(axes, "lr", complete(trials))
     figure.savefig(tmp_path / "axis.svg")
     assert axes.get_xscale() == "log"
     shown = {label.get_text() for label in axes.get_xticklabels()}
@@ -218,17 +218,17 @@ def test_values_on_a_logarithmic_axis_are_numbers(tmp_path: Path) -> None:
     assert not any("$" in text for text in shown)
 
 
-def test_datasets_of_alike_names_do_not_share_files(tmp_path: Path) -> None:
+def test_datasets_with_similar_names_do_not_share_files(tmp_path: Path) -> None:
     for index, dataset in enumerate(("a/b", "a_b", "a b")):
         write_run(tmp_path / str(index), "core", 1, draw(index, 4.0), dataset=dataset)
-    found = made(tmp_path)
-    assert {block.slug for block in found.blocks} == {"a_b", "a_b_2", "a_b_3"}
-    assert len({path.name for path in found.files}) == len(found.files) == 4 + 2 * len(found.drawings)
+    written = make_report(tmp_path)
+    assert {block.slug for block in written.blocks} == {"a_b", "a_b_2", "a_b_3"}
+    assert len({path.name for path in written.files}) == len(written.files) == 4 + 2 * len(written.drawings)
 
 
 @pytest.mark.parametrize("users", [1, 2, 200])
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_models_without_any_difference_are_compared(tmp_path: Path, users: int, seeds: int) -> None:
+def test_equal_models_can_be_compared(tmp_path: Path, users: int, seeds: int) -> None:
     for model in ("core", "hgn", "adamct"):
         for seed in range(seeds):
             ranks = {name: np.full(users, 3) for name in ("uni100", "full")}
@@ -238,11 +238,11 @@ def test_models_without_any_difference_are_compared(tmp_path: Path, users: int, 
     for test in compare(block_of(tmp_path)):
         assert (test.difference, test.p, test.wins, test.users) == (0.0, 1.0, 0, users)
     if (users, seeds) == (1, 1):
-        made(tmp_path)
+        make_report(tmp_path)
         assert "nan" not in (tmp_path / "report" / "table.md").read_text()
 
 
-def test_users_that_no_run_ranks_are_not_compared(tmp_path: Path) -> None:
+def test_runs_without_common_users_are_not_compared(tmp_path: Path) -> None:
     first, second = np.arange(200) < 100, np.arange(200) >= 100
     for model, tested in (("core", first), ("adamct", second)):
         ranks = {name: np.where(tested, values, 0) for name, values in draw(1, 4.0).items()}
@@ -250,21 +250,21 @@ def test_users_that_no_run_ranks_are_not_compared(tmp_path: Path) -> None:
     assert compare(block_of(tmp_path)) == []
 
 
-def test_untested_runs_beside_tested_ones_are_reported(tmp_path: Path) -> None:
+def test_tested_and_untested_runs_are_reported_together(tmp_path: Path) -> None:
     for size in (3, 5, 7, 9):
         ranks = draw(size, 4.0) if size > 3 else None
         write_run(tmp_path / str(size), "adamct", 1, ranks, keys={"model.kernel_size": size}, ended_by="patience")
-    assert made(tmp_path).status == "4 finished"
+    assert make_report(tmp_path).status == "4 finished"
 
 
-def test_equal_values_are_not_a_difference_of_one_sample() -> None:
+def test_zero_differences_are_not_significant() -> None:
     for shape in ((1, 1), (2, 1), (3, 5)):
         (outcome,) = resample([np.zeros(shape)])
         assert outcome.p == 1.0
         assert outcome.low <= 0 <= outcome.high
 
 
-def test_groups_are_the_same_in_any_order_of_runs(tmp_path: Path) -> None:
+def test_grouping_does_not_depend_on_the_order_of_runs(tmp_path: Path) -> None:
     for index, label in enumerate(("x", "x", None)):
         write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": label, "model.depth": index})
     runs = find_runs([tmp_path])

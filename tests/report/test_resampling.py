@@ -1,4 +1,4 @@
-"""The tests of differences: calibrated where the null hypothesis is true, and of one mind with their intervals."""
+"""The tests of differences: they are calibrated under the null hypothesis, and agree with their intervals."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ from adamct.report.resampling import LEVEL, RESAMPLES, Outcome, components, rand
 
 
 def rejected(outcomes: list[Outcome]) -> float:
-    """The share of tests that reject; each interval must exclude 0 exactly where its test does."""
+    """Return the share of tests that reject. Each interval must exclude 0 exactly if its test rejects."""
     for low, high, p in outcomes:
         assert low <= high
         assert (p < LEVEL) == (not low <= 0 <= high)
@@ -18,31 +18,31 @@ def rejected(outcomes: list[Outcome]) -> float:
 
 
 def one_seed(rng: np.random.Generator, users: int, zeros: float, mean: float = 0.0) -> np.ndarray:
-    """Differences under one seed, of which a share is zero."""
+    """Draw differences of one seed. A share of them is zero."""
     return (rng.standard_normal((1, users)) + mean) * (rng.random((1, users)) >= zeros)
 
 
 def several_seeds(
     rng: np.random.Generator, seeds: int, users: int, zeros: float, seed_sd: float, interaction: float
 ) -> np.ndarray:
-    """Differences of mean 0 whose seeds differ by ``seed_sd`` standard errors over users."""
+    """Draw differences of mean 0. Their seeds differ by ``seed_sd`` standard errors over users."""
     differ = rng.random(users) >= zeros
     differ[0] = True
-    found = rng.standard_normal(users) + interaction * rng.standard_normal((seeds, users))
-    return differ * (found + rng.standard_normal((seeds, 1)) * seed_sd / np.sqrt(differ.sum()))
+    values = rng.standard_normal(users) + interaction * rng.standard_normal((seeds, users))
+    return differ * (values + rng.standard_normal((seeds, 1)) * seed_sd / np.sqrt(differ.sum()))
 
 
-def test_few_users_get_the_p_value_of_all_flips() -> None:
+def test_p_of_few_users_equals_that_of_all_flips() -> None:
     differences = np.array([0.9, -0.1, 0.4, 0.0, 0.7, 0.3, -0.2, 0.6, 0.0, 0.5])
     flips = np.array(list(product((-1, 1), repeat=len(differences))))
     exact = np.mean(np.abs(flips @ differences) >= abs(differences.sum()) - 1e-9)
     assert 0.01 < exact < 0.1
     assert resample([differences[None]])[0].p == pytest.approx(exact, abs=0.01)
-    alike = np.ones(6)  # two of 64 flips are as extreme
-    assert resample([alike[None]])[0].p == pytest.approx(2 / 64, abs=0.01)
+    ones = np.ones(6)  # two of 64 flips are as extreme
+    assert resample([ones[None]])[0].p == pytest.approx(2 / 64, abs=0.01)
 
 
-def test_the_p_value_counts_the_flips_of_the_definition() -> None:
+def test_p_counts_the_flips_of_its_definition() -> None:
     differences = one_seed(np.random.default_rng(0), 301, 0.5, 0.1)
     flipped, _ = random_halves(differences)
     as_extreme = np.abs(flipped[:, 0]) >= abs(differences.mean()) - 1e-12
@@ -50,7 +50,7 @@ def test_the_p_value_counts_the_flips_of_the_definition() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
-def test_the_interval_holds_the_means_that_are_not_rejected(seeds: int) -> None:
+def test_the_interval_holds_the_means_not_rejected(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     differences = several_seeds(rng, seeds, 200, 0.5, 1.0, 1.0) + 0.1
     low, high, _ = resample([differences])[0]
@@ -60,20 +60,20 @@ def test_the_interval_holds_the_means_that_are_not_rejected(seeds: int) -> None:
     assert all(p < LEVEL for *_, p in resample([differences - mean for mean in outside]))
 
 
-def test_the_interval_is_students_where_one_factor_varies() -> None:
+def test_one_varying_factor_gives_students_interval() -> None:
     rng = np.random.default_rng(0)
-    of_user, of_seed = rng.standard_normal((1, 2000)), rng.standard_normal((4, 1))
+    user_means, seed_means = rng.standard_normal((1, 2000)), rng.standard_normal((4, 1))
     for differences, degrees, error in (
-        (of_user, 1999, of_user.std(ddof=1) / np.sqrt(2000)),
-        (np.tile(of_user, (4, 1)), 1999, of_user.std(ddof=1) / np.sqrt(2000)),
-        (np.tile(of_seed, (1, 500)), 3, of_seed.std(ddof=1) / 2),
+        (user_means, 1999, user_means.std(ddof=1) / np.sqrt(2000)),
+        (np.tile(user_means, (4, 1)), 1999, user_means.std(ddof=1) / np.sqrt(2000)),
+        (np.tile(seed_means, (1, 500)), 3, seed_means.std(ddof=1) / 2),
     ):
         expected = scipy.stats.t.interval(0.95, degrees, differences.mean(), error)
         low, high, _ = resample([differences])[0]
         assert (low, high) == pytest.approx(expected, abs=0.15 * error)
 
 
-def test_components_equal_a_two_way_analysis_of_variance() -> None:
+def test_components_equal_a_two_way_anova() -> None:
     differences = np.array([[1.0, 4.0, 1.0], [3.0, 8.0, 1.0]])
     # Means: users 2, 6, 1; seeds 2, 4; all 3. Residuals of the first seed: 0, -1, 1, and the opposite of the second.
     interaction, users = 4 / 2, 2 * (1 + 9 + 4) / 2
@@ -84,7 +84,7 @@ def test_components_equal_a_two_way_analysis_of_variance() -> None:
     assert components(np.array([[1.0, -1.0], [-1.0, 1.0]]))[0] == 0.0  # nothing but interaction
 
 
-def test_without_a_difference_nothing_is_rejected() -> None:
+def test_no_difference_is_not_rejected() -> None:
     for seeds in (1, 3):
         assert resample([np.zeros((seeds, 50))]) == [(0.0, 0.0, 1.0)]
     assert resample([np.full((1, 50), 0.25)]) == [(0.25, 0.25, 1 / (RESAMPLES + 1))]
@@ -92,13 +92,13 @@ def test_without_a_difference_nothing_is_rejected() -> None:
     assert (low, high, p > 0.4) == (-np.inf, np.inf, True)  # two users decide nothing
 
 
-def test_outcomes_do_not_depend_on_what_is_tested_beside_them() -> None:
+def test_outcomes_do_not_depend_on_other_tests() -> None:
     rng = np.random.default_rng(0)
     several = [several_seeds(rng, seeds, 100, 0.2, 1.0, 1.0) for seeds in (1, 2, 3)]
     assert resample(several) == [pytest.approx(resample([one])[0]) for one in several]
 
 
-def test_a_true_null_is_rejected_at_the_nominal_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_true_null_is_rejected_at_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adamct.report.resampling.RESAMPLES", 999)
     rng = np.random.default_rng(0)
     assert 0.02 <= rejected(resample([one_seed(rng, 300, 0.9) for _ in range(300)])) <= 0.085
@@ -122,7 +122,7 @@ def test_one_seed_is_calibrated(zeros: float) -> None:
 def test_several_seeds_are_calibrated(
     monkeypatch: pytest.MonkeyPatch, zeros: float, seeds: int, seed_sd: float, interaction: float, least: float
 ) -> None:
-    """Exact where only users or seeds vary; in between the test may be conservative, most with two seeds."""
+    """The test is exact if only users or only seeds vary. In between it is conservative, most with two seeds."""
     monkeypatch.setattr("adamct.report.resampling.RESAMPLES", 1999)
     rng = np.random.default_rng(seeds)
     tests = [several_seeds(rng, seeds, 1000, zeros, seed_sd, interaction) for _ in range(1000)]
@@ -130,7 +130,7 @@ def test_several_seeds_are_calibrated(
     assert (least if zeros < 0.98 else 0.0) <= share <= 0.07
 
 
-def test_the_power_is_that_of_pratts_signed_rank_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_power_equals_pratts_signed_rank_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adamct.report.resampling.RESAMPLES", 999)
     rng = np.random.default_rng(0)
     tests = [one_seed(rng, 2000, 0.9, 0.24) for _ in range(150)]

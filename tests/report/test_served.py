@@ -1,4 +1,4 @@
-"""Who is served and with what, against values by hand."""
+"""The metric by kind of user and the recommended items, compared with values by hand."""
 
 from pathlib import Path
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from adamct.evaluation.gains import gains
 from adamct.report.outputs.table import NONE, Table
-from adamct.report.sections.served import KINDS, names_of_bins, recommended_table, served
+from adamct.report.sections.served import KINDS, bin_names, recommended_table, served
 from tests.report.runs import block_of, draw, kinds_of_users, scores, texts, write_run
 
 
-def test_bins_hold_every_user_once_and_average_to_the_whole(tmp_path: Path) -> None:
+def test_bins_partition_the_users(tmp_path: Path) -> None:
     ranks, facts = draw(1, 6.0), kinds_of_users()
     write_run(tmp_path / "a", "adamct", 1, ranks, facts=facts)
     table, _ = served(block_of(tmp_path))
     assert isinstance(table, Table)
     for kind in KINDS:
-        rows = [f"full_unseen: {kind.row.format(numbers)}" for numbers in names_of_bins(kind.starts)]
-        found = np.array([list(map(float, texts(table)[row])) for row in rows if row in texts(table)])
-        assert found[:, 0].sum() == 200
-        whole = np.average(found[:, 1], weights=found[:, 0])
-        assert abs(whole - gains(ranks["full_unseen"], "ndcg@10").mean()) < 1e-4
+        rows = [f"full_unseen: {kind.row.format(numbers)}" for numbers in bin_names(kind.starts)]
+        values = np.array([list(map(float, texts(table)[row])) for row in rows if row in texts(table)])
+        assert values[:, 0].sum() == 200
+        average = np.average(values[:, 1], weights=values[:, 0])
+        assert abs(average - gains(ranks["full_unseen"], "ndcg@10").mean()) < 1e-4
 
 
 def test_only_the_best_variants_are_shown_by_kind(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_only_the_best_variants_are_shown_by_kind(tmp_path: Path) -> None:
     assert "The 6 best of 14 variants by validation." in drawing.caption
 
 
-def test_who_is_served_is_a_mean_over_the_users_of_each_bin(tmp_path: Path) -> None:
+def test_values_are_means_over_the_users_of_a_bin(tmp_path: Path) -> None:
     ranks = {"full": np.array([1, 11, 3, 0, 1, 3]), "uni100": np.array([1, 1, 3, 0, 1, 30])}
     facts = {"target_count": np.array([0, 5, 6, 7, 60, 60]), "history_len": np.array([4, 4, 5, 9, 49, 200])}
     write_run(tmp_path / "a", "adamct", 1, ranks, facts=facts)
@@ -48,7 +48,7 @@ def test_who_is_served_is_a_mean_over_the_users_of_each_bin(tmp_path: Path) -> N
         {"full": ranks["full"] + 10 * (ranks["full"] == 1), "uni100": ranks["uni100"]},
         facts=facts,
     )
-    write_run(tmp_path / "c", "core", 1, ranks)  # which has not recorded the kinds
+    write_run(tmp_path / "c", "core", 1, ranks)  # without the kinds
     table, drawing = served(block_of(tmp_path))
     assert isinstance(table, Table)
     assert table.columns == ("users", "adamct")
@@ -75,13 +75,13 @@ def test_who_is_served_is_a_mean_over_the_users_of_each_bin(tmp_path: Path) -> N
     assert all(axes.get_xlim()[0] < 0 for axes in drawing.figure.axes)  # the first bin is not at the edge
 
 
-def test_no_kinds_of_users_no_table_by_kind(tmp_path: Path) -> None:
+def test_without_kinds_of_users_there_is_no_table(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     assert served(block_of(tmp_path)) == []
     assert recommended_table(block_of(tmp_path)) is None
 
 
-def test_what_is_recommended(tmp_path: Path) -> None:
+def test_recommended_items_show_mean_and_deviation(tmp_path: Path) -> None:
     for seed, coverage in ((1, 0.5), (2, 0.7)):
         listed = {"coverage@10": coverage, "popularity@10": 1234.56, "gini@10": 0.25}
         metrics = {"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": 0.4}

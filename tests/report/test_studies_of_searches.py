@@ -1,4 +1,4 @@
-"""What a report makes of the studies, against values by hand or brute force."""
+"""The sections of the report on studies, compared with values by hand or brute force."""
 
 from io import StringIO
 from pathlib import Path
@@ -28,20 +28,20 @@ from tests.report.runs import cells_of, draw, texts, write_run
 
 
 def write_cases(folder: Path, labels: list[str]) -> None:
-    """The record of a sweep over these labels."""
+    """Write the config of a sweep over some labels."""
     hydra = {"sweeper": {"_target_": "some.Cases", "jobs": [["seed=1", f"label='{label}'"] for label in labels]}}
     (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
 
 
 def block_of(folder: Path) -> Block:
-    """What a folder's runs on one dataset are to the report."""
+    """Return the block of a folder's runs, which are on one dataset."""
     (block,) = make_blocks(find_runs([folder]), None, None, planned_labels(find_sweeps([folder])))
     return block
 
 
 @pytest.fixture
 def ablations(tmp_path: Path) -> Path:
-    """A full model, one much weaker, one much stronger and one alike, in this order of cases."""
+    """Write runs of a full model, a much weaker one, a much stronger one and an equal one, in this order of cases."""
     strengths = {"full": 8.0, "without mixture": 2.0, "without local SEAtt": 40.0, "without global SEAtt": 8.0}
     for index, (label, strength) in enumerate(strengths.items()):
         keys = {"label": label, "model.parts": index}
@@ -50,7 +50,7 @@ def ablations(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_first_case_is_compared_the_others_in_order(ablations: Path) -> None:
+def test_the_first_case_is_compared_with_the_others(ablations: Path) -> None:
     names = [variant.name for variant in block_of(ablations).variants]
     assert names == [
         "adamct without mixture",
@@ -60,12 +60,12 @@ def test_the_first_case_is_compared_the_others_in_order(ablations: Path) -> None
     ]
 
 
-def test_claims_hold_are_contradicted_or_not_decided(ablations: Path) -> None:
+def test_claims_hold_are_contradicted_or_undecided(ablations: Path) -> None:
     block = block_of(ablations)
     table = claims_table(block, compare(block))
     assert table is not None
-    found = texts(table)
-    verdicts = {label: (cells[0], *cells[2::2]) for label, cells in found.items()}
+    cells = texts(table)
+    verdicts = {label: (row[0], *row[2::2]) for label, row in cells.items()}
     assert verdicts == {
         "adamct without mixture": ("above 0", "holds", "holds", "holds"),
         "adamct without local SEAtt": ("above 0", "contradicted", "contradicted", "contradicted"),
@@ -73,9 +73,9 @@ def test_claims_hold_are_contradicted_or_not_decided(ablations: Path) -> None:
     }
     for test in compare(block):
         column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
-        assert found[test.other][column] == f"{test.difference:+.4f}"
+        assert cells[test.other][column] == f"{test.difference:+.4f}"
     assert "1 holds" in table.title
-    assert "It knows nothing of how much trainings differ" in table.notes[-1]
+    assert "It does not know how much trainings differ" in table.notes[-1]
     assert "cut short" not in " ".join(table.notes)
     assert "paper" not in cells_of(comparison_table(block, ()))["uni100 ndcg@10"]
 
@@ -100,7 +100,7 @@ def test_a_run_that_a_limit_ended_is_not_judged(tmp_path: Path) -> None:
     assert "before it stopped by itself: sasrec." in comparison_table(block, ()).notes[-1]
 
 
-def test_labelled_variants_are_beside_their_row_in_the_paper(tmp_path: Path) -> None:
+def test_labelled_variants_show_their_paper_values(tmp_path: Path) -> None:
     for index, label in enumerate(("adaptive both", "fixed 0.8 local 0.2 global", "my own")):
         write_run(tmp_path / label, "adamct", 1, draw(index, 4.0), keys={"label": label})
     write_cases(tmp_path, ["adaptive both"])
@@ -117,7 +117,7 @@ def test_labelled_variants_are_beside_their_row_in_the_paper(tmp_path: Path) -> 
     assert texts(claims)["adamct fixed 0.8 local 0.2 global"][0] == "+0.0070"
 
 
-def test_several_variants_of_a_label_are_not_the_papers(tmp_path: Path) -> None:
+def test_only_a_labels_single_variant_has_paper_values(tmp_path: Path) -> None:
     for rate in (0.1, 0.2):
         keys = {"label": "full", "optimizer.lr": rate}
         write_run(tmp_path / str(rate), "adamct", 1, draw(int(rate * 10), 4.0), keys=keys)
@@ -125,13 +125,13 @@ def test_several_variants_of_a_label_are_not_the_papers(tmp_path: Path) -> None:
     assert "paper" not in dict(table.rows)
 
 
-def test_variants_of_one_label_are_told_apart_among_themselves(tmp_path: Path) -> None:
+def test_names_distinguish_variants_of_one_label(tmp_path: Path) -> None:
     for index, (label, rate) in enumerate(((None, 0.1), (None, 0.2), ("wide", 0.1))):
         write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": label, "optimizer.lr": rate})
     assert {one.name for one in block_of(tmp_path).variants} == {"adamct lr=0.1", "adamct lr=0.2", "adamct wide"}
 
 
-def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panels_show_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = {"model.kernel_size": 5, "model.activation": "swish", "model.num_heads": 2}
     changes: list[dict[str, Any]] = [{}, *({"model.kernel_size": size} for size in (11, 3))]
     changes += [{"model.num_heads": 4}, {"model.num_heads": 8, "model.kernel_size": 7}]
@@ -141,14 +141,14 @@ def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch:
         write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys=keys)
     write_cases(tmp_path, ["as tuned"])
     block = block_of(tmp_path)
-    found = {key: {value: one.name for value, one in values.items()} for key, values in alone(block).items()}
-    assert list(found["model.kernel_size"]) == ["3", "5", "11"]
-    assert found["model.kernel_size"]["5"] == found["model.activation"]["swish"] == "adamct as tuned"
-    assert list(found["model.activation"]) == ["gelu", "swish", "tanh"]
-    assert list(found["model.num_heads"]) == ["2", "4"]  # 8 heads came with another kernel
+    names = {key: {value: one.name for value, one in values.items()} for key, values in alone(block).items()}
+    assert list(names["model.kernel_size"]) == ["3", "5", "11"]
+    assert names["model.kernel_size"]["5"] == names["model.activation"]["swish"] == "adamct as tuned"
+    assert list(names["model.activation"]) == ["gelu", "swish", "tanh"]
+    assert list(names["model.num_heads"]) == ["2", "4"]  # the variant with 8 heads also differs in its kernel
     (drawing,) = sensitivity(block)
     panels = {axes.get_xlabel(): axes for axes in drawing.figure.axes}
-    assert set(panels) == {"kernel size", "activation"}  # of two values no panel
+    assert set(panels) == {"kernel size", "activation"}  # two values are too few for a panel
     monkeypatch.setattr("adamct.report.sections.sensitivity.FEWEST", 2)
     monkeypatch.setattr("adamct.report.sections.sensitivity.ACROSS", 2)
     (wider,) = sensitivity(block)
@@ -157,7 +157,7 @@ def test_panels_are_of_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch:
     assert [list(map(float, line.get_ydata())) for line in points] == [[0.3489, 0.3521, 0.3528]]  # pyright: ignore
 
 
-def test_order_is_what_shuffling_loses(tmp_path: Path) -> None:
+def test_order_shows_what_shuffling_loses(tmp_path: Path) -> None:
     for model, values in {"adamct": (0.4, 0.3), "hgn": (0.2, 0.2), "sasrec": (0.5, None)}.items():
         for shuffled, value in zip((False, True), values, strict=True):
             if value is not None:
@@ -177,14 +177,14 @@ def test_order_is_what_shuffling_loses(tmp_path: Path) -> None:
     assert not isinstance(drawing, Table)
 
 
-def test_the_area_under_the_curve_is_a_count_of_pairs() -> None:
+def test_auc_counts_pairs() -> None:
     rng = np.random.default_rng(0)
     values, positive = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.4
     pairs = [(one > other) + (one == other) / 2 for one in values[positive] for other in values[~positive]]
     assert auc(values, positive) == pytest.approx(np.mean(pairs))
 
 
-def test_kinds_of_users_and_their_coefficients(tmp_path: Path) -> None:
+def test_coefficients_are_compared_by_kind_of_user(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     assert by_kind(block_of(tmp_path)) == []
     alpha, kind = np.repeat([0.1, 0.2, 0.8, 0.9], 50), np.repeat([True, False], 100)
@@ -199,9 +199,9 @@ def test_kinds_of_users_and_their_coefficients(tmp_path: Path) -> None:
     assert by_kind(block_of(tmp_path)) == []
 
 
-def test_coefficients_over_training_are_the_logged_ones(tmp_path: Path) -> None:
+def test_coefficients_over_training_equal_the_log(tmp_path: Path) -> None:
     values = {"mean": [0.7, None, 0.5], "std": [0.1, None, 0.1], "user0": [0.6, None, 0.4], "user1": [0.8, None, 0.9]}
-    history = {f"mixture/layer{layer}/{kind}": of for layer in (1, 2) for kind, of in values.items()}
+    history = {f"mixture/layer{layer}/{kind}": series for layer in (1, 2) for kind, series in values.items()}
     write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0), history=history)
     (drawing,) = over_training(block_of(tmp_path))
     followed, average = drawing.figure.axes
@@ -213,7 +213,7 @@ def test_coefficients_over_training_are_the_logged_ones(tmp_path: Path) -> None:
     assert "from 0.700 after the first epoch to 0.500 after the last, towards the global branch" in drawing.caption
 
 
-def test_maps_of_a_run_and_the_share_that_is_near(tmp_path: Path) -> None:
+def test_maps_show_the_share_of_near_positions(tmp_path: Path) -> None:
     uniform = np.full((1, 10, 10), 0.1)
     # Of ten positions, those within three: 4, 5, 6, 7, 7, 7, 7, 6, 5 and 4 of ten.
     assert near(uniform, np.array([10])) == pytest.approx(0.58)
@@ -223,7 +223,7 @@ def test_maps_of_a_run_and_the_share_that_is_near(tmp_path: Path) -> None:
     facts = {"user": np.array([7]), "seq_len": np.array([10]), "item_seq": np.ones((1, 10))}
     np.savez(folder / "item_correlations.npz", **maps, **facts)
     (drawing,) = correlation_maps(block_of(tmp_path))
-    assert "1.00 local, 0.58 global, 0.58 mixture; were it even, 0.58." in drawing.caption
+    assert "1.00 local, 0.58 global, 0.58 mixture; 0.58 if all weights were equal." in drawing.caption
     assert [axes.get_title() for axes in drawing.figure.axes[:3]] == ["local", "global", "mixture"]
 
 
@@ -236,23 +236,23 @@ def test_maps_of_many_users_fit_a_figure(tmp_path: Path) -> None:
     assert drawing.figure.get_size_inches()[1] == 40  # at 160 dots an inch; a PNG can have 65,535
 
 
-def test_costs_are_compared_also_at_one_hidden_size(tmp_path: Path) -> None:
+def test_costs_are_also_compared_at_one_hidden_size(tmp_path: Path) -> None:
     for model, size, label in (("sasrec", 64, None), ("core", 64, None), ("adamct", 16, None), ("adamct", 64, "wide")):
         keys = {"model.hidden_size": size, "label": label}
         write_run(tmp_path / f"{model}{size}", model, 1, draw(size, 4.0), keys=keys)
     write_cases(tmp_path, ["", "wide"])
     every, equal = cost_tables(block_of(tmp_path))
     rows = [(label, [cell.text for cell in cells]) for label, cells in every.rows]
-    of_model = {label: rows[index + 1] for index, (label, _) in enumerate(rows[:-1])}
-    assert of_model["adamct"][0] == of_model["sasrec"][0] == "paper"
-    assert of_model["sasrec"][1] == ["880,000", "4.98", "3.65", "22.48", "", "2,365", "0.3424"]
-    assert of_model["adamct"][1][:2] == ["210,000", "0.34"]
-    assert of_model["adamct wide"][0] == "adamct"  # which is the compared one, and the paper has no wide one
+    paper_rows = {label: rows[index + 1] for index, (label, _) in enumerate(rows[:-1])}
+    assert paper_rows["adamct"][0] == paper_rows["sasrec"][0] == "paper"
+    assert paper_rows["sasrec"][1] == ["880,000", "4.98", "3.65", "22.48", "", "2,365", "0.3424"]
+    assert paper_rows["adamct"][1][:2] == ["210,000", "0.34"]
+    assert paper_rows["adamct wide"][0] == "adamct"  # the compared variant, which the paper does not have
     assert [label for label, _ in equal.rows if label != "paper"] == ["sasrec", "core", "adamct wide"]
     assert equal.title.endswith("cost at hidden size 64")
 
 
-def test_where_nothing_fits_the_tested_metric_is_left(tmp_path: Path) -> None:
+def test_a_narrow_terminal_shows_the_tested_metric(tmp_path: Path) -> None:
     for index in range(8):
         write_run(
             tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": f"a label of some length, {index}"}
@@ -265,8 +265,8 @@ def test_where_nothing_fits_the_tested_metric_is_left(tmp_path: Path) -> None:
     assert "recall" not in printed
 
 
-def test_a_whole_report_of_a_study_has_its_parts(ablations: Path) -> None:
+def test_a_report_of_a_study_has_its_claims(ablations: Path) -> None:
     with (ablations / "terminal.txt").open("w") as file:
-        made = report([ablations], ablations / "report", console=Console(file=file, width=200))
-    assert [table.name for table in made.tables][:2] == ["beauty", "beauty_claims"]
-    assert "contradicted" in (made.out / "report.html").read_text()
+        written = report([ablations], ablations / "report", console=Console(file=file, width=200))
+    assert [table.name for table in written.tables][:2] == ["beauty", "beauty_claims"]
+    assert "contradicted" in (written.out / "report.html").read_text()

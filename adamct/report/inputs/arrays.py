@@ -1,4 +1,4 @@
-"""The arrays of a run, from its ``.npz`` files, checked against its record when they are read."""
+"""The arrays in a run's ``.npz`` files, checked against its record when they are read."""
 
 import math
 import re
@@ -13,34 +13,34 @@ from adamct.report.inputs.record import Record, damage
 from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, RANKS
 
 FACTS = ("target_count", "history_len")
-"""The arrays of a test that are no ranks; see `adamct.batch.TestFacts`."""
+"""The arrays of ``ranks.npz`` that hold facts of the test items instead of ranks; see `adamct.batch.TestFacts`."""
 PARTS = ("local", "global", "mixture")
-"""The item correlations of AdaMCT's parts; see `adamct.analysis.item_correlations`."""
+"""The parts of AdaMCT that have item correlations; see `adamct.analysis.item_correlations`."""
 CLOSE = 1e-6
-"""Relative: a metric of the record and the same of the ranks differ by the order of addition."""
+"""The relative tolerance between a recorded metric and the ranks' own. They differ by the order of addition."""
 
 Arrays = dict[str, np.ndarray]
 
 
 def read_arrays(folder: Path, record: Record) -> dict[str, Arrays]:
-    """Read what the test of a run left beside its record, by the names of the files; of an untested run nothing.
+    """Read the arrays that a run's test wrote beside its record, by file name; empty if the run was not tested.
 
     Raises:
-        InputError: a file cannot be read, or is not of this run.
+        InputError: a file cannot be read, or belongs to another run.
     """
     if not any(key.startswith("test/") for key in record["metrics"]):
         return {}
     checks = {RANKS: check_ranks, COEFFICIENTS: check_coefficients, CORRELATIONS: check_correlations}
-    read = {}
+    arrays = {}
     for name, check in checks.items():
         path = folder / name
         if path.exists():
-            read[name] = load(path)
+            arrays[name] = load(path)
             try:
-                check(read[name], record)
+                check(arrays[name], record)
             except InputError as error:
                 raise InputError(damage(path, str(error))) from error
-    return read
+    return arrays
 
 
 def load(path: Path) -> Arrays:
@@ -48,64 +48,75 @@ def load(path: Path) -> Arrays:
     try:
         with np.load(path) as archive:
             return {key: archive[key] for key in archive.files if key != "allow_pickle"}
-    except Exception as error:  # zipfile, zlib and NumPy raise all kinds where bytes are wrong
+    except Exception as error:  # zipfile, zlib and NumPy raise many types for wrong bytes
         raise InputError(damage(path, on_one_line(error) or type(error).__name__)) from error
 
 
 def check_ranks(arrays: Arrays, record: Record) -> None:
-    """Check that these are the ranks that the metrics of the record were computed from.
+    """Check that the recorded metrics were computed from these ranks.
 
     Raises:
-        InputError: they are not.
+        InputError: they were not.
     """
     users, items = record["dataset"]["num_users"], record["dataset"]["num_items"]
-    values_of_metrics = {Metric.parse(key): value for key, value in record["metrics"].items()}
-    tested = {metric: value for metric, value in values_of_metrics.items() if metric.split == "test"}
+    metrics = {Metric.parse(key): value for key, value in record["metrics"].items()}
+    tested = {metric: value for metric, value in metrics.items() if metric.split == "test"}
     rankings = {metric.ranking for metric in tested}
-    require(arrays.keys() - set(FACTS) == rankings, f"its rankings are not {', '.join(sorted(rankings))}")
+    require(arrays.keys() - set(FACTS) == rankings, f"its rankings must be {', '.join(sorted(rankings))}")
     for name, values in arrays.items():
-        require(values.shape == (users,), f"{name} is not of the {users} users of results.json")
-        require(values.dtype.kind in "iu" and bool((values >= 0).all()), f"{name} is not of whole numbers from 0")
+        require_users(name, values, users)
+        require(values.dtype.kind in "iu" and bool((values >= 0).all()), f"{name} must hold whole numbers from 0")
     for ranking in rankings:
-        require(bool((arrays[ranking] <= items).all()), f"{ranking} holds ranks beyond the {items} items")
+        require(bool((arrays[ranking] <= items).all()), f"{ranking} must hold ranks of at most {items} items")
     for metric, value in tested.items():
         if is_mean_over_users(metric.name):
             mean = mean_gain(arrays[metric.ranking], metric.name)
-            require(math.isclose(mean, value, rel_tol=CLOSE), f"its {metric.short} is {mean:.6f}, not {value:.6f}")
+            require(
+                math.isclose(mean, value, rel_tol=CLOSE),
+                f"its {metric.short} is {mean:.6f}, but {value:.6f} in results.json",
+            )
 
 
 def check_coefficients(arrays: Arrays, record: Record) -> None:
-    """Check that each layer has a coefficient of each user, and that each kind says of each user whether it is of it.
+    """Check that each layer has a coefficient for each user, and each kind a flag for each user.
 
     Raises:
-        InputError: they are not.
+        InputError: an array has another shape, type or range.
     """
     users = record["dataset"]["num_users"]
     for name, values in arrays.items():
-        require(values.shape == (users,), f"{name} is not of the {users} users of results.json")
+        require_users(name, values, users)
         if re.fullmatch(r"layer\d+", name):
-            require(values.dtype.kind == "f", f"{name} holds no coefficients")
+            require(values.dtype.kind == "f", f"{name} must hold floats")
             tested = values[~np.isnan(values)]
-            require(bool(((tested >= 0) & (tested <= 1)).all()), f"{name} holds coefficients that are not from 0 to 1")
+            require(bool(((tested >= 0) & (tested <= 1)).all()), f"{name} must hold values from 0 to 1")
         else:
-            require(values.dtype.kind == "b", f"{name} is neither a layer nor a kind of users")
+            require(values.dtype.kind == "b", f"{name} must be a layer of coefficients or a kind of users")
 
 
 def check_correlations(arrays: Arrays, record: Record) -> None:
-    """Check that there are maps of the same users from each part.
+    """Check that each part has maps of the same users.
 
     Raises:
-        InputError: there are not.
+        InputError: an array is missing, or has another shape, type or range.
     """
     missing = {"user", "seq_len", *PARTS} - arrays.keys()
     require(not missing, f"lacks {', '.join(sorted(missing))}")
     users, lengths, shape = arrays["user"], arrays["seq_len"], arrays[PARTS[0]].shape
-    require(len(shape) == 3 and shape[0] > 0 and shape[1] == shape[2], f"{PARTS[0]} holds no square maps")
+    require(len(shape) == 3 and shape[0] > 0 and shape[1] == shape[2], f"{PARTS[0]} must hold square maps")
     for name, values in (("user", users), ("seq_len", lengths)):
-        require(values.shape == shape[:1] and values.dtype.kind in "iu", f"{name} is not a number for each map")
-    require(bool((users >= 0).all() and (users < record["dataset"]["num_users"]).all()), "user is not of results.json")
-    require(bool((lengths >= 1).all() and (lengths <= shape[1]).all()), "seq_len is not the length of a history")
+        require(values.shape == shape[:1] and values.dtype.kind in "iu", f"{name} must hold an integer for each map")
+    require(
+        bool((users >= 0).all() and (users < record["dataset"]["num_users"]).all()),
+        "user must hold known users",
+    )
+    require(bool((lengths >= 1).all() and (lengths <= shape[1]).all()), "seq_len must hold lengths that fit the maps")
     for name in PARTS:
         values = arrays[name]
-        require(values.shape == shape and values.dtype.kind == "f", f"{name} is not of the shape of {PARTS[0]}")
-        require(bool(np.isfinite(values).all()), f"{name} holds what is no number")
+        require(values.shape == shape and values.dtype.kind == "f", f"{name} must have the shape of {PARTS[0]}")
+        require(bool(np.isfinite(values).all()), f"{name} must hold finite numbers")
+
+
+def require_users(name: str, values: np.ndarray, users: int) -> None:
+    """Refuse an array that does not have one value for each user."""
+    require(values.shape == (users,), f"{name} must have a value for each of the {users} users of results.json")

@@ -1,4 +1,4 @@
-"""A block is what may be compared: the variants of one dataset under one protocol, and what to compare them by."""
+"""Blocks of comparable runs: the variants on one dataset under one protocol, and the metric to compare them by."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ class Block:
     """The finished runs of one dataset.
 
     Attributes:
-        dataset: its name.
-        slug: its name in names of files.
-        variants: in the order of columns; the compared one is the last.
+        dataset: the dataset's name.
+        slug: the dataset's name in file names.
+        variants: the variants in the order of columns; the compared one comes last.
         metric: the metric that is tested and plotted.
         monitor: the validation metric that the runs monitored.
-        split: of the metrics shown; val where no run was tested.
+        split: the split of the shown metrics; val if no run was tested.
     """
 
     dataset: str
@@ -43,7 +43,7 @@ class Block:
 
     @property
     def others(self) -> tuple[Variant, ...]:
-        """All variants but the compared one."""
+        """All variants except the compared one."""
         return self.variants[:-1]
 
     @property
@@ -59,16 +59,16 @@ class Block:
 
     @property
     def rankings(self) -> list[str]:
-        """The rankings that any run has metrics of, in the order of the report."""
+        """The rankings in which any run has metrics, in the order of the report."""
         return in_order(metric.ranking for metric in self.metrics)
 
     def in_each_ranking(self, name: str) -> list[Metric]:
-        """Return the metric of this name, such as ``ndcg@10``, of each ranking that has it."""
+        """Return the metric with this name, such as ``ndcg@10``, in each ranking that has it."""
         metrics = self.metrics
         return [metric for ranking in self.rankings if (metric := Metric(self.split, ranking, name)) in metrics]
 
     def best_by_validation(self, count: int) -> list[Variant]:
-        """As many variants as fit a figure, in the order of columns; the compared one is among them."""
+        """Return the compared variant and the best others by validation, ``count`` in all, in the order of columns."""
         best = sorted(self.others, key=lambda variant: validation(variant, self.monitor), reverse=True)[: count - 1]
         return [variant for variant in self.variants if variant in (*best, self.chosen)]
 
@@ -76,18 +76,18 @@ class Block:
 def make_blocks(
     runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None] = ()
 ) -> list[Block]:
-    """Make a block of each dataset that has finished runs.
+    """Make a block for each dataset that has finished runs.
 
     Args:
         runs: runs of any status.
-        model: the compared model, or one variant's whole name; None is that of the first label, AdaMCT, or else the
-            best by validation.
+        model: the compared model, or the whole name of one variant. None is the variant with the first label, AdaMCT,
+            or else the best by validation.
         metric: the tested metric, with or without its split; None is the monitored one.
-        labels: in their order; where no model is named, the variant of the first is compared with the others.
+        labels: the labels in order. If no model is named, the variant with the first label is compared with the others.
 
     Raises:
-        InputError: runs of one dataset differ in data or protocol, a seed is there twice, no run is of the model, or
-            a block lacks the metric, or it is not a mean over users.
+        InputError: runs on one dataset differ in data or protocol, two runs of a variant have the same seed, no run
+            has the model, a block lacks the metric, or the metric is not a mean over users.
     """
     finished = [run for run in runs if run.status == "finished"]
     datasets = list(dict.fromkeys(run.dataset for run in finished))
@@ -103,40 +103,42 @@ def make_blocks(
         for dataset, slug in zip(datasets, file_names(datasets), strict=True)
     ]
     names = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
-    require(model is None or model in names, f"--model {model}: the runs are of {', '.join(sorted(names))}")
+    require(model is None or model in names, f"--model {model}: must be one of {', '.join(sorted(names))}")
     return blocks
 
 
 def make_block(
     dataset: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None]
 ) -> Block:
-    """Make the block of a dataset's finished runs."""
-    refuse_mixed(dataset, runs)
+    """Make the block of one dataset's finished runs."""
+    require_comparable(dataset, runs)
     monitor = Metric.parse(Counter(run.config["monitor"] for run in runs).most_common(1)[0][0])
     variants = group(runs, labels)
-    chosen = compared(variants, model, labels, monitor)
+    chosen = choose_compared(variants, model, labels, monitor)
     split = "test" if any(run.tested for run in runs) else "val"
     tested = monitor.short if metric is None else metric.removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
     block = Block(dataset=dataset, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split)
     metrics = {one.short: one for one in block.metrics if is_mean_over_users(one.name)}
-    require(tested in metrics, f"--metric {tested}: the runs on {dataset} have {', '.join(metrics)}")
+    require(tested in metrics, f"--metric {tested}: must be one of {', '.join(metrics)} on {dataset}")
     return replace(block, metric=metrics[tested])
 
 
-def refuse_mixed(dataset: str, runs: Sequence[Run]) -> None:
-    """Refuse to put together what was not measured on the same data under the same protocol."""
+def require_comparable(dataset: str, runs: Sequence[Run]) -> None:
+    """Refuse runs that were not measured on the same data under the same protocol."""
     first, *rest = runs
     for run in rest:
         for key, one, other in differences(first.results["identity"], run.results["identity"], PROTOCOL):
             raise InputError(
                 f"{first.folder} and {run.folder} differ in {key} ({one} and {other}): "
-                f"runs on {dataset} cannot be compared"
+                f"runs on {dataset} cannot be compared; report on them separately"
             )
 
 
-def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: Metric) -> Variant:
-    """Return the variant to compare the others with. Validation chooses among several candidates, never the test."""
+def choose_compared(
+    variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: Metric
+) -> Variant:
+    """Return the variant to compare the others with. Validation decides between candidates, never the test."""
     candidates = (
         [variant for variant in variants if variant.name == model],
         [variant for variant in variants if variant.model == model],
@@ -149,6 +151,6 @@ def compared(variants: Sequence[Variant], model: str | None, labels: Sequence[st
 
 
 def validation(variant: Variant, monitor: Metric) -> float:
-    """Return a variant's mean of the monitored metric; minus infinity where it has none."""
+    """Return a variant's mean of the monitored metric; minus infinity if it has none."""
     score = variant.mean(monitor)
     return float("-inf") if score is None else score

@@ -1,4 +1,4 @@
-"""Names that users choose, such as labels: as text on one line, told apart, and as names of files."""
+"""Names that users choose, such as labels: on one line, distinct, and as file names."""
 
 import json
 import re
@@ -7,16 +7,16 @@ from itertools import chain, count
 from typing import Any
 
 LONGEST = 120
-"""Characters of a name; a longer one would make a figure too wide to be saved."""
+"""The longest name in characters. A figure with a longer one would be too wide to save."""
 
 
 def as_text(value: Any) -> str:
-    """Return a config value as one would give it on the command line."""
+    """Return a config value as it is written on the command line."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, with a space in place of what cannot be printed."""
+    """Return a text on one line, with a space in place of each character that cannot be printed."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
@@ -26,19 +26,19 @@ def shortened(name: str) -> str:
 
 
 def label_of(value: Any) -> str | None:
-    """Return the text of a ``label`` in a config; None where it names nothing."""
+    """Return the text of a config's ``label``; None if it is null or blank."""
     return None if value is None else printable(as_text(value)) or None
 
 
 def numbered(names: Iterable[str], form: str = "{} ({})") -> list[str]:
-    """Return different names: those that are there before get a number by the form."""
-    taken: list[str] = []
+    """Return distinct names: repeated ones get a number, written as ``form`` says."""
+    distinct: list[str] = []
     for name in names:
         candidates = chain([name], (form.format(name, number) for number in count(2)))
-        taken.append(next(candidate for candidate in candidates if candidate not in taken))
-    return taken
+        distinct.append(next(candidate for candidate in candidates if candidate not in distinct))
+    return distinct
 
 
 def file_names(names: Iterable[str]) -> list[str]:
-    """Return a different name for each, of characters and a length that names of files may have anywhere."""
+    """Return a distinct file name for each name, with characters and a length that every file system allows."""
     return numbered((re.sub(r"[^\w.@=,+-]+", "_", name, flags=re.ASCII)[:LONGEST] for name in names), "{}_{}")

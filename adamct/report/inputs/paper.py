@@ -1,10 +1,10 @@
-"""What the paper reports: AdaMCT (CIKM '23, doi 10.1145/3583780.3614773), all of it on the test split.
+"""The figures that the paper reports: AdaMCT (CIKM '23, doi 10.1145/3583780.3614773), all on the test split.
 
-- ``table2.csv``: Table 2, models and metrics.
-- ``settings.csv``: Tables 3 to 5, 7, 8 and Figure 4, variants of AdaMCT by the labels they have in ``conf/sweep/``; no
-  value where a figure only shows that the variant is worse. Not all of Tables 5, 7 and 8 can be one value changed from
-  the best: on Beauty four of their rows hold the same .3526, none the .3554 of Table 2.
-- ``costs.csv``: Tables 6, 9 and 10, on an A100; GB taken as 1,024 MiB.
+- ``table2.csv``: Table 2, the metrics of each model.
+- ``settings.csv``: Tables 3 to 5, 7, 8 and Figure 4, the variants of AdaMCT by their labels in ``conf/sweep/``. The
+  value is empty if the paper only shows that the variant is worse. Tables 5, 7 and 8 cannot all change one value of
+  the best variant: on Beauty four of their rows hold the same .3526, and none has the .3554 of Table 2.
+- ``costs.csv``: Tables 6, 9 and 10, on an A100. A GB is taken as 1,024 MiB.
 """
 
 import csv
@@ -15,26 +15,26 @@ from typing import NamedTuple
 from adamct.evaluation.names import Metric
 
 RANKING, MODEL, METRIC = "uni100", "adamct", "ndcg@10"
-"""The paper's ranking, its model, and the metric of all its tables but the second."""
+"""The paper's ranking, its model, and the metric of all its tables except Table 2."""
 
 
 class Reported(NamedTuple):
     """A figure of the paper."""
 
     value: float | None
-    """None where the paper only says that it is below the full model's."""
+    """None if the paper only says that it is below the full model's."""
     source: str
 
 
 @cache
 def read(name: str) -> list[dict[str, str]]:
-    """Read the rows of a file beside this one."""
+    """Return the rows of a CSV file in this folder."""
     return list(csv.DictReader((files("adamct.report.inputs") / name).read_text().splitlines()))
 
 
 @cache
 def models() -> dict[tuple[str, str, str], Reported]:
-    """Return the figures of each dataset, model and metric, in the paper's order of models."""
+    """Return the figures by dataset, model and metric, in the paper's order of models."""
     return {
         (row["dataset"], row["model"], row["metric"]): Reported(float(row["value"]), "Table 2")
         for row in read("table2.csv")
@@ -43,7 +43,7 @@ def models() -> dict[tuple[str, str, str], Reported]:
 
 @cache
 def settings() -> dict[tuple[str, str], Reported]:
-    """Return the figures of each dataset and label of a variant of AdaMCT."""
+    """Return the figures of AdaMCT's variants, by dataset and label."""
     return {
         (row["dataset"], row["label"]): Reported(float(row[METRIC]) if row[METRIC] else None, row["source"])
         for row in read("settings.csv")
@@ -52,12 +52,12 @@ def settings() -> dict[tuple[str, str], Reported]:
 
 @cache
 def costs() -> dict[tuple[str, str, str], float]:
-    """Return the cost of each model on each dataset, by the names of a run's record."""
+    """Return the costs by dataset, model and the cost's key in a run's record."""
     return {(row["dataset"], row["model"], row["quantity"]): float(row["value"]) for row in read("costs.csv")}
 
 
 def reported(dataset: str, model: str, label: str | None, metric: Metric) -> Reported | None:
-    """Return the paper's value of a metric for a model, or for a labelled variant of it; None where it has none."""
+    """Return the paper's value of a metric for a model or a labelled variant of it; None if the paper has none."""
     if metric.ranking != RANKING:
         return None
     if label is None:
@@ -66,6 +66,6 @@ def reported(dataset: str, model: str, label: str | None, metric: Metric) -> Rep
 
 
 def position(model: str) -> int:
-    """Return a model's place among the paper's columns; models that the paper lacks come last."""
+    """Return a model's position among the paper's columns. A model that is not in the paper comes last."""
     order = list(dict.fromkeys(model for _, model, _ in models()))
     return order.index(model) if model in order else len(order)

@@ -1,4 +1,4 @@
-"""The jobs a sweep planned, to find those that have not started."""
+"""The planned jobs of a sweep, and those of them that have not started."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ from adamct.report.inputs.runs import Run, Sweep
 
 
 def not_started(sweeps: Sequence[Sweep], runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """Return the overrides of each planned job that has no folder, of sweeps that are products of their values."""
+    """Return the overrides of each planned job that has no run."""
     started = {frozenset(run.overrides) for run in runs}
     jobs = {frozenset(job): job for sweep in sweeps for job in planned(sweep)}
     return [job for overrides, job in jobs.items() if overrides not in started]
 
 
 def planned(sweep: Sweep) -> list[tuple[str, ...]]:
-    """Return the jobs of a sweep; none where a search draws them, or they cannot be told without the configs."""
+    """Return the overrides of a sweep's jobs; empty if a search draws them, or if listing them needs the configs."""
     if not sweep.config:
         return []
     hydra = sweep.config["hydra"]
     sweeper = hydra["sweeper"]
-    if sweeper.get("jobs"):  # of listed cases
+    if sweeper.get("jobs"):  # a sweep of listed cases
         return list(map(tuple, sweeper["jobs"]))
     if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
         return []
@@ -31,20 +31,20 @@ def planned(sweep: Sweep) -> list[tuple[str, ...]]:
     overrides += hydra.get("overrides", {}).get("task", [])
     try:
         (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
-    except HydraException:  # a glob over a config group's choices
+    except HydraException:  # such as a glob over a config group's choices
         return []
     return [tuple(job) for job in batch]
 
 
 def planned_labels(sweeps: Sequence[Sweep]) -> list[str | None]:
-    """Return the labels that planned jobs are given, in their order; None of a job without one."""
+    """Return the distinct labels of the planned jobs, in order; None stands for jobs without a label."""
     jobs = [job for sweep in sweeps for job in planned(sweep)]
     overrides = [next((override for override in job if override.startswith("label=")), None) for job in jobs]
     return list(dict.fromkeys(None if override is None else label_of_override(override) for override in overrides))
 
 
 def label_of_override(override: str) -> str | None:
-    """Return the label that a job's override ``label=...`` gives its run."""
+    """Return the label that the override ``label=...`` gives to a run; None if it is null or blank."""
     text = override.removeprefix("label=")
     try:
         parsed = OverridesParser.create().parse_override(override)

@@ -1,4 +1,4 @@
-"""The typed description of the files that a report reads. Each is checked once, when it is read, and then relied on."""
+"""The types of the files that a report reads. Each file is checked once, when it is read."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,18 @@ from typing_extensions import TypedDict  # which pydantic wants before Python 3.
 from adamct.errors import InputError, on_one_line
 from adamct.identity import PROTOCOL, differences
 
-REMEDY = "give the command again, or remove the folder"
+REMEDY = "run the command again, or remove the folder"
 
 MetricKey = Annotated[str, StringConstraints(pattern=r"^(val|test)/\w+/[a-z]+(@[0-9]+)?$")]
 Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-def of_one_length(history: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
-    """Check that every key has a value for each epoch."""
+def require_equal_lengths(history: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
+    """Return the history if every key has a value for each epoch.
+
+    Raises:
+        ValueError: the lists have different lengths.
+    """
     if len(set(map(len, history.values()))) > 1:
         raise ValueError("lists of different lengths")
     return history
@@ -33,20 +37,20 @@ class Config(TypedDict):
 
 
 class Chosen(TypedDict):
-    """The choice of the weights of a ranking."""
+    """The checkpoint that a ranking is tested with."""
 
     monitor: str | None
     epoch: int
 
 
 class HeldOut(TypedDict):
-    """The statistics of the items that are held out."""
+    """The statistics of the held-out items."""
 
     test_tied: NotRequired[Score | None]
 
 
 class Dataset(TypedDict):
-    """Describe the data of a run."""
+    """The data of a run."""
 
     sha256: str
     num_users: Annotated[int, Field(ge=1)]
@@ -75,11 +79,15 @@ class Record(TypedDict):
     device: NotRequired[str | None]
     threads: NotRequired[int | None]
     host: NotRequired[str | None]
-    history: NotRequired[Annotated[dict[str, list[float | None]], AfterValidator(of_one_length)]]
+    history: NotRequired[Annotated[dict[str, list[float | None]], AfterValidator(require_equal_lengths)]]
 
 
-def consistent(record: Record) -> Record:
-    """Check that the monitored metric was measured, and that the data and the protocol are those of the identity."""
+def require_consistent(record: Record) -> Record:
+    """Return the record if it has the monitored metric, and its data and protocol match its identity.
+
+    Raises:
+        ValueError: a part contradicts another.
+    """
     monitor = record["config"]["monitor"]
     if monitor not in record["metrics"]:
         raise ValueError(f"metrics lacks {monitor}, which config.monitor names")
@@ -122,7 +130,7 @@ class Multirun(TypedDict):
 
 
 class Runtime(TypedDict):
-    """The facts that Hydra notes of a job when it begins."""
+    """The facts that Hydra writes down when a job begins."""
 
     choices: dict[str, str | None]
 
@@ -139,20 +147,20 @@ class Job(TypedDict):
     hydra: JobHydra
 
 
-RECORD = TypeAdapter(Annotated[Record, AfterValidator(consistent)])
+RECORD = TypeAdapter(Annotated[Record, AfterValidator(require_consistent)])
 MULTIRUN, JOB = TypeAdapter(Multirun), TypeAdapter(Job)
 OVERRIDES, CONFIG = TypeAdapter(list[str]), TypeAdapter(dict[str, Any])
 
 
 def read(path: Path, kind: TypeAdapter) -> Any:
-    """Read a JSON or YAML file of a kind.
+    """Read a JSON or YAML file and check its type.
 
     Returns:
-        The content as JSON has it: all keys are texts. None where there is no file, or an empty YAML file, which Hydra
-        is about to write.
+        The content as JSON has it: all keys are strings. None if the file does not exist, or is a YAML file that Hydra
+        has not filled yet.
 
     Raises:
-        InputError: the file cannot be read, or is not of the kind.
+        InputError: the file cannot be read, or has another type.
     """
     try:
         text = path.read_bytes()
@@ -175,5 +183,5 @@ def read(path: Path, kind: TypeAdapter) -> Any:
 
 
 def damage(path: Path, why: str) -> str:
-    """Say that a file is damaged, why, and what to do."""
-    return f"{path}: damaged, or of something else ({why}); {REMEDY}"
+    """Return an error message: the file, why it cannot be used, and what to do."""
+    return f"{path}: damaged or unexpected ({why}); {REMEDY}"

@@ -1,4 +1,4 @@
-"""The runs and sweeps below some folders: what each was, how far it came, what it left."""
+"""The runs and sweeps below some folders: their configs, their status and their results."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,19 +25,19 @@ Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run as its folder tells it.
+    """A run, read from its folder.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         status: finished; pruned (a search stopped it early); failed (it left an ``error.txt``); unfinished; or damaged
-            (one of its files cannot be read, or is not of this run).
+            (one of its files cannot be read, or belongs to another run).
         choices: the chosen name of each config group.
-        config: every key of the config, dotted; lists are values.
-        overrides: what its job was given on the command line.
+        config: every value of the config by its dotted key; a list is one value.
+        overrides: the overrides of its job on the command line.
         results: its ``results.json``, as `adamct.report.inputs.record.Record` describes it; empty unless it finished
             or was pruned.
-        error: the last line of its ``error.txt``; of a damaged run the file, what is wrong with it, and what to do.
-        arrays: what its test left of each user, by the names of the files.
+        error: the last line of its ``error.txt``. For a damaged run: the file, what is wrong with it, and what to do.
+        arrays: the arrays that its test wrote, by file name.
     """
 
     folder: Path
@@ -61,23 +61,23 @@ class Run:
 
     @property
     def seed(self) -> int | None:
-        """Of all its randomness; None where its config does not tell."""
+        """The seed of the run; None if its config has none."""
         seed = self.config.get("seed")
         return seed if isinstance(seed, int) else None
 
     @property
     def label(self) -> str | None:
-        """What its variant is to be called; None for the name of its model."""
+        """The name that the config gives its variant; None for the model's name."""
         return label_of(self.config.get("label"))
 
     @property
     def cut_short(self) -> bool:
-        """Whether its training is not known to have stopped by itself, before a limit of epochs, steps or time."""
+        """Whether a limit of epochs, steps or time may have ended training before it stopped by itself."""
         return self.results.get("ended_by") not in ("patience", "nothing to train")
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics of validation with the chosen weights, and of the test if the run was tested."""
+        """The validation metrics of the chosen weights, and the test metrics if the run was tested."""
         return self.results.get("metrics", {})
 
     @property
@@ -87,29 +87,29 @@ class Run:
 
     @cached_property
     def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The rank of each user's test item, by ranking: from 1, or 0 without one. Empty where none were kept."""
+        """The rank of each user's test item, by ranking: from 1, or 0 without a test item; empty without the file."""
         return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name not in FACTS}
 
     @cached_property
     def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The facts of each user's test item, by their names; empty where the run did not record them."""
+        """The facts of each user's test item, by their names; empty if the run did not record them."""
         return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name in FACTS}
 
     def name_of(self, group: str) -> str:
-        """Return the chosen name of a config group, or else the class in the config."""
+        """Return the chosen name of a config group, or else the name of the class in the config."""
         name = self.choices.get(group) or str(self.config.get(f"{group}._target_", "?")).rpartition(".")[2]
         return shortened(printable(name))
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A sweep as its folder tells it.
+    """A sweep, read from its folder.
 
     Attributes:
-        folder: where it lies.
-        config: its ``multirun.yaml``, as `adamct.report.inputs.record.Multirun` describes it; empty where that is
+        folder: its folder.
+        config: its ``multirun.yaml``, as `adamct.report.inputs.record.Multirun` describes it; empty if that is
             damaged or not written yet.
-        error: the damaged file, what is wrong with it, and what to do; empty where none is.
+        error: the damaged file, what is wrong with it, and what to do; empty if nothing is damaged.
     """
 
     folder: Path
@@ -118,16 +118,16 @@ class Sweep:
 
     @property
     def is_search(self) -> bool:
-        """Whether its jobs were drawn from a study, which is kept somewhere."""
+        """Whether its jobs are the trials of a stored study."""
         sweeper = self.config["hydra"]["sweeper"] if self.config else {}
         return "study_name" in sweeper and sweeper.get("storage") is not None
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read every run below some folders, in the order of their paths.
+    """Read every run below some folders, sorted by path.
 
     Raises:
-        InputError: there is none.
+        InputError: there are no runs.
     """
     folders_by_path = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
     require(bool(folders_by_path), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
@@ -135,7 +135,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
-    """Read every sweep, whose folder holds Hydra's ``multirun.yaml``, below some folders."""
+    """Read every sweep below some folders. Its folder holds Hydra's ``multirun.yaml``."""
     folders_by_path = {
         path.resolve(): path for folder in folders for path in visited(folder) if (path / "multirun.yaml").exists()
     }
@@ -151,37 +151,37 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def visited(folder: Path) -> Iterator[Path]:
-    """Yield a folder and those below it, without hidden ones, W&B's, and folders within a run."""
-    for path, below, _ in os.walk(folder):
+    """Yield a folder and its subfolders, except hidden ones, W&B's, and those within a run."""
+    for path, subfolders, _ in os.walk(folder):
         yield Path(path)
-        others = [name for name in below if not name.startswith(".") and name != "wandb"]
-        below[:] = [] if holds_run(Path(path)) else others
+        others = [name for name in subfolders if not name.startswith(".") and name != "wandb"]
+        subfolders[:] = [] if holds_run(Path(path)) else others
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a folder is a run's; one that has just started has Hydra's folder before its own config."""
+    """Return whether a folder is a run's. A run that has just started has Hydra's folder before its own config."""
     return any((folder / name).exists() for name in ("config.yaml", RESULTS, ".hydra/overrides.yaml"))
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's folder, whatever is in it."""
+    """Read a run's folder. If a file of it cannot be used, the run is damaged."""
     try:
         record: Record | None = read(folder / RESULTS, RECORD)
-        return begun(folder) if record is None else ended(folder, record)
+        return read_unrecorded(folder) if record is None else from_record(folder, record)
     except InputError as error:
         run = Run(folder=folder, status="damaged", choices={}, config={}, overrides=(), results={}, error=str(error))
         with suppress(InputError):
-            run = replace(run, choices=noted_choices(folder))
+            run = replace(run, choices=read_choices(folder))
         with suppress(InputError):
-            run = replace(run, overrides=noted_overrides(folder))
+            run = replace(run, overrides=read_overrides(folder))
         return run
 
 
-def ended(folder: Path, record: Record) -> Run:
-    """Make a run that has finished or was pruned from its record alone.
+def from_record(folder: Path, record: Record) -> Run:
+    """Make a finished or pruned run from its record and its arrays.
 
     Raises:
-        InputError: its arrays cannot be read, or are not of this run.
+        InputError: its arrays cannot be read, or belong to another run.
     """
     config = flat(cast(dict[str, Any], record["config"])) | {"seed": record["seed"]}
     status: Status = "pruned" if record.get("pruned") else "finished"
@@ -198,13 +198,13 @@ def ended(folder: Path, record: Record) -> Run:
     )
 
 
-def begun(folder: Path) -> Run:
-    """Make a run without a record from what was written when it began.
+def read_unrecorded(folder: Path) -> Run:
+    """Read a run without a record from the files that were written when it began.
 
     Raises:
         InputError: one of these files cannot be read.
     """
-    choices, overrides, config = noted_choices(folder), noted_overrides(folder), read_config(folder)
+    choices, overrides, config = read_choices(folder), read_overrides(folder), read_config(folder)
     failure = folder / ERROR
     if not failure.exists():
         return Run(
@@ -227,23 +227,23 @@ def begun(folder: Path) -> Run:
         config=config,
         overrides=overrides,
         results={},
-        error=printable(lines[-1]) if lines else "it is empty",
+        error=printable(lines[-1]) if lines else "error.txt is empty",
     )
 
 
-def noted_choices(folder: Path) -> dict[str, str | None]:
-    """Return the config groups' choices that Hydra noted when the job began."""
-    noted = read(folder / ".hydra" / "hydra.yaml", JOB)
-    return noted["hydra"]["runtime"]["choices"] if noted else {}
+def read_choices(folder: Path) -> dict[str, str | None]:
+    """Return the choices of the config groups, which Hydra writes down when the job begins."""
+    job = read(folder / ".hydra" / "hydra.yaml", JOB)
+    return job["hydra"]["runtime"]["choices"] if job else {}
 
 
-def noted_overrides(folder: Path) -> tuple[str, ...]:
-    """Return what the job was given, as Hydra noted it when it began."""
+def read_overrides(folder: Path) -> tuple[str, ...]:
+    """Return the overrides of the job, which Hydra writes down when it begins."""
     return tuple(read(folder / ".hydra" / "overrides.yaml", OVERRIDES) or ())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the dotted keys of a run's own ``config.yaml``, as far as they can be resolved outside of the run."""
+    """Return the values of a run's ``config.yaml`` by dotted key, unresolved if they need the running job."""
     content = (read(folder / "config.yaml", CONFIG) or {}) | {"output_dir": str(folder)}
     try:
         return flat(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(content), resolve=True)))

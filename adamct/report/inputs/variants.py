@@ -1,4 +1,4 @@
-"""Runs that are equal in everything but the seed are one variant, named by what sets it apart."""
+"""Variants: groups of runs that differ only in their seed, named by the config values that differ between them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ from adamct.report.inputs.paper import position
 from adamct.report.inputs.runs import Run
 
 WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
-"""Keys that make no other experiment."""
+"""Keys that do not define an experiment."""
 UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "sweep"))
-"""Config groups that do not tell the variants of a model apart."""
+"""Config groups that do not appear in a variant's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,9 @@ class Variant:
     """One experiment, repeated with several seeds.
 
     Attributes:
-        name: the model's, and ``key=value`` of what differs among the model's variants on the dataset. No other variant
-            of the dataset has the same.
-        runs: the finished ones, by seed.
+        name: the model's name, its label, and ``key=value`` for each difference from the model's other variants. It is
+            unique on the dataset.
+        runs: the finished runs, sorted by seed.
     """
 
     name: str
@@ -40,27 +40,27 @@ class Variant:
 
     @property
     def label(self) -> str | None:
-        """What its runs were labelled as."""
+        """The label of its runs; None if they have none."""
         return self.runs[0].label
 
     @property
-    def known(self) -> bool:
-        """Whether it may be what the paper reports of: its model's only variant, or the only one of its label."""
+    def matches_paper(self) -> bool:
+        """Whether the paper's figures may be of this variant: it is the only one of its model or of its label."""
         return self.name == " ".join(filter(None, (self.model, self.label)))
 
     def values(self, metric: Metric) -> list[float]:
-        """Return a metric of each run that has it."""
+        """Return a metric's value in each run that has it."""
         key = str(metric)
         return [float(run.metrics[key]) for run in self.runs if key in run.metrics]
 
     def mean(self, metric: Metric) -> float | None:
-        """Return a metric's mean over the seeds, None where no run has it."""
+        """Return a metric's mean over the seeds; None if no run has it."""
         values = self.values(metric)
         return mean(values) if values else None
 
 
 def defining(run: Run) -> dict[str, str]:
-    """Return the keys that define a run's experiment, and their values as text without the run's own folder."""
+    """Return the keys that define a run's experiment, with their values as text without the run's own folder."""
     folder = run.config.get("output_dir") or run.folder
     return {
         key: as_text(value).replace(str(folder), "${output_dir}")
@@ -70,10 +70,10 @@ def defining(run: Run) -> dict[str, str]:
 
 
 def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Variant]:
-    """Make variants of one dataset's finished runs, in the order of the paper's models, then of labels, then of names.
+    """Group one dataset's finished runs into variants, in the order of the paper's models, then labels, then names.
 
     Raises:
-        InputError: a variant has two runs of one seed.
+        InputError: two runs of a variant have the same seed.
     """
     experiments: dict[tuple[str, frozenset[tuple[str, str]]], list[Run]] = {}
     for run in runs:
@@ -88,33 +88,33 @@ def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Varian
     variants = []
     for model in dict.fromkeys(repeats[0].model for repeats in groups):
         peers = [repeats for repeats in groups if repeats[0].model == model]
-        variants += [Variant(name, repeats) for name, repeats in zip(names(peers), peers, strict=True)]
-    places = {label: place for place, label in enumerate(labels)}
+        variants += [Variant(name, repeats) for name, repeats in zip(name_variants(peers), peers, strict=True)]
+    positions = {label: index for index, label in enumerate(labels)}
 
     def key(variant: Variant) -> tuple[Any, ...]:
-        place = places.get(variant.label, len(places))
-        return position(variant.model), variant.model, place, natural(variant.name)
+        label_position = positions.get(variant.label, len(positions))
+        return position(variant.model), variant.model, label_position, natural(variant.name)
 
     ordered = sorted(variants, key=key)
-    different = numbered(shortened(variant.name) for variant in ordered)
-    return [replace(variant, name=name) for variant, name in zip(ordered, different, strict=True)]
+    names = numbered(shortened(variant.name) for variant in ordered)
+    return [replace(variant, name=name) for variant, name in zip(ordered, names, strict=True)]
 
 
-def names(peers: Sequence[tuple[Run, ...]]) -> list[str]:
-    """Name the variants of one model by their labels, and those of one label by what tells them apart."""
+def name_variants(peers: Sequence[tuple[Run, ...]]) -> list[str]:
+    """Name the variants of one model by their labels, and those of one label by their differences."""
     texts = dict.fromkeys(range(len(peers)), "")
     for label in dict.fromkeys(variant[0].label for variant in peers):
-        places = [place for place, variant in enumerate(peers) if variant[0].label == label]
-        for place, apart in zip(places, told_apart([peers[place] for place in places]), strict=True):
-            texts[place] = printable(" ".join(filter(None, (peers[place][0].model, label, apart))))
+        indices = [index for index, variant in enumerate(peers) if variant[0].label == label]
+        for index, difference in zip(indices, difference_texts([peers[index] for index in indices]), strict=True):
+            texts[index] = printable(" ".join(filter(None, (peers[index][0].model, label, difference))))
     return list(texts.values())
 
 
-def told_apart(peers: Sequence[tuple[Run, ...]]) -> list[str]:
-    """Return the differences between variants, as ``key=value``.
+def difference_texts(peers: Sequence[tuple[Run, ...]]) -> list[str]:
+    """Return each variant's differences from the others, as ``key=value``.
 
-    Choices of config groups come first, then what was given on the command line, each wherever it differs; other
-    keys, which mostly follow from those, only where variants are still not told apart.
+    Choices of config groups come first, then overrides of the command line. Other keys mostly follow from those. They
+    are added only if they distinguish variants that would otherwise have the same text.
     """
     traits = [traits_of(variant[0]) for variant in peers]
     overridden = {override.partition("=")[0].lstrip("+") for variant in peers for override in variant[0].overrides}
@@ -132,19 +132,19 @@ def told_apart(peers: Sequence[tuple[Run, ...]]) -> list[str]:
 
 
 def traits_of(run: Run) -> dict[str, str]:
-    """Return a run's choices of config groups and its defining keys, classes without their modules."""
-    named = {
+    """Return a run's choices of config groups and its defining keys. Classes are named without their modules."""
+    choices = {
         key: as_text(value)
         for key, value in run.choices.items()
         if key not in UNNAMED_GROUPS and not key.startswith(("hydra/", "tuned/"))
     }
-    return named | {
+    return choices | {
         key: value.rpartition(".")[2] if key.endswith("_target_") else value for key, value in defining(run).items()
     }
 
 
 def varied(traits: Sequence[dict[str, str]]) -> list[str]:
-    """Return the keys that differ between some runs, or that some of them lack."""
+    """Return the keys whose values differ between runs, or that some runs lack."""
     keys = dict.fromkeys(key for values in traits for key in values)
     return [key for key in keys if len({values.get(key) for values in traits}) > 1]
 
@@ -160,13 +160,13 @@ def last_part(key: str) -> str:
 
 
 def natural(name: str) -> list[tuple[bool, float, str]]:
-    """Return a key that sorts the numbers within names by size."""
+    """Return a sort key that orders the numbers within names by size."""
     words = name.replace("=", " ").split()
     return [(number(word) is None, number(word) or 0.0, word) for word in words]
 
 
 def number(word: str) -> float | None:
-    """Return a word's value; None if it is not a finite number."""
+    """Return a word as a number; None if it is not a finite number."""
     try:
         value = float(word)
     except ValueError:

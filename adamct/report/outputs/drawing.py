@@ -1,4 +1,4 @@
-"""A figure with its texts, as SVG, as PNG and as an element of the page."""
+"""A figure with its title and caption, as SVG, as PNG and as an element of the page."""
 
 import re
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from adamct.report.outputs.style import INK, styled
 
 IN_TAG = "(?=[^<>]*>)"
-"""What follows a part of a tag, but no part of a text."""
+"""The look-ahead of a match within a tag. It excludes matches in text."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A figure and what it shows.
+    """A figure with its title and caption.
 
     Attributes:
-        name: of its files and in W&B.
-        title: above it.
-        caption: below it.
+        name: its name in files and in W&B.
+        title: the heading above it.
+        caption: the text below it.
         figure: the figure itself.
     """
 
@@ -41,7 +41,7 @@ class Drawing:
 
 
 def saved(figure: Figure, kind: str) -> bytes:
-    """Return a figure as SVG or PNG, the same bytes for the same figure."""
+    """Return a figure as SVG or PNG. The same figure gives the same bytes."""
     buffer = BytesIO()
     with styled():
         metadata = {"Date": None} if kind == "svg" else {}
@@ -51,10 +51,10 @@ def saved(figure: Figure, kind: str) -> bytes:
 
 
 def inline(file: bytes) -> str:
-    """Return an SVG file as an element of a page, without addresses and in the page's text colour."""
+    """Return an SVG file as an element of a page, without URLs and in the page's text colour."""
     svg = file.decode()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    # Within a tag, since a label may hold what looks like an attribute. Names that are referred to are hashes.
+    # Only within tags: a label may look like an attribute. Ids that are referred to are hashes, and stay.
     svg = re.sub(rf' id="[\w.]+_\d+"{IN_TAG}', "", svg)
     svg = re.sub(r'\s(?:xmlns(?::\w+)?|width|height)="[^"]*"', "", svg[: svg.index(">")]) + svg[svg.index(">") :]
     return re.sub(f"{INK}{IN_TAG}", "currentColor", svg)

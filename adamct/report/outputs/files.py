@@ -1,4 +1,4 @@
-"""The files of a report, each written whole or not at all."""
+"""The files of a report. Each is written as a whole or not at all."""
 
 import csv
 import os
@@ -14,24 +14,26 @@ from adamct.report.inputs.variants import defining, varied
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
-    """Write files by their names into a folder.
+    """Write files into a folder, given their contents by file name.
 
     Raises:
-        InputError: it cannot be written to.
+        InputError: the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             partial = folder / f".{name}"
-            # The name of a folder may hold bytes that are no text, which UTF-8 does not have.
+            # A folder's name may hold bytes that are not valid UTF-8.
             partial.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             os.replace(partial, folder / name)
     except OSError as error:
-        raise InputError(f"{folder}: the report cannot be written there ({error.strerror}); give --out") from error
+        raise InputError(
+            f"{folder}: the report cannot be written there ({error.strerror}); give --out another folder"
+        ) from error
 
 
 def runs_csv(runs: Sequence[Run], blocks: Sequence[Block]) -> str:
-    """Write a row for each run of any status: choices, seed, the keys that vary, all metrics, cost, folder."""
+    """Return a CSV with a row for each run: status, choices, seed, varied keys, metrics, cost, error and folder."""
     names = {run.folder: variant.name for block in blocks for variant in block.variants for run in variant.runs}
     keys = varied_keys(runs)
     rows = [row(run, names.get(run.folder, ""), keys) for run in runs]
@@ -45,7 +47,7 @@ def runs_csv(runs: Sequence[Run], blocks: Sequence[Block]) -> str:
 
 
 def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return a run's line of the CSV."""
+    """Return a run's row of the CSV."""
     groups = {name: choice for name, choice in run.choices.items() if not name.startswith("hydra/")}
     defined = defining(run)
     return (
@@ -60,7 +62,7 @@ def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def varied_keys(runs: Sequence[Run]) -> list[str]:
-    """Return the config keys by which runs of one model on one dataset differ."""
+    """Return the config keys in which runs of one model on one dataset differ."""
     peers: dict[tuple[str, str], list[dict[str, str]]] = {}
     for run in runs:
         if run.config:

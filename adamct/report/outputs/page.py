@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else."""
+"""The report as one self-contained HTML file."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,12 +14,12 @@ from adamct.report.outputs.table import Table
 
 
 class Section(NamedTuple):
-    """A part of the page: a dataset's or a search's."""
+    """A section of the page, for a dataset or a search."""
 
     title: str
     parts: Sequence[Table | Drawing]
     facts: Sequence[tuple[str, str]]
-    """How its numbers were made, as names and values."""
+    """The origin of its numbers, as names and values."""
 
 
 def page(
@@ -33,12 +33,12 @@ def page(
     """Fill the template.
 
     Args:
-        title: the page's.
-        status: how many runs came how far, in a line.
-        sections: in order.
-        runs: of any status.
-        missing: the overrides of the planned jobs that have not started.
-        damages: of each file that could not be used, what is wrong with it and what to do.
+        title: the title of the page.
+        status: the number of runs of each status, in one line.
+        sections: the sections in order.
+        runs: all runs, of any status.
+        missing: the overrides of each planned job that has not started.
+        damages: a message for each file that could not be used: what is wrong with it, and what to do.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("adamct.report.outputs") / "page.html.jinja").read_text())
@@ -47,7 +47,7 @@ def page(
         status=status,
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         commits=distinct(run.results.get("git_commit") for run in runs if run.results),
-        sections=[(title, facts, [shown(part) for part in parts]) for title, parts, facts in sections],
+        sections=[(title, facts, [template_part(part) for part in parts]) for title, parts, facts in sections],
         failed=[run for run in runs if run.status == "failed"],
         unfinished=[run for run in runs if run.status == "unfinished"],
         missing=[" ".join(job) for job in missing],
@@ -55,18 +55,13 @@ def page(
     )
 
 
-def shown(part: Table | Drawing) -> dict[str, Any]:
-    """Return a table or figure as the template takes it."""
+def template_part(part: Table | Drawing) -> dict[str, Any]:
+    """Return the variables of the template for a table or a figure."""
     if isinstance(part, Table):
         return {"table": part, "title": part.title.partition(": ")[2]}
-    return {"figure": drawn(part.svg), "title": part.title.partition(": ")[2], "caption": part.caption}
-
-
-def drawn(svg: bytes) -> Markup:
-    """Return a figure's file as an element of the page."""
-    return Markup(inline(svg))
+    return {"figure": Markup(inline(part.svg)), "title": part.title.partition(": ")[2], "caption": part.caption}
 
 
 def distinct(values: Iterable[str | None]) -> str:
-    """Join the different values, each once."""
+    """Join the distinct values; None and empty ones are left out."""
     return "; ".join(dict.fromkeys(value for value in values if value))

@@ -1,4 +1,4 @@
-"""A table as Markdown, as LaTeX and on a terminal; as HTML it is in the page's template."""
+"""A table as Markdown, as LaTeX and on a terminal. The page's template renders it as HTML."""
 
 from rich import box
 from rich.console import Console
@@ -20,13 +20,13 @@ LATEX = {
     "<": "$<$",
     ">": "$>$",
     "|": r"\textbar{}",
-    "[": "{[}",  # after the end of a row it would be an argument
+    "[": "{[}",  # it would be an argument after the end of a row
     "]": "{]}",
 }
 
 
 def markdown(table: Table) -> str:
-    """Write a table of GitHub's Markdown, its title above it and its notes below."""
+    """Write a table as GitHub's Markdown, with its title above it and its notes below."""
     lines = [
         f"**{plain_markdown(table.title)}**",
         "",
@@ -40,7 +40,7 @@ def markdown(table: Table) -> str:
 
 
 def markdown_cell(cell: Cell) -> str:
-    """Write a cell: best bold, second underlined, comments in italics."""
+    """Write a cell: the best bold, the second underlined, an aside in italics."""
     text = plain_markdown(str(cell))
     if cell.mark or (cell.aside and text):
         opened, closed = {"best": ("**", "**"), "second": ("<u>", "</u>"), "": ("*", "*")}[cell.mark]
@@ -49,7 +49,7 @@ def markdown_cell(cell: Cell) -> str:
 
 
 def plain_markdown(text: str) -> str:
-    """Text that says what it says."""
+    """Escape the characters that have a meaning in Markdown."""
     for character in "\\`|*_<[]~$&":
         text = text.replace(character, f"\\{character}")
     return text
@@ -78,7 +78,7 @@ def latex(table: Table) -> str:
 
 
 def latex_cell(cell: Cell) -> str:
-    """Write a cell, its spread small."""
+    """Write a cell, with its spread in a small font."""
     text = plain_latex(cell.text)
     if cell.mark or (cell.aside and text):
         command = {"best": r"\textbf", "second": r"\underline", "": r"\textit"}[cell.mark]
@@ -87,17 +87,17 @@ def latex_cell(cell: Cell) -> str:
 
 
 def plain_latex(text: str) -> str:
-    """Text that says what it says."""
+    """Escape the characters that have a meaning in LaTeX."""
     return "".join(LATEX.get(character, character) for character in text)
 
 
 def show(table: Table, console: Console) -> None:
-    """Print a table in the first form that fits the terminal, else in the narrowest.
+    """Print a table in the first form that fits the terminal, or else in the narrowest form.
 
-    Forms are the table as it is, turned, either without what comments on other values, and the essence of that.
+    The forms are the table, the transposed table, both without asides, and only the essential rows or columns.
     """
     slim = table.without_asides()
-    forms = [terminal(form) for form in (table, table.transposed(), slim, slim.transposed(), slim.least())]
+    forms = [terminal(form) for form in (table, table.transposed(), slim, slim.transposed(), slim.essence())]
     unbounded = console.options.update(max_width=10_000)
     widths = [console.measure(form, options=unbounded).maximum for form in forms]
     fitting = (form for form, width in zip(forms, widths, strict=True) if width <= console.width)
@@ -106,7 +106,7 @@ def show(table: Table, console: Console) -> None:
 
 
 def terminal(table: Table) -> Grid:
-    """Make a table of rich, spreads below their means."""
+    """Make a table of rich, with spreads below their means."""
     grid = Grid(box=box.SIMPLE_HEAD, padding=0, title=Text(table.title, "bold"), title_justify="left")
     grid.add_column(Text(table.corner), no_wrap=True)
     for column in table.columns:
@@ -118,7 +118,7 @@ def terminal(table: Table) -> Grid:
 
 
 def terminal_cell(cell: Cell) -> Text:
-    """Write a cell: best bold, second underlined, comments dim."""
+    """Write a cell: the best bold, the second underlined, an aside dim."""
     style = "dim" if cell.aside else {"best": "bold", "second": "underline", "": ""}[cell.mark]
     text = Text(cell.text + "*" * cell.star, style)
     return text.append(f"\n±{cell.spread}", "not bold not underline") if cell.spread else text

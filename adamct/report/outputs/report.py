@@ -1,4 +1,4 @@
-"""The content of a written report."""
+"""The content of a report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +11,18 @@ from adamct.report.outputs.table import Table
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """A report that was written.
+    """A report: its texts, the tables and figures, and the runs they come from.
 
     Attributes:
         out: the folder it was written to.
-        title: of the page.
-        status: how many runs came how far, in a line.
-        damages: of each file that could not be used, what is wrong with it and what to do.
-        runs: every run found, of any status.
-        blocks: what was compared, one a dataset; empty where nothing has finished.
-        tables: all tables; the first of each dataset is its main one.
+        title: the title of the page.
+        status: the number of runs of each status, in one line.
+        damages: a message for each file that could not be used: what is wrong with it, and what to do.
+        runs: all runs, of any status.
+        blocks: the compared runs, a block for each dataset; empty if no run has finished.
+        tables: all tables; the first one of each dataset is its main table.
         drawings: all figures.
-        files: everything written.
+        files: the written files; empty until they are written.
     """
 
     out: Path
@@ -33,4 +33,4 @@ class Report:
     blocks: tuple[Block, ...]
     tables: tuple[Table, ...]
     drawings: tuple[Drawing, ...]
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""The style of figures: without a display, in ink that a page may recolour, readable in black and white."""
+"""The style of figures. Their ink can be recoloured by a page, and they are readable in black and white."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 
 INK = "#1f2328"
-"""Axes, text and the compared model; the page puts its own text colour in its place."""
+"""The colour of axes, text and the compared model. The page replaces it by its own text colour."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3f9fd8", "#7a5195")
 DASHES = ("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MARKERS = "os^DvPX<>"
 WIDTH = 7.0
-"""Of a figure, in inches."""
+"""The width of a figure in inches."""
 
 RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "adamct",
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
-    "text.parse_math": False,  # a dollar sign in a name is one
+    "text.parse_math": False,  # so that a name may have a dollar sign
     "axes.facecolor": "none",
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -56,13 +56,13 @@ COMPARED = Line(INK, "-", "*", 2.0)
 
 
 def lines() -> Iterator[Line]:
-    """Yield styles for the other variants, without end. The cycles differ in length, so a style repeats after 315."""
+    """Yield styles for the other variants without end. The cycles differ in length, so a style repeats after 315."""
     for color, dash, marker in zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False):
         yield Line(color, dash, marker, 1.2)
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Apply the style above to figures made within."""
+    """Apply the style to figures that are made within the block."""
     with mpl.rc_context(RC):
         yield

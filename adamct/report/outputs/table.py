@@ -1,23 +1,23 @@
-"""A table before it is Markdown, LaTeX, HTML or text on a terminal."""
+"""The content of a table, independent of its form: Markdown, LaTeX, HTML or text on a terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 NONE = "\N{EN DASH}"
-"""In place of a value that is not there."""
+"""The text of a missing value."""
 RHO = "\N{GREEK SMALL LETTER RHO}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value.
+    """One cell of a table.
 
     Attributes:
-        text: what it says.
-        spread: its standard deviation, if it has one.
-        mark: whether it is the best or the second of its kind.
-        star: whether it differs from the compared model's by more than chance.
+        text: the value as text.
+        spread: its standard deviation; empty if it has none.
+        mark: whether it is the best or the second-best of its row.
+        star: whether it differs significantly from the compared model's value.
         aside: whether it belongs to a row that comments on the one above.
     """
 
@@ -36,13 +36,13 @@ class Table:
     """Labelled rows below a header.
 
     Attributes:
-        name: of its files and in W&B.
-        title: what it shows.
-        corner: the header over the labels of rows.
-        columns: the header over the cells.
-        rows: each a label and a cell for each column.
-        notes: how to read it, a sentence each.
-        essential: the labels, of rows or columns, that are left where there is no room for all.
+        name: its name in files and in W&B.
+        title: the heading above it.
+        corner: the header of the rows' labels.
+        columns: the headers of the cells.
+        rows: the label and the cells of each row.
+        notes: sentences that explain the table.
+        essential: the labels of the rows or columns that stay if there is no room for all.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Table:
     def transposed(self) -> "Table":
         """Return the table with its rows as columns."""
         labels = tuple(label for label, _ in self.rows)
-        turned = tuple(
+        rows = tuple(
             (column, tuple(cells[index] for _, cells in self.rows)) for index, column in enumerate(self.columns)
         )
-        return replace(self, corner="", columns=labels, rows=turned)
+        return replace(self, corner="", columns=labels, rows=rows)
 
     def without_asides(self) -> "Table":
-        """Return the table without the rows and columns that only comment on others."""
+        """Return the table without the rows and columns that have only asides."""
         rows = [row for row in self.rows if not all(cell.aside for cell in row[1])]
         kept = [index for index in range(len(self.columns)) if not all(cells[index].aside for _, cells in rows)]
         columns = tuple(self.columns[index] for index in kept)
@@ -70,8 +70,8 @@ class Table:
             self, columns=columns, rows=tuple((label, tuple(cells[index] for index in kept)) for label, cells in rows)
         )
 
-    def least(self) -> "Table":
-        """Return only what is essential, a column each; everything if nothing is essential."""
+    def essence(self) -> "Table":
+        """Return a table of only the essential labels, as columns; the whole table if none is essential."""
         upright = self if set(self.essential) <= set(self.columns) else self.transposed()
         kept = [index for index, name in enumerate(upright.columns) if name in self.essential]
         if not kept:
@@ -81,5 +81,5 @@ class Table:
 
 
 def plain(texts: Sequence[str]) -> tuple[Cell, ...]:
-    """Make cells that hold only text."""
+    """Make cells that have only text."""
     return tuple(map(Cell, texts))

@@ -1,10 +1,11 @@
-"""A report's tables and figures as one run of Weights & Biases."""
+"""A report's tables and figures as a run of Weights & Biases."""
 
 from typing import Literal
 
 import wandb
 
 from adamct.errors import InputError, on_one_line
+from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import Table
 
@@ -16,17 +17,17 @@ def log_to_wandb(
     mode: Literal["online", "offline", "disabled"] | None = None,
     group: str | None = None,
 ) -> None:
-    """Log a report's tables and figures to a run of its own, and finish it, as failed where that fails.
+    """Log a report's tables and figures to a new run. If logging fails, the run is marked as failed.
 
     Args:
-        report: what `adamct.report.build.report` returned.
+        report: the written report.
         project: W&B's project.
         entity: W&B's user or team; None is the account's default.
-        mode: None is what the environment says, or else online.
-        group: what to group the run by.
+        mode: W&B's mode; None takes it from the environment, or else is online.
+        group: W&B's group of the run; None is no group.
 
     Raises:
-        InputError: W&B refuses it, such as without a key.
+        InputError: W&B refuses the run, for example because the API key is missing.
     """
     try:
         run = wandb.init(
@@ -41,22 +42,21 @@ def log_to_wandb(
             reinit="create_new",
         )
         with run:  # finishes it
-            run.log(
-                {f"tables/{table.name}": as_wandb(table) for table in report.tables}
-                | {
-                    f"figures/{drawing.name}": wandb.Image(
-                        str(report.out / f"{drawing.name}.png"), caption=drawing.caption
-                    )
-                    for drawing in report.drawings
-                }
-            )
+            tables = {f"tables/{table.name}": wandb_table(table) for table in report.tables}
+            figures = {f"figures/{drawing.name}": wandb_image(report, drawing) for drawing in report.drawings}
+            run.log(tables | figures)
     except wandb.Error as error:
         raise InputError(
             f"W&B project {project}: {on_one_line(error)}; the report itself is in {report.out}"
         ) from error
 
 
-def as_wandb(table: Table) -> wandb.Table:
-    """Make a table whose cells are the texts of another."""
+def wandb_table(table: Table) -> wandb.Table:
+    """Convert a table to W&B's, with the cells as text."""
     columns: list[str | int] = [table.corner or " ", *table.columns]
     return wandb.Table(columns=columns, data=[[label, *map(str, cells)] for label, cells in table.rows])
+
+
+def wandb_image(report: Report, drawing: Drawing) -> wandb.Image:
+    """Convert a figure to W&B's, from its written PNG file."""
+    return wandb.Image(str(report.out / f"{drawing.name}.png"), caption=drawing.caption)

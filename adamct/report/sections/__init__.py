@@ -1,1 +1,1 @@
-"""The sections of the page: each module makes the tables and figures of one."""
+"""The sections of the page. Each module makes the tables and figures of one section."""

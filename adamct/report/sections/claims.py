@@ -11,11 +11,11 @@ from adamct.report.sections.comparison import in_paper
 from adamct.report.statistics import Comparison, seeds_note
 
 CUT_SHORT = "cut short"
-"""In place of a verdict on a run that a limit ended."""
+"""The verdict on a comparison with a run that a limit ended."""
 
 
 def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | None:
-    """Compare the paper's differences with the measured ones; None if the paper has none."""
+    """Compare the paper's differences with the measured ones. Return None if the paper has none."""
     claimed = {variant.name: paper_difference(block, variant) for variant in block.others}
     tests = {(test.metric, test.other): test for test in comparisons}
     metrics = block.in_each_ranking(METRIC)
@@ -23,7 +23,7 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
     for name, claim in claimed.items():
         metric_tests = [tests.get((metric, name)) for metric in metrics]
         if claim is not None and any(metric_tests):
-            texts = [text for test in metric_tests for text in judged(claim[0], test)]
+            texts = [text for test in metric_tests for text in difference_and_verdict(claim[0], test)]
             rows.append((name, plain([claim[1], *texts])))
     if not rows:
         return None
@@ -31,14 +31,14 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
     heads = [text for ranking in rankings for text in (f"here, {ranking}", f"the claim, {ranking}")]
     chosen = block.chosen.name
     sentences = [
-        f"{METRIC} of {chosen} minus the other's. A claim holds where the difference has the paper's sign at 5 % "
-        "(Holm), is contradicted where it has the other one, and is not decided in between.",
-        "The paper ranks among 100 sampled items; its claim is put to the rankings among all items as well.",
+        f"{METRIC} of {chosen} minus the other's. A claim holds if the difference is significant at 5 % (Holm) with "
+        "the paper's sign, is contradicted if it is so with the opposite sign, and is not decided otherwise.",
+        "The paper ranks among 100 sampled items. Its claims are tested in the rankings among all items as well.",
     ]
     if any(CUT_SHORT in (cell.text for cell in cells) for _, cells in rows):
         sentences.append(
             f"A claim is judged from runs that stopped by themselves. {CUT_SHORT.capitalize()}: a limit of epochs, "
-            "steps or time ended a run of this comparison, which may not have been at its best."
+            "steps or time ended a run of this comparison, possibly before its best epoch."
         )
     sentences += seeds_note(comparisons)
     verdicts = [cells[2].text for _, cells in rows]
@@ -54,7 +54,10 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
 
 
 def paper_difference(block: Block, other: Variant) -> tuple[bool, str] | None:
-    """Return whether the paper has the compared variant above another, and by how much; None if it lacks one."""
+    """Return whether the compared variant is above another in the paper, and the difference as text.
+
+    Return None if the paper lacks one of them.
+    """
     metric = Metric(block.split, RANKING, METRIC)
     ours, theirs = in_paper(block, block.chosen, metric), in_paper(block, other, metric)
     if ours is None or ours.value is None or theirs is None:
@@ -64,8 +67,8 @@ def paper_difference(block: Block, other: Variant) -> tuple[bool, str] | None:
     return ours.value > theirs.value, f"{ours.value - theirs.value:+.4f}"
 
 
-def judged(above: bool, test: Comparison | None) -> tuple[str, str]:
-    """Return a difference and what it says of the paper's."""
+def difference_and_verdict(above: bool, test: Comparison | None) -> tuple[str, str]:
+    """Return the measured difference and the verdict on the paper's claim, as text."""
     if test is None:
         return NONE, NONE
     if test.cut_short:

@@ -1,4 +1,4 @@
-"""The main table: metrics of all variants of a dataset, laid out as the paper's Table 2."""
+"""The main table: the metrics of all variants on a dataset, in the layout of the paper's Table 2."""
 
 from collections.abc import Sequence
 from statistics import stdev
@@ -12,11 +12,11 @@ from adamct.report.outputs.table import NONE, Cell, Table, plain
 from adamct.report.statistics import Comparison
 
 MANY = 12
-"""With more variants than this they are rows, not columns."""
+"""The most variants that are columns; more are rows."""
 
 
 def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
-    """Make a row for each metric, with the paper's values and differences below, and a column for each variant."""
+    """Make a table with a row for each metric, the paper's rows below it, and a column for each variant."""
     starred = {(test.metric, test.other) for test in comparisons if test.significant}
     seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
     rows = [("seeds", plain(seeds))]
@@ -42,7 +42,7 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
 
 
 def shown(block: Block) -> list[Metric]:
-    """List the metrics to show, the tested one after the others of its ranking."""
+    """List the metrics to show. The tested one follows the others of its ranking."""
     metrics = []
     for ranking in block.rankings:
         metrics += [Metric(block.split, ranking, name) for name in shown_metrics(ranking)]
@@ -51,7 +51,7 @@ def shown(block: Block) -> list[Metric]:
 
 
 def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
-    """Make the cells of a metric: one for each variant, and the compared one's improvement over the best other."""
+    """Make a metric's cells: one for each variant, and the compared variant's improvement over the best other."""
     means = [variant.mean(metric) for variant in block.variants]
     ordered = sorted({value for value in means if value is not None}, reverse=True)
     marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
@@ -70,31 +70,31 @@ def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]])
 
 
 def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:
-    """List the paper's values of a metric and how far each variant is from them; no rows where it has none."""
+    """List a row of the paper's values of a metric and a row of the differences from them; empty without values."""
     paper_values = [in_paper(block, variant, metric) for variant in block.variants]
-    theirs = [None if one is None else one.value for one in paper_values]
-    if all(value is None for value in theirs):
+    values = [None if one is None else one.value for one in paper_values]
+    if all(value is None for value in values):
         return []
-    away = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, theirs, strict=True)]
-    paper = ["" if value is None else f"{value:.4f}" for value in theirs]
+    differences = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, values, strict=True)]
+    paper = ["" if value is None else f"{value:.4f}" for value in values]
     if block.others:
-        paper.append(improvement(theirs))
-        away.append("")
+        paper.append(improvement(values))
+        differences.append("")
     return [
         (label, tuple(Cell(text, aside=True) for text in texts))
-        for label, texts in (("paper", paper), ("difference", away))
+        for label, texts in (("paper", paper), ("difference", differences))
     ]
 
 
 def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
-    """Return the paper's value of a variant on the test split, None where it is not known to be of this one."""
-    if block.split != "test" or not variant.known:
+    """Return the paper's value of a variant on the test split; None if the paper has none of this variant."""
+    if block.split != "test" or not variant.matches_paper:
         return None
     return reported(block.dataset, variant.model, variant.label, metric)
 
 
 def sources(block: Block) -> str:
-    """Name the paper's tables that have figures for the block's variants."""
+    """Name the paper's tables that have values of the block's variants."""
     paper_values = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
     tables = sorted(
         {one.source.removeprefix("Table ") for one in paper_values if one is not None and one.value is not None}
@@ -109,21 +109,21 @@ def improvement(values: Sequence[float | None]) -> str:
 
 
 def percent(value: float | None, base: float | None) -> str:
-    """Write how far a value is above a base, with its sign; empty where either is missing."""
+    """Write how far a value is above a base in percent, with its sign; empty if either is missing."""
     return "" if value is None or not base else f"{100 * (value / base - 1):+.1f} %"
 
 
 def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
-    """Explain the table."""
+    """Return the notes below the table."""
     sentences = [
         "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
     ]
     if block.split == "val":
-        sentences.insert(0, "No run was tested: these are validation metrics, by which the weights were chosen.")
+        sentences.insert(0, "No run was tested: these are validation metrics, which also chose the weights.")
     if block.others:
         sentences.append(f"Improvement: {block.chosen.name} over the best other.")
     if with_paper:
-        sentences.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23); difference: from the paper's value.")
+        sentences.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23). Difference: from the paper's value.")
     if starred:
         sentences.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
     limited = [variant.name for variant in block.variants if any(run.cut_short for run in variant.runs)]
@@ -135,11 +135,11 @@ def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
 
 
 def measured(block: Block) -> str:
-    """Name what a block is compared by, for the axis of a figure: ``test NDCG@10 (uni100)``."""
+    """Return the label of an axis with the block's metric: ``test NDCG@10 (uni100)``."""
     return f"{'test' if block.split == 'test' else 'validation'} {written(block.metric)}"
 
 
 def written(metric: Metric) -> str:
     """Write a metric's name for readers: ``NDCG@10 (uni100)``."""
-    kind, at, k = metric.name.partition("@")
-    return f"{KINDS.get(kind, kind)}{at}{k} ({metric.ranking})"
+    kind, sign, k = metric.name.partition("@")
+    return f"{KINDS.get(kind, kind)}{sign}{k} ({metric.ranking})"

@@ -1,4 +1,4 @@
-"""Which items of a history are alike to the parts of AdaMCT's last layer: the paper's Figures 5, 7 and 8."""
+"""The correlations between a history's items in the parts of AdaMCT's last layer: the paper's Figures 5, 7 and 8."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,13 +11,13 @@ from adamct.report.outputs.style import WIDTH, styled
 from adamct.runs.folder import CORRELATIONS
 
 MOST = 20
-"""Users in the figure, which could not be saved if it were much taller."""
+"""The most users in the figure. A much taller figure could not be saved."""
 NEAR = 3
-"""Positions to either side that count as near."""
+"""Positions on either side that count as near."""
 
 
 def correlation_maps(block: Block) -> list[Drawing]:
-    """Draw a row of maps for each recorded user of the compared variant's first run; nothing if none was recorded."""
+    """Draw a row of maps for each recorded user of the compared variant's first run; empty if none was recorded."""
     run = block.chosen.runs[0]
     arrays = run.arrays.get(CORRELATIONS)
     if not arrays:
@@ -27,8 +27,8 @@ def correlation_maps(block: Block) -> list[Drawing]:
     with styled():
         figure = Figure(figsize=(WIDTH, 2.0 * len(users)), layout="constrained")
         grid = figure.subplots(len(users), len(PARTS), squeeze=False)
-        for row, (axes_of_user, length) in enumerate(zip(grid, lengths, strict=True)):
-            for axes, part in zip(axes_of_user, PARTS, strict=True):
+        for row, (user_axes, length) in enumerate(zip(grid, lengths, strict=True)):
+            for axes, part in zip(user_axes, PARTS, strict=True):
                 shown = arrays[part][row, :length, :length]
                 edges = (0.5, length + 0.5, length + 0.5, 0.5)
                 image = axes.imshow(shown, cmap="Greys", vmin=0, extent=edges)  # readable without colours
@@ -38,23 +38,23 @@ def correlation_maps(block: Block) -> list[Drawing]:
                 axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
                 if row == 0:
                     axes.set_title(part, fontsize=9)
-            axes_of_user[0].set_ylabel(f"user {users[row]}\nposition", fontsize=8)
+            user_axes[0].set_ylabel(f"user {users[row]}\nposition", fontsize=8)
         for axes in grid[-1]:
             axes.set_xlabel("position", fontsize=8)
     even = np.ones_like(arrays[PARTS[0]]) / lengths[:, None, None]
     shares = ", ".join(f"{near(arrays[part], lengths):.2f} {part}" for part in PARTS)
-    shares += f"; were it even, {near(even, lengths):.2f}"
+    shares += f"; {near(even, lengths):.2f} if all weights were equal"
     caption = (
-        f"{block.chosen.name}, seed {run.seed}: softmax(F F^T) of the last layer's outputs F of either branch after "
-        f"its gate, and of their mixture, for test users with the longest histories; the latest item is last. Of "
-        f"a row's weight, so much is within {NEAR} positions, on average: {shares}."
+        f"{block.chosen.name}, seed {run.seed}: softmax(F F^T), where F is the output of a branch of the last layer "
+        f"after its gate, or of their mixture. The test users have the longest histories; the latest item is last. "
+        f"Mean share of a row's weight within {NEAR} positions: {shares}."
     )
     title = f"{block.dataset}: item correlations in the last layer"
     return [Drawing(f"{block.slug}_correlations", title, caption, figure)]
 
 
 def near(maps: np.ndarray, lengths: np.ndarray) -> float:
-    """Return the weight that a row gives to its own item and those near it, averaged over rows."""
+    """Return the weight of a row on its own item and those near it, averaged over rows."""
     shares = []
     for correlations, length in zip(maps, lengths, strict=True):
         position = np.arange(length)

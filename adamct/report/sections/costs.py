@@ -1,4 +1,4 @@
-"""The costs of each variant in training and in a query, beside the paper's."""
+"""The cost of each variant in training and for a query, beside the paper's."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -17,14 +17,14 @@ COSTS = {
     "epochs": ("epochs", 1.0, ",.0f"),
     "peak MiB": ("peak_memory_mib", 1.0, ",.0f"),
 }
-"""The cost table's columns: the record's key, its factor and its format."""
+"""The columns of the cost table: the record's key, a factor and a format."""
 
 
 def cost_tables(block: Block) -> list[Table]:
-    """Make a table of all variants' costs, and one of those that share the commonest hidden size."""
+    """Make a table of all variants' costs, and one of the variants with the most common hidden size."""
     sizes = [variant.runs[0].config.get("model.hidden_size") for variant in block.variants]
     size = max(sizes, key=sizes.count)
-    shared = [variant for variant, of_variant in zip(block.variants, sizes, strict=True) if of_variant == size]
+    shared = [variant for variant in block.variants if variant.runs[0].config.get("model.hidden_size") == size]
     models = {variant.model for variant in shared}
     tables = [cost_table(block, block.variants, f"{block.slug}_cost", "cost")]
     if size is not None and len(models) > 1 and len(shared) < len(block.variants):
@@ -33,7 +33,7 @@ def cost_tables(block: Block) -> list[Table]:
 
 
 def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str) -> Table:
-    """Make a row for each variant, and below it one of the paper's costs."""
+    """Make a table with a row for each variant, and a row of the paper's costs below it."""
     rows, score = [], written(block.metric)
     for variant in variants:
         mean = variant.mean(block.metric)
@@ -46,14 +46,14 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
             rows.append(("paper", tuple(Cell(text, aside=True) for text in (*theirs, last))))
     devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs})
     sentences = [
-        f"Median over seeds, on {'; '.join(devices)}. A query: the longest history of a user, at most max_len items, a "
-        "multiplication and an addition being two operations.",
-        "Peak on a CPU: of the whole process, which jobs that ran one after another share.",
+        f"Median over seeds, on {'; '.join(devices)}. A query has the longest history of a user, at most max_len "
+        "items. A multiplication and an addition count as two operations.",
+        "The peak on a CPU is that of the whole process, so it includes earlier jobs of the same process.",
     ]
     if any(label == "paper" for label, _ in rows):
         sentences.append(
-            "Paper: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100, of its sampled validation alone, with AdaMCT "
-            "at the hidden size of its best and the others at 64."
+            "Paper: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100. Its validation ranks among sampled items "
+            "only. AdaMCT has its best hidden size, the other models have 64."
         )
     return Table(
         name=name,
@@ -66,12 +66,14 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
 
 
 def paper_cost(block: Block, variant: Variant, key: str, factor: float, form: str) -> str:
-    """Write the paper's cost of a variant; empty if the paper has none, or the variant is not the paper's."""
-    value = costs().get((block.dataset, variant.model, key)) if variant.known and variant.label is None else None
+    """Return the paper's cost of a variant as text; empty if the paper has none, or the variant is not the paper's."""
+    if not variant.matches_paper or variant.label is not None:
+        return ""
+    value = costs().get((block.dataset, variant.model, key))
     return "" if value is None else format(value * factor, form)
 
 
 def cost(variant: Variant, key: str, factor: float, form: str) -> str:
-    """Write a cost's median over the seeds that have it."""
+    """Return a cost's median over the seeds that have it, as text."""
     values = [run.results["cost"][key] for run in variant.runs if run.results["cost"].get(key) is not None]
     return format(median(values) * factor, form) if values else NONE

@@ -1,4 +1,4 @@
-"""Learning curves, and bars of the tested metric, as figures without a display."""
+"""The learning curves and the bars of the tested metric."""
 
 from collections.abc import Sequence
 from statistics import stdev
@@ -15,17 +15,17 @@ from adamct.report.outputs.style import COLOURS, COMPARED, INK, WIDTH, lines, st
 from adamct.report.sections.comparison import in_paper, measured, sources, written
 
 MOST = 15
-"""Variants in a figure."""
+"""The most variants in a figure."""
 
 
 def drawings(block: Block) -> list[Drawing]:
-    """Draw the learning curves and the bars of a block."""
+    """Draw a block's learning curves and bars."""
     with styled():
         return [*curves(block), *bars(block)]
 
 
 def curves(block: Block) -> list[Drawing]:
-    """Draw the monitored metric over the epochs; nothing where no run has a history of it."""
+    """Draw the monitored metric over the epochs; empty if no run has a history of it."""
     histories = [(variant, history(variant, str(block.monitor))) for variant in block.best_by_validation(MOST)]
     trained = [(variant, runs) for variant, runs in histories if runs.size]
     if not trained:
@@ -46,14 +46,14 @@ def curves(block: Block) -> list[Drawing]:
     axes.set_ylabel(f"validation {written(block.monitor)}")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, handlelength=3.2)
     caption = (
-        "Mean over seeds, as far as every seed went; band: from the lowest to the highest seed. "
-        f"{seeds([variant for variant, _ in trained])}{left_out(block)}"
+        "Mean over seeds, up to the last epoch that all seeds reached; band: from the lowest to the highest seed. "
+        f"{seeds_sentence([variant for variant, _ in trained])}{left_out_sentence(block)}"
     )
     return [Drawing(f"{block.slug}_curves", f"{block.dataset}: learning curves", caption, figure)]
 
 
 def bars(block: Block) -> list[Drawing]:
-    """Draw the tested metric of each variant, and what the paper reports of it; nothing where no drawn one has it."""
+    """Draw the tested metric of each variant, and the paper's value; empty if no drawn variant has the metric."""
     variants = [variant for variant in block.best_by_validation(MOST) if variant.mean(block.metric) is not None]
     if not variants:
         return []
@@ -65,8 +65,8 @@ def bars(block: Block) -> list[Drawing]:
         axes.barh(place, np.mean(values), height=0.66, **look, hatch="" if variant is block.chosen else "///")
         if len(values) > 1:
             axes.errorbar(np.mean(values), place, xerr=stdev(values), color=INK, capsize=3, linewidth=1.2)
-    theirs = [in_paper(block, variant, block.metric) for variant in variants]
-    points = [(one.value, place) for place, one in enumerate(theirs) if one is not None and one.value is not None]
+    paper_values = [in_paper(block, variant, block.metric) for variant in variants]
+    points = [(one.value, place) for place, one in enumerate(paper_values) if one is not None and one.value is not None]
     if points:
         axes.plot(*zip(*points, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
@@ -75,25 +75,26 @@ def bars(block: Block) -> list[Drawing]:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(measured(block))
     paper = f" Diamond: {sources(block)} of the paper." if points else ""
-    caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {seeds(variants)}{left_out(block)}"
+    sentences = f"{seeds_sentence(variants)}{left_out_sentence(block)}"
+    caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {sentences}"
     return [Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)]
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:
-    """Return a metric by seed and epoch, up to the last epoch that every seed reached; NaN where not measured."""
+    """Return a metric by seed and epoch, up to the last epoch that every seed reached; NaN if not measured."""
     runs = [run.results.get("history", {}).get(key) for run in variant.runs]
     kept = [values for values in runs if values]
     length = min(map(len, kept), default=0)
     return np.array([values[:length] for values in kept], dtype=float).reshape(len(kept), length)
 
 
-def seeds(variants: Sequence[Variant]) -> str:
-    """Say how many seeds the drawn variants have."""
+def seeds_sentence(variants: Sequence[Variant]) -> str:
+    """Return a sentence with the number of seeds of the drawn variants."""
     counts = sorted({len(variant.runs) for variant in variants})
-    return f"Seeds of a variant: {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}."
+    return f"Seeds per variant: {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}."
 
 
-def left_out(block: Block) -> str:
-    """Say that not all variants are drawn; empty if all are."""
+def left_out_sentence(block: Block) -> str:
+    """Return a sentence that not all variants are drawn; empty if all are."""
     count = len(block.variants)
     return f" The {MOST} best of {count} variants by validation." if count > MOST else ""

@@ -1,9 +1,11 @@
-"""The mixture coefficients of AdaMCT: over training (the paper's Figure 6), and by the kind of user (its Figure 1)."""
+"""The mixture coefficients of AdaMCT: over training (the paper's Figure 6), and by kind of user (its Figure 1)."""
 
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
@@ -18,9 +20,51 @@ from adamct.runs.folder import COEFFICIENTS
 BINS = np.linspace(0, 1, 41)
 
 
+class Coefficients(NamedTuple):
+    """The logged mixture coefficients α of one run, at the E epochs that were validated."""
+
+    epochs: Int[np.ndarray, " E"]
+    """The epochs, from 1."""
+    followed: dict[tuple[str, str], Float[np.ndarray, " E"]]
+    """α by user and layer."""
+    layer: str
+    """The last layer."""
+    mean: Float[np.ndarray, " E"]
+    """The mean of α over users in the last layer."""
+    std: Float[np.ndarray, " E"]
+    """The standard deviation of α over users in the last layer."""
+
+
 def over_training(block: Block) -> list[Drawing]:
-    """Draw α of followed users in each layer, and the last layer's means of α and 1 - α; nothing if none was logged."""
+    """Draw α of the followed users, and the last layer's means of α and 1 - α; empty if none was logged."""
     run = block.chosen.runs[0]
+    logged = logged_coefficients(run)
+    if logged is None:
+        return []
+    with styled():
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        draw_followed(left, logged)
+        draw_means(right, logged)
+        for axes in (left, right):
+            axes.set_ylim(0, 1)
+            axes.set_xlim(left=0)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    first, last = logged.mean[0], logged.mean[-1]
+    branch = "global" if last < first else "local"
+    caption = (
+        f"{block.chosen.name}, seed {run.seed}, validation users. The last layer's mean α went from {first:.3f} "
+        f"after the first epoch to {last:.3f} after the last, towards the {branch} branch; band: standard deviation "
+        "over users. In the paper the CNN has more weight at the beginning, and the Transformer later."
+    )
+    title = f"{block.dataset}: mixture coefficients over training"
+    return [Drawing(f"{block.slug}_coefficients", title, caption, figure)]
+
+
+def logged_coefficients(run: Run) -> Coefficients | None:
+    """Return the coefficients in a run's history; None if it has none."""
     history = {
         key.removeprefix("mixture/"): np.array(values, dtype=float)
         for key, values in run.results.get("history", {}).items()
@@ -28,50 +72,48 @@ def over_training(block: Block) -> list[Drawing]:
     }
     layers = [key.removesuffix("/mean") for key in history if key.endswith("/mean")]
     layers = [layer for layer in layers if f"{layer}/std" in history]
-    followed = sorted((key.partition("/")[::2] for key in history if "/user" in key), key=lambda pair: pair[::-1])
-    logged = [np.isfinite(history[f"{layer}/mean"]) for layer in layers]
-    validated = np.flatnonzero(np.all(logged, axis=0)) if logged else np.array([], dtype=int)  # not every epoch need be
+    if not layers:
+        return None
+    validated = np.flatnonzero(np.all([np.isfinite(history[f"{layer}/mean"]) for layer in layers], axis=0))
     if not validated.size:
-        return []
-    epochs = validated + 1
-    with styled():
-        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        looks = lines()
-        for layer, user in followed:
-            label = f"user {user.removeprefix('user')}, layer {layer.removeprefix('layer')}"
-            values = history[f"{layer}/{user}"][validated]
-            left.plot(
-                epochs, values, label=label, markevery=max(1, len(epochs) // 8), markersize=4, **next(looks)._asdict()
-            )
-        alpha, spread = (history[f"{layers[-1]}/{kind}"][validated] for kind in ("mean", "std"))
-        for values, label, dash, colour in (
-            (alpha, "α, local", "-", INK),
-            (1 - alpha, "1 - α, global", "--", COLOURS[0]),
-        ):
-            right.plot(epochs, values, dash, label=label, color=colour)
-            right.fill_between(epochs, values - spread, values + spread, color=colour, alpha=0.12, linewidth=0)
-        left.set_ylabel("coefficient of the local branch, α")
-        right.set_title(f"mean over users, layer {layers[-1].removeprefix('layer')}", fontsize=9)
-        for axes in (left, right):
-            axes.set_ylim(0, 1)
-            axes.set_xlim(left=0)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    first, last = alpha[0], alpha[-1]
-    moved = "towards the global branch" if last < first else "towards the local branch"
-    caption = (
-        f"{block.chosen.name}, seed {run.seed}, validation users. The last layer's average α went from {first:.3f} "
-        f"after the first epoch to {last:.3f} after the last, {moved}; band: standard deviation over users. The paper "
-        "sees CNNs weigh more at the beginning and then the Transformer."
+        return None
+    followed = sorted((key.partition("/")[::2] for key in history if "/user" in key), key=lambda pair: pair[::-1])
+    return Coefficients(
+        epochs=validated + 1,
+        followed={
+            (user.removeprefix("user"), layer.removeprefix("layer")): history[f"{layer}/{user}"][validated]
+            for layer, user in followed
+        },
+        layer=layers[-1].removeprefix("layer"),
+        mean=history[f"{layers[-1]}/mean"][validated],
+        std=history[f"{layers[-1]}/std"][validated],
     )
-    title = f"{block.dataset}: mixture coefficients over training"
-    return [Drawing(f"{block.slug}_coefficients", title, caption, figure)]
+
+
+def draw_followed(axes: Axes, logged: Coefficients) -> None:
+    """Draw a line of α for each followed user and layer."""
+    every = max(1, len(logged.epochs) // 8)
+    for ((user, layer), values), look in zip(logged.followed.items(), lines(), strict=False):
+        label = f"user {user}, layer {layer}"
+        axes.plot(logged.epochs, values, label=label, markevery=every, markersize=4, **look._asdict())
+    axes.set_ylabel("coefficient of the local branch, α")
+
+
+def draw_means(axes: Axes, logged: Coefficients) -> None:
+    """Draw the means of α and 1 - α in the last layer, with bands of the standard deviation."""
+    for values, label, dash, colour in (
+        (logged.mean, "α, local", "-", INK),
+        (1 - logged.mean, "1 - α, global", "--", COLOURS[0]),
+    ):
+        axes.plot(logged.epochs, values, dash, label=label, color=colour)
+        axes.fill_between(
+            logged.epochs, values - logged.std, values + logged.std, color=colour, alpha=0.12, linewidth=0
+        )
+    axes.set_title(f"mean over users, layer {logged.layer}", fontsize=9)
 
 
 def by_kind(block: Block) -> list[Table | Drawing]:
-    """Test whether α separates the kinds of users that the data has; return nothing if it has none."""
+    """Compare α between the kinds of users that the data has; empty if it has no kinds."""
     recorded = [(run, *recorded_coefficients(run)) for run in block.chosen.runs]
     with_kinds = [(run, layers, kinds) for run, layers, kinds in recorded if layers and kinds]
     if not with_kinds:
@@ -79,14 +121,14 @@ def by_kind(block: Block) -> list[Table | Drawing]:
     rows = []
     for run, layers, kinds in with_kinds:
         for (layer, alpha), (kind, is_kind) in product(layers.items(), kinds.items()):
-            means = [f"{alpha[chosen].mean():.3f}" for chosen in (is_kind, ~is_kind)]
+            means = [f"{alpha[users].mean():.3f}" for users in (is_kind, ~is_kind)]
             rows.append((f"seed {run.seed}, layer {layer}", plain([kind, *means, f"{auc(alpha, ~is_kind):.3f}"])))
-    columns = ("kind", "mean α of it", "mean α of others", "AUC")
+    columns = ("kind", "mean α of the kind", "mean α of the others", "AUC")
     note = (
-        "AUC: how often a user not of the kind has the higher α, the weight of the local branch, than one of it; a "
-        "half is no better than chance."
+        "AUC: how often a user who is not of the kind has a higher α, the weight of the local branch, than a user of "
+        "the kind. 0.5 is chance."
     )
-    title = f"{block.dataset}: do the coefficients tell kinds of users apart"
+    title = f"{block.dataset}: mixture coefficients by kind of user"
     table = Table(name=f"{block.slug}_kinds", title=title, corner="", columns=columns, rows=tuple(rows), notes=(note,))
     run, layers, kinds = with_kinds[0]
     return [table, histograms(block, run, layers, kinds)]
@@ -95,7 +137,7 @@ def by_kind(block: Block) -> list[Table | Drawing]:
 def histograms(
     block: Block, run: Run, layers: dict[str, Float[np.ndarray, " U"]], kinds: dict[str, Bool[np.ndarray, " U"]]
 ) -> Drawing:
-    """Draw the distributions of α in each layer, by the first kind."""
+    """Draw the distribution of α in each layer for the users of the first kind and for the others."""
     kind, is_kind = next(iter(kinds.items()))
     with styled():
         figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
@@ -108,11 +150,11 @@ def histograms(
         panels[0].set_ylabel("test users")
         panels[0].legend()
     caption = f"{block.chosen.name}, seed {run.seed}: each test user's coefficient."
-    return Drawing(f"{block.slug}_kinds", f"{block.dataset}: coefficients by kind of user", caption, figure)
+    return Drawing(f"{block.slug}_kinds", f"{block.dataset}: distribution of the coefficients", caption, figure)
 
 
 def recorded_coefficients(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:
-    """Return by layer the α of each of the T users that have a test item, and by kind who is of it."""
+    """Return α by layer, and the members of each kind as a mask, both for the T users that have a test item."""
     arrays = run.arrays.get(COEFFICIENTS, {})
     layers = {key.removeprefix("layer"): values for key, values in arrays.items() if key.startswith("layer")}
     tested = ~np.isnan(next(iter(layers.values()), np.array([])))
@@ -122,6 +164,6 @@ def recorded_coefficients(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]],
 
 
 def auc(values: Float[np.ndarray, " U"], positive: Bool[np.ndarray, " U"]) -> float:
-    """Return how often a positive's value is above a negative's, ties counting half."""
+    """Return the share of pairs in which a positive's value is above a negative's; a tie counts half."""
     statistic = stats.mannwhitneyu(values[positive], values[~positive]).statistic
     return float(statistic / (positive.sum() * (~positive).sum()))

@@ -1,4 +1,4 @@
-"""Each model's accuracy with histories in order and shuffled."""
+"""The accuracy of each model with histories in order and shuffled."""
 
 from matplotlib.figure import Figure
 
@@ -9,54 +9,54 @@ from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
 from adamct.report.outputs.table import Table, plain
 from adamct.report.sections.comparison import measured
-from adamct.report.sections.curves import seeds
+from adamct.report.sections.curves import seeds_sentence
 
 KEY = "dataset.shuffle_histories"
 
 
 def order(block: Block) -> list[Table | Drawing]:
-    """Make a table and a figure of all models with and without order; nothing if no model has both."""
-    pairs = [pair for pair in both(block.variants) if all(one.mean(block.metric) is not None for one in pair)]
+    """Make a table and a figure of all models with and without order; empty if no model has both."""
+    pairs = [pair for pair in pair_variants(block.variants) if all(one.mean(block.metric) is not None for one in pair)]
     if not pairs:
         return []
     pairs.sort(key=lambda pair: pair[0].mean(block.metric) or 0.0, reverse=True)
     metrics = block.in_each_ranking(block.metric.name)
     rows = [
-        (label(plain_one), plain([text for metric in metrics for text in lost(metric, plain_one, other)]))
-        for plain_one, other in pairs
+        (label(ordered), plain([text for metric in metrics for text in loss_texts(metric, ordered, shuffled)]))
+        for ordered, shuffled in pairs
     ]
     heads = [text for metric in metrics for text in (metric.heading, "shuffled", "lost")]
-    note = "Shuffled: trained and tested with the items of each history in a random order, always the same."
-    title = f"{block.dataset}: how much is the order"
+    note = "Shuffled: trained and tested with the items of each history in one random order."
+    title = f"{block.dataset}: the effect of the items' order"
     table = Table(
         name=f"{block.slug}_order", title=title, corner="model", columns=tuple(heads), rows=tuple(rows), notes=(note,)
     )
     return [table, dumbbells(block, pairs)]
 
 
-def both(variants: tuple[Variant, ...]) -> list[tuple[Variant, Variant]]:
+def pair_variants(variants: tuple[Variant, ...]) -> list[tuple[Variant, Variant]]:
     """Pair the variants that differ only in whether histories are shuffled."""
     by_rest: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, Variant]] = {}
     for variant in variants:
         keys = defining(variant.runs[0])
         shuffled = keys.pop(KEY, "false")
         by_rest.setdefault((variant.model, frozenset(keys.items())), {})[shuffled] = variant
-    return [(both["false"], both["true"]) for both in by_rest.values() if {"false", "true"} <= both.keys()]
+    return [(pair["false"], pair["true"]) for pair in by_rest.values() if {"false", "true"} <= pair.keys()]
 
 
 def label(variant: Variant) -> str:
-    """Return a model's name without the key that both variants differ in."""
+    """Return a variant's name without the key that distinguishes the two."""
     return variant.name.replace(" shuffle_histories=false", "")
 
 
-def lost(metric: Metric, ordered: Variant, shuffled: Variant) -> tuple[str, str, str]:
-    """Write a metric with and without order, and the share that is lost."""
-    one, other = ordered.mean(metric) or 0.0, shuffled.mean(metric) or 0.0
-    return f"{one:.4f}", f"{other:.4f}", f"{100 * (1 - other / one):.1f} %" if one else ""
+def loss_texts(metric: Metric, ordered: Variant, shuffled: Variant) -> tuple[str, str, str]:
+    """Write a metric with and without order, and the share that shuffling loses; empty if the metric is 0."""
+    before, after = ordered.mean(metric) or 0.0, shuffled.mean(metric) or 0.0
+    return f"{before:.4f}", f"{after:.4f}", f"{100 * (1 - after / before):.1f} %" if before else ""
 
 
 def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
-    """Draw a line for each model, from shuffled to in order."""
+    """Draw a line for each model, from its metric with shuffled histories to that with ordered ones."""
     with styled():
         figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(pairs)))
         axes = figure.add_subplot()
@@ -71,5 +71,5 @@ def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
         axes.invert_yaxis()
         axes.set_xlabel(measured(block))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
-    caption = f"Mean over seeds. {seeds([one for pair in pairs for one in pair])}"
+    caption = f"Mean over seeds. {seeds_sentence([one for pair in pairs for one in pair])}"
     return Drawing(f"{block.slug}_order", f"{block.dataset}: with and without order", caption, figure)

@@ -1,4 +1,4 @@
-"""The provenance of a section's numbers: data, split, rankings, versions and machines."""
+"""The origin of a section's numbers: data, split, rankings, versions and machines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from adamct.report.outputs.page import distinct
 
 
 def provenance(block: Block) -> list[tuple[str, str]]:
-    """Tell how a block's numbers were made, as names and values."""
+    """Describe the origin of a block's numbers, as names and values."""
     run = block.runs[0]
     count, excluded = (run.config.get(f"dataset.negatives.{key}") for key in ("count", "exclude"))
     items = run.results["dataset"]["num_items"]
     rankings = [f"{candidates(name, items, count, excluded)} ({name})" for name in block.rankings]
     return [
         *source(run),
-        ("Split", parts(run)),
+        ("Split", split_text(run)),
         ("Rankings", "the target " + ", ".join(rankings)),
         ("Checkpoint", distinct(choice(run) for run in block.runs)),
         ("Tested metric", str(block.metric)),
@@ -26,23 +26,23 @@ def provenance(block: Block) -> list[tuple[str, str]]:
 
 
 def choice(run: Run) -> str:
-    """Say which validation chose the weights that each ranking was tested with."""
+    """Describe which validation metric chose the weights of each ranking."""
     monitors = dict.fromkeys(choice["monitor"] for choice in run.results.get("chosen", {}).values())
     if None in monitors:
-        return "one for all rankings, which ckpt named"
+        return "the one that ckpt names, for all rankings"
     if len(monitors) < 2:
         return f"the best by {next(iter(monitors), run.config.get('monitor'))}"
-    return f"for each ranking the best by its own validation ({', '.join(monitors)})"
+    return f"for each ranking the best by its own validation metric ({', '.join(monitors)})"
 
 
-def parts(run: Run) -> str:
-    """Say what is trained on and what is held out, and how much of that is tied with the item before."""
+def split_text(run: Run) -> str:
+    """Describe the training, validation and test parts, and the share of test items tied with the item before."""
     held_out = run.results["dataset"].get("held_out", {})
     validated, tested = (boundary(run, held_out, f"{part}_from") for part in ("validation", "test"))
     if validated is None:
-        split = "each user's last item is the test, the one before validation"
+        split = "each user's last item is the test item, the one before it the validation item"
     else:
-        split = f"by time: trained on what is before {validated}, validated before {tested}, tested from then on"
+        split = f"by time: trained before {validated}, validated before {tested}, tested from then on"
     tied = held_out.get("test_tied")
     if tied is None:
         return split
@@ -51,7 +51,7 @@ def parts(run: Run) -> str:
 
 
 def boundary(run: Run, held_out: dict[str, Any], key: str) -> str | None:
-    """Return the time from which on items are held out, and its share where the config has one; None without one."""
+    """Return the time from which items are held out, with its share if the config gives one; None without a time."""
     start = run.config.get(f"dataset.split.{key}")
     if start is None:
         return None
@@ -72,7 +72,7 @@ def source(run: Run) -> list[tuple[str, str]]:
 
 
 def machine(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Tell what some runs were made with and on."""
+    """Describe the versions and machines of some runs."""
     devices = (f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in runs)
     return [
         ("Versions", distinct(versions(run) for run in runs)),
@@ -82,5 +82,5 @@ def machine(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def versions(run: Run) -> str:
-    """List the versions that a run was made with."""
+    """List the versions of a run's libraries."""
     return " ".join(f"{name} {version}" for name, version in run.results.get("versions", {}).items())

@@ -1,4 +1,4 @@
-"""The rankings side by side: each variant's metric and place in each of them."""
+"""The rankings side by side: the metric and the place of each variant in each ranking."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,7 +9,7 @@ from adamct.report.statistics import agreement
 
 
 def rankings_table(block: Block) -> Table | None:
-    """Make a table of each variant's metric and place in each ranking; None without two rankings or variants."""
+    """Make a table of each variant's metric and place in each ranking. Return None without two of either."""
     name = block.metric.name
     metrics = block.in_each_ranking(name)
     if len(metrics) < 2 or not block.others:
@@ -34,12 +34,12 @@ def rankings_table(block: Block) -> Table | None:
         corner="model",
         columns=columns,
         rows=tuple(rows),
-        notes=orders(rankings, scores_by_metric),
+        notes=agreement_notes(rankings, scores_by_metric),
     )
 
 
-def orders(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
-    """Say how far each pair of rankings agrees on the order of at least three variants."""
+def agreement_notes(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:
+    """Return notes on how far each pair of rankings agrees on the order of the variants; empty below three variants."""
     if not scores or len(scores[0]) < 3:
         return ()
     sentences = []
@@ -50,4 +50,4 @@ def orders(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tupl
             sentences.append(f"{one} and {other}: Kendall's τ = {tau:.2f}, Spearman's {RHO} = {rho:.2f}.")
     if not sentences:
         return ()
-    return (f"Agreement on the order of {len(scores[0])} models.", *sentences)
+    return (f"Agreement on the order of {len(scores[0])} variants.", *sentences)

@@ -1,4 +1,4 @@
-"""The study behind a search: how its trials went, which of them were best, and which keys mattered."""
+"""The study of a search: the course of its trials, the best of them, and the importance of the keys."""
 
 import warnings
 from collections import Counter
@@ -28,9 +28,9 @@ from adamct.report.sections.provenance import machine, source
 from adamct.search.storage import open_storage
 
 SHOWN = 10
-"""Best trials in the table."""
+"""The number of best trials in the table."""
 ENOUGH = 10
-"""Complete trials from which on the report shows which keys mattered."""
+"""The least number of complete trials for a figure of importances."""
 
 
 def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | None:
@@ -38,14 +38,14 @@ def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | Non
 
     Args:
         sweep: the search.
-        name: its name in titles and files.
-        runs: those of its trials that have ended.
+        name: the search's name in titles and file names.
+        runs: the runs of its ended trials.
 
     Returns:
-        None where no trial has a score yet, or its study is not there any more.
+        The section; None if no trial has a score yet, or the study does not exist any more.
 
     Raises:
-        InputError: its study cannot be read.
+        InputError: the study cannot be read.
     """
     config = OmegaConf.create(dict(sweep.config))
     keys = ("hydra.sweeper.storage", "hydra.sweeper.study_name", "monitor", "hydra.sweeper.sampler._target_")
@@ -53,9 +53,9 @@ def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | Non
         storage, study_name, monitor, sampler = (printable(str(OmegaConf.select(config, key))) for key in keys)
         study = find_study(sweep.folder, storage, study_name)
         trials = [] if study is None else study.get_trials(deepcopy=False)
-    except Exception as error:  # Optuna and its databases raise all kinds where they read what they did not write
+    except Exception as error:  # Optuna and its databases raise many types for a foreign file
         why = on_one_line(error) or type(error).__name__
-        raise InputError(damage(sweep.folder / "multirun.yaml", f"its study cannot be read: {why}")) from error
+        raise InputError(damage(sweep.folder / "multirun.yaml", f"the study cannot be read: {why}")) from error
     if study is None or not complete(trials):
         return None
     with styled():
@@ -67,11 +67,11 @@ def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | Non
 
 
 def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
-    """Open the study of a search: in its folder, or else at its recorded address."""
+    """Open the study in the search's folder, or else at its recorded address; None if there is no file."""
     scheme = "sqlite:///" if storage.startswith("sqlite:///") else ""
     if scheme or "://" not in storage:
-        kept = Path(storage.removeprefix(scheme))
-        file = next((path for path in (sweep / kept.name, kept) if path.exists()), None)
+        recorded = Path(storage.removeprefix(scheme))
+        file = next((path for path in (sweep / recorded.name, recorded) if path.exists()), None)
         if file is None:
             return None
         storage = f"{scheme}{file}"
@@ -79,32 +79,32 @@ def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
 
 
 def counts(trials: Sequence[FrozenTrial]) -> str:
-    """How many trials ended how."""
+    """Return the number of trials in each state."""
     states = Counter(trial.state.name.lower() for trial in trials)
     return f"{len(trials)} trials: " + ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 
-def drawn(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's values by the config's keys."""
+def sampled_values(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's values by config key."""
     return {name.partition(" of ")[0]: value for name, value in trial.params.items()}
 
 
 def complete(trials: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, float]]:
-    """Return the complete trials, with their scores."""
+    """Return the complete trials with their scores."""
     return [(trial, trial.value) for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
 
 
-def keys_of(trials: Sequence[FrozenTrial]) -> list[str]:
+def searched_keys(trials: Sequence[FrozenTrial]) -> list[str]:
     """Return the searched keys."""
-    return list(dict.fromkeys(key for trial in trials for key in drawn(trial)))
+    return list(dict.fromkeys(key for trial in trials for key in sampled_values(trial)))
 
 
 def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
-    """Make a table of the best trials and their values."""
+    """Make a table of the best trials, with their scores and values."""
     ranked = sorted(complete(trials), key=lambda pair: pair[1], reverse=True)[:SHOWN]
-    keys = keys_of(trials)
+    keys = searched_keys(trials)
     rows = [
-        (str(trial.number), plain([f"{score:.4f}", *(written(drawn(trial).get(key, NONE)) for key in keys)]))
+        (str(trial.number), plain([f"{score:.4f}", *(written(sampled_values(trial).get(key, NONE)) for key in keys)]))
         for trial, score in ranked
     ]
     columns = ("score", *(key.rpartition(".")[2] for key in keys))
@@ -120,20 +120,20 @@ def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
 
 
 def written(value: Any) -> str:
-    """Write a drawn value, numbers to four digits."""
+    """Write a trial's value, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def progress(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
-    """Every trial's score, and the best so far."""
+    """Draw the score of every trial, and the best score so far."""
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.add_subplot()
     done = complete(trials)
     numbers, scores = [trial.number for trial, _ in done], [score for _, score in done]
-    given_up = [(trial.number, max(trial.intermediate_values.values())) for trial in trials if pruned(trial)]
+    pruned_trials = [(trial.number, max(trial.intermediate_values.values())) for trial in trials if pruned(trial)]
     axes.plot(numbers, scores, "o", color=COLOURS[0], markersize=4, label="complete")
-    if given_up:
-        axes.plot(*zip(*given_up, strict=True), "x", color=COLOURS[1], markersize=5, label="pruned (best epoch)")
+    if pruned_trials:
+        axes.plot(*zip(*pruned_trials, strict=True), "x", color=COLOURS[1], markersize=5, label="pruned (best epoch)")
     axes.step(numbers, np.maximum.accumulate(scores), where="post", color=INK, label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel(monitor)
@@ -143,12 +143,12 @@ def progress(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
 
 
 def pruned(trial: FrozenTrial) -> bool:
-    """Whether a trial was given up after it had reported."""
+    """Return whether a trial was pruned after it had reported a score."""
     return trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
 
 
 def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
-    """Draw every trial's score over its epochs."""
+    """Draw the score of every trial over its epochs."""
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.add_subplot()
     best = max(complete(trials), key=lambda pair: pair[1])[0].number
@@ -163,29 +163,29 @@ def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(monitor)
-    caption = f"One line a trial; thick: the best ({best}); dotted: pruned."
+    caption = f"One line per trial; thick: the best ({best}); dotted: pruned."
     return Drawing(f"{name}_courses", f"{name}: trials over their epochs", caption, figure)
 
 
 def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawing]:
-    """Draw the score of the complete trials against each searched key; nothing where no key was searched."""
-    keys, across = keys_of(trials), 4
+    """Draw the complete trials' scores against each searched key; empty if there are no keys."""
+    keys, across = searched_keys(trials), 4
     if not keys:
         return []
     figure = Figure(figsize=(WIDTH, 1.9 * ceil(len(keys) / across)), layout="constrained")
     panels = figure.subplots(ceil(len(keys) / across), across, sharey=True, squeeze=False).flatten()
     for axes, key in zip(panels, keys, strict=False):
-        slice_of(axes, key, complete(trials))
+        draw_slice(axes, key, complete(trials))
     for axes in panels[len(keys) :]:
         axes.set_visible(False)
     figure.supylabel(monitor, fontsize=9)
-    return [Drawing(f"{name}_slices", f"{name}: score by key", "One point a complete trial.", figure)]
+    return [Drawing(f"{name}_slices", f"{name}: score by key", "One point per complete trial.", figure)]
 
 
-def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) -> None:
-    """Draw one key's panel."""
-    having = [(drawn(trial)[key], score) for trial, score in done if key in drawn(trial)]
-    values, scores = [value for value, _ in having], [score for _, score in having]
+def draw_slice(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) -> None:
+    """Draw the panel of one key."""
+    points = [(sampled_values(trial)[key], score) for trial, score in done if key in sampled_values(trial)]
+    values, scores = [value for value, _ in points], [score for _, score in points]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     choices = sorted({str(value) for value in values}) if not numeric else sorted(set(values))
     if numeric and len(choices) > 6:
@@ -206,10 +206,10 @@ def slice_of(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) ->
 
 
 def importances(study: optuna.Study, name: str) -> list[Drawing]:
-    """Draw the importance of each key for the best trials."""
+    """Draw the importance of each key; empty if the scores or values do not vary."""
     shares: dict[str, float] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about keys that few trials have
+        warnings.simplefilter("ignore")  # Optuna warns about keys that few trials have
         try:
             for parameter, share in get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()).items():
                 key = parameter.partition(" of ")[0]
@@ -223,5 +223,5 @@ def importances(study: optuna.Study, name: str) -> list[Drawing]:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("importance (share)")
-    caption = "PED-ANOVA: by how much the values of the best tenth of the trials differ from those of all."
-    return [Drawing(f"{name}_importances", f"{name}: what mattered", caption, figure)]
+    caption = "PED-ANOVA: how much the values of the best tenth of the trials differ from those of all trials."
+    return [Drawing(f"{name}_importances", f"{name}: importance of the keys", caption, figure)]

@@ -1,4 +1,4 @@
-"""Each hyperparameter by itself: the metric over a key's values, with all others as in the compared variant."""
+"""Each hyperparameter by itself: the metric over one key's values. All other keys are those of the compared variant."""
 
 from collections.abc import Sequence
 from statistics import mean, stdev
@@ -13,16 +13,16 @@ from adamct.report.inputs.variants import Variant, defining, last_part, number
 from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
 from adamct.report.sections.comparison import measured
-from adamct.report.sections.curves import seeds
+from adamct.report.sections.curves import seeds_sentence
 
 FEWEST = 3
-"""Values of a key that make a panel."""
+"""The least number of values for a panel."""
 ACROSS = 3
-"""Panels beside each other."""
+"""The number of panels in a row."""
 
 
 def sensitivity(block: Block) -> list[Drawing]:
-    """Draw a panel for each key that was varied by itself over enough values; nothing if none was."""
+    """Draw a panel for each key that was varied by itself over enough values; empty if none was."""
     varied = {key: values for key, values in alone(block).items() if not key.endswith("_target_")}
     panels = {key: values for key, values in varied.items() if len(values) >= FEWEST}
     if not panels:
@@ -37,18 +37,22 @@ def sensitivity(block: Block) -> list[Drawing]:
         for axis in axes[len(panels) :]:
             axis.remove()
         figure.supylabel(measured(block), fontsize=9)
-    paper = " Diamonds: the paper, whose other values are not always the compared variant's." if any(with_paper) else ""
+    paper = (
+        " Diamonds: the paper. Its other values are not always those of the compared variant."
+        if any(with_paper)
+        else ""
+    )
     drawn = [variant for values in panels.values() for variant in values.values()]
     caption = (
-        f"One key changed at a time from {block.chosen.name}, which is the filled point; error bar: sample standard "
-        f"deviation over seeds.{paper} {seeds(drawn)}"
+        f"One key changed at a time from {block.chosen.name}, the filled point. Error bar: sample standard deviation "
+        f"over seeds.{paper} {seeds_sentence(drawn)}"
     )
     title = f"{block.dataset}: each hyperparameter by itself"
     return [Drawing(f"{block.slug}_sensitivity", title, caption, figure)]
 
 
 def alone(block: Block) -> dict[str, dict[str, Variant]]:
-    """Return, by key and value, the compared variant and those that differ from it in this key only."""
+    """Return the variants that differ from the compared one in a single key, and that one, by key and value."""
     base = without_label(block.chosen)
     variants: dict[str, dict[str, Variant]] = {}
     if block.chosen.mean(block.metric) is None:
@@ -67,34 +71,34 @@ def without_label(variant: Variant) -> dict[str, str]:
 
 
 def place(value: str) -> tuple[bool, float, str]:
-    """Return a key that sorts numbers by size, then words."""
+    """Return a sort key that orders numbers by size, then words."""
     return number(value) is None, number(value) or 0.0, value
 
 
 def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> bool:
-    """Draw a key's values, evenly spaced; return whether the paper has some of them."""
+    """Draw the panel of a key with evenly spaced values. Return whether the paper has some of them."""
     numbers = all(number(value) is not None for value in values)
     scores = [variant.values(block.metric) for variant in values.values()]
-    at = range(len(values))
+    positions = range(len(values))
     errors = [stdev(values) if len(values) > 1 else 0.0 for values in scores]
     line = "-" if numbers else "none"  # words have no order that a line could follow
     axes.errorbar(
-        at, list(map(mean, scores)), yerr=errors, color=INK, linestyle=line, marker="o", mfc="white", capsize=2
+        positions, list(map(mean, scores)), yerr=errors, color=INK, linestyle=line, marker="o", mfc="white", capsize=2
     )
     base = list(values.values()).index(block.chosen)
     axes.plot(base, mean(scores[base]), "o", color=INK, zorder=3)
-    theirs = paper_values(block, key, list(values))
-    points = [(spot, value) for spot, value in zip(at, theirs, strict=True) if value is not None]
+    paper = paper_values(block, key, list(values))
+    points = [(position, value) for position, value in zip(positions, paper, strict=True) if value is not None]
     if points:
         axes.plot(*zip(*points, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
-    axes.set_xticks(at, [shortened(printable(value)) for value in values], fontsize=8)
+    axes.set_xticks(positions, [shortened(printable(value)) for value in values], fontsize=8)
     axes.margins(x=0.12)
     axes.set_xlabel(last_part(key).replace("_", " "))
     return bool(points)
 
 
 def paper_values(block: Block, key: str, values: Sequence[str]) -> list[float | None]:
-    """Return the paper's figures for a key's values; None for a value that it lacks."""
+    """Return the paper's metric for each value of a key; None if the paper lacks the value."""
     if block.split != "test" or block.chosen.model != MODEL:
         return [None] * len(values)
     figures = [reported(block.dataset, MODEL, f"{last_part(key)}={value}", block.metric) for value in values]
