@@ -73,9 +73,7 @@ def explain(error: BaseException) -> str | None:
         override, default = variables.get("override"), variables.get("d")
         group = getattr(override, "input_line", None) or getattr(default, "group", None)
         return group and f"{group}: must be the name of a choice ({on_one_line(error)})"
-    is_setting_error = (
-        isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
-    )
+    refusal = isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
     if refusal and raising_package(error) in ("pytorch_lightning", "lightning_fabric"):
         return f"trainer: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
     return None
