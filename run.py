@@ -113,7 +113,7 @@ def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule
 
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
     """Write what the trained model recommends to users of the log or to people with other histories."""
-    from adamct.errors import blame
+    from adamct.errors import naming_key
     from adamct.serving.predictions import write_recommendations
     from adamct.serving.recommender import Recommender
     from datamodules.people import people_of
@@ -124,7 +124,7 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
         interactions, keys.users, keys.histories, instantiate(keys.columns), module.model.uses_user_embedding
     )
     titles = None if keys.titles is None else read_titles(Path(keys.titles), interactions.item_ids)
-    with blame("predict"):
+    with naming_key("predict"):
         return write_recommendations(
             Recommender(module.model, module.item_ids, data.max_len),
             people,

@@ -1,4 +1,4 @@
-"""How a checkpoint is written, and what it is checked for before its weights are used."""
+"""Writing and reading of checkpoints."""
 
 import io
 import os
@@ -14,13 +14,13 @@ from adamct.identity import differences
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the final name and renames: whenever a run is killed, its checkpoints are whole.
+    """A checkpoint plugin that writes a temporary file and renames it. A killed run leaves no incomplete checkpoint.
 
-    Lightning's own writes to the system's folder for temporary files and copies from there.
+    Lightning's own plugin writes to the system's folder for temporary files and copies from there.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save a checkpoint, whole or not at all."""
+        """Save a complete checkpoint or, on an error, none."""
         final = Path(path)
         partial = final.with_suffix(".partial")
         buffer = io.BytesIO()
@@ -35,21 +35,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path, identity: dict[str, Any], names: Iterable[str] | None = None) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU, and compare what it was trained as with what this run is; execute nothing.
+    """Load a checkpoint onto the CPU, without executing its content, and compare its identity with the run's.
 
     Args:
-        path: the file.
-        identity: the run's.
-        names: the parts of the identity that must agree; None is all that it holds.
+        path: the checkpoint's file.
+        identity: the identity of the run, as `adamct.identity.identity_of` returns it.
+        names: the parts of the identity that must be equal; None compares all parts of ``identity``.
 
     Raises:
-        InputError: a missing or corrupt file, or one of a run with another identity.
+        InputError: the file is missing or corrupt, or the checkpoint's identity differs.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for broken archives
+    except Exception as error:  # torch raises many types for corrupt files
         raise InputError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); is the file complete?"
         ) from error
@@ -59,6 +59,6 @@ def read_checkpoint(path: Path, identity: dict[str, Any], names: Iterable[str] |
     for key, before, now in differences(checkpoint["identity"], identity, names):
         raise InputError(
             f"{path}: was trained with {key}={before}, but this run has {key}={now}; "
-            "give the overrides it was trained with, or another hydra.run.dir"
+            "give the overrides that it was trained with, or another hydra.run.dir"
         )
     return checkpoint

@@ -1,4 +1,4 @@
-"""What a user can mend is told in one line; anything else is a bug of ours and keeps its traceback."""
+"""Errors of users, each in one line that says what to do. Any other error is a bug and keeps its traceback."""
 
 import re
 from collections.abc import Iterator
@@ -16,45 +16,45 @@ from adamct.keys import keys, nearest
 
 
 class InputError(Exception):
-    """A mistake in a file, a config key or a checkpoint: one line that names it and says what to do."""
+    """A mistake in a file, a config key or a checkpoint. Its message is one line that names it and says what to do."""
 
 
-def require(holds: bool, otherwise: str) -> None:
+def require(condition: bool, message: str) -> None:
     """Raise `InputError` with a message unless a condition holds."""
-    if not holds:
-        raise InputError(otherwise)
+    if not condition:
+        raise InputError(message)
 
 
 @contextmanager
-def blame(key: str) -> Iterator[None]:
-    """Lay what a constructor or library refuses at the door of the config key whose values it was given."""
+def naming_key(key: str) -> Iterator[None]:
+    """Re-raise any error as an `InputError` that names a config key. An `InputError` is raised unchanged."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # libraries refuse arguments with all kinds
+    except Exception as error:  # libraries raise many types for wrong arguments
         raise InputError(f"{key}: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where") from error
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Re-raise what the operating system refuses, such as for a full disk, as an InputError that names the folder."""
+    """Re-raise an error of the operating system, such as a full disk, as an `InputError` that names a folder."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        # NumPy and polars raise errors without a file and a number; polars' own tell the system's by their text alone.
+        # NumPy's errors have no file and number. In those of polars only the text shows an error of the system.
         if not isinstance(error, OSError) and "(os error " not in str(error):
             raise
         reason = getattr(error, "strerror", None) or on_one_line(error)
         raise InputError(
-            f"{folder}: {reason}; data_dir and hydra.run.dir must be on a disk with space, where you may write"
+            f"{folder}: {reason}; data_dir and hydra.run.dir must be on a disk with space that you may write to"
         ) from error
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for an error a user can mend, None for a bug."""
+    """Return one line for a mistake of the user; None for a bug."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
@@ -68,19 +68,19 @@ def explain(error: BaseException) -> str | None:
         return f"{error.full_key} is not set: give {error.full_key}=VALUE"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain_composition(error)
-    if isinstance(error, ValueError | TypeError) and raised_in(error) == "hydra":
-        found = innermost(error).f_locals  # where Hydra refuses a group's choice, its message leaves the group out
-        override, default = found.get("override"), found.get("d")
+    if isinstance(error, ValueError | TypeError) and raising_package(error) == "hydra":
+        variables = raising_frame(error).f_locals  # Hydra's message on an invalid choice leaves out the group
+        override, default = variables.get("override"), variables.get("d")
         group = getattr(override, "input_line", None) or getattr(default, "group", None)
-        return group and f"{group}: not the name of a choice ({on_one_line(error)})"
+        return group and f"{group}: must be the name of a choice ({on_one_line(error)})"
     refusal = isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
-    if refusal and raised_in(error) in ("pytorch_lightning", "lightning_fabric"):
+    if refusal and raising_package(error) in ("pytorch_lightning", "lightning_fabric"):
         return f"trainer: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
     return None
 
 
 def explain_composition(error: Exception) -> str:
-    """One line for what Hydra cannot compose, with what may have been meant in place of what it cannot find."""
+    """Return one line for a config that Hydra cannot compose, with a suggestion for a mistyped name."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: must be one of {', '.join(error.options)}{nearest(choice, error.options)}"
@@ -93,17 +93,17 @@ def explain_composition(error: Exception) -> str:
     return line
 
 
-def raised_in(error: BaseException) -> str:
-    """The package whose code raised an error."""
-    return innermost(error).f_globals.get("__name__", "").partition(".")[0]
+def raising_package(error: BaseException) -> str:
+    """Return the name of the package that raised an error."""
+    return raising_frame(error).f_globals.get("__name__", "").partition(".")[0]
 
 
-def innermost(error: BaseException) -> FrameType:
-    """The frame that raised an error."""
+def raising_frame(error: BaseException) -> FrameType:
+    """Return the frame that raised an error."""
     *_, (frame, _) = walk_tb(error.__traceback__)
     return frame
 
 
 def on_one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
+    """Return an error's message without line breaks."""
     return " ".join(str(error).split())

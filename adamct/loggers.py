@@ -1,4 +1,4 @@
-"""What the loggers need beside Lightning's: one W&B run for each run's folder, histograms, and an end."""
+"""Additions to Lightning's loggers: one W&B run for each run's folder, histograms, and the end of a W&B run."""
 
 import secrets
 import sys
@@ -14,16 +14,16 @@ from torch import Tensor
 
 
 class WandbRun(WandbLogger):
-    """A W&B run whose id is kept in the run's folder, so that a resumed run continues it.
+    """A W&B run whose id is stored in the run's folder. A resumed run continues it.
 
     Its summary shows the best value of each metric, not the last.
 
     Args:
         save_dir: the run's folder.
-        mode: online, offline (files only) or disabled.
+        mode: online, offline (only files) or disabled.
         project: W&B's project.
         entity: W&B's user or team; None for the account's default.
-        name: the run's name; None for its folder's, which in a sweep has the values that vary.
+        name: the run's name; None for the name of its folder, which in a sweep has the values that vary.
         group: the group of the run; None for the name of the parent folder, which in a sweep is the sweep's.
         job_type: the kind of the run within its group.
         tags: the run's tags.
@@ -63,7 +63,7 @@ class WandbRun(WandbLogger):
 
 @rank_zero_only
 def run_id(folder: Path) -> str:
-    """Return the folder's W&B run id. Make and keep a new one if it has none."""
+    """Return the W&B run id of a folder. Create and store one if the folder has none."""
     file = folder / "wandb_run_id"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def run_id(folder: Path) -> str:
 
 
 def log_histogram(trainer: pl.Trainer, name: str, values: Float[Tensor, " U"]) -> None:
-    """Log a histogram to those of the trainer's loggers that have histograms."""
+    """Log a histogram to each logger of the trainer that has histograms."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram(name, values, trainer.global_step)

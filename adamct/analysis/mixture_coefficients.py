@@ -1,4 +1,4 @@
-"""The mixture coefficients of AdaMCT: over training as logged values (the paper's Figure 6), and of each test user."""
+"""The mixture coefficients of AdaMCT: logged during training (the paper's Figure 6), and recorded for test users."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -15,59 +15,66 @@ from adamct.models.adamct_layers import Coefficient
 from adamct.runs.folder import COEFFICIENTS, write_arrays
 
 FOLLOWED_USERS = (0, 1)
+"""Users whose coefficients are logged in each epoch."""
 
 
 class Listener:
-    """Takes down each user's coefficient in every layer while a model is evaluated anyway.
+    """Forward hooks that keep each user's coefficient in every layer during an evaluation.
 
     Args:
-        module: what holds the coefficients; without any, listening costs nothing.
+        module: the module with the coefficients. Without any there are no hooks.
     """
 
     def __init__(self, module: nn.Module):
-        found = [part for part in module.modules() if isinstance(part, Coefficient)]
+        parts = [part for part in module.modules() if isinstance(part, Coefficient)]
         self.users: list[Int[Tensor, " B"]] = []
-        self.seen: list[list[Float[Tensor, " B"]]] = [[] for _ in found]
+        self.layers: list[list[Float[Tensor, " B"]]] = [[] for _ in parts]
+        """The coefficients of each batch, by layer."""
         self.handles = [
-            part.register_forward_hook(self._note(pieces)) for part, pieces in zip(found, self.seen, strict=True)
+            part.register_forward_hook(self._keep_output(batches))
+            for part, batches in zip(parts, self.layers, strict=True)
         ]
 
-    def _note(self, pieces: list[Float[Tensor, " B"]]) -> Any:
-        def note(module: nn.Module, inputs: Any, output: Float[Tensor, "B 1 1"]) -> None:
-            pieces.append(output.detach().flatten())
+    def _keep_output(self, batches: list[Float[Tensor, " B"]]) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Float[Tensor, "B 1 1"]) -> None:
+            batches.append(output.detach().flatten())
 
-        return note
+        return hook
 
-    def joined(self, trainer: pl.Trainer, num_users: int) -> list[tuple[Float[Tensor, " U"], Bool[Tensor, " U"]]]:
-        """Stop listening: of every layer each user's coefficient, and who had one, over all processes."""
+    def stop(self, trainer: pl.Trainer, num_users: int) -> list[tuple[Float[Tensor, " U"], Bool[Tensor, " U"]]]:
+        """Remove the hooks and collect the coefficients of all processes.
+
+        Returns:
+            For each layer, the coefficient of each user and whether the user was evaluated.
+        """
         for handle in self.handles:
             handle.remove()
-        found = []
-        for pieces in self.seen:
-            # Each user is evaluated by one process, so adding the processes' vectors up joins them.
+        results = []
+        for batches in self.layers:
+            # Only one process evaluates a user, so the sum over processes joins their vectors.
             alpha = torch.zeros(2, num_users, device=trainer.strategy.root_device)
             users = torch.cat(self.users)
-            alpha[0, users], alpha[1, users] = torch.cat(pieces).to(alpha.dtype), 1.0
-            values, had = trainer.strategy.reduce(alpha, reduce_op="sum")
-            found.append((values, had > 0))
-        return found
+            alpha[0, users], alpha[1, users] = torch.cat(batches).to(alpha.dtype), 1.0
+            values, evaluated = trainer.strategy.reduce(alpha, reduce_op="sum")
+            results.append((values, evaluated > 0))
+        return results
 
 
 class MixtureMonitor(pl.Callback):
-    """Logs every layer's coefficient α over the validation users after each epoch.
+    """Logged statistics of every layer's coefficient α over the validation users, after each epoch.
 
-    ``mixture/layerL/mean`` and ``std``, ``mixture/layerL/userU`` for a few fixed users, and a histogram where the
-    logger has them.
+    The logged values are ``mixture/layerL/mean`` and ``mixture/layerL/std``, ``mixture/layerL/userU`` for a few fixed
+    users, and a histogram if the logger has histograms.
 
     Args:
-        num_users: how many users there are.
+        num_users: the number of users.
     """
 
     def __init__(self, num_users: int) -> None:
         self.num_users = num_users
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen."""
+        """Begin to keep coefficients."""
         self.listener = Listener(pl_module)
 
     def on_validation_batch_end(
@@ -79,12 +86,12 @@ class MixtureMonitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Note whose coefficients they were."""
+        """Keep the users of the batch, in the order of the kept coefficients."""
         self.listener.users.append(batch.histories.user)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log, and stop listening."""
-        for layer, (alpha, validated) in enumerate(self.listener.joined(trainer, self.num_users), 1):
+        """Log the coefficients, and remove the hooks."""
+        for layer, (alpha, validated) in enumerate(self.listener.stop(trainer, self.num_users), 1):
             name = f"mixture/layer{layer}"
             followed = {f"{name}/user{user}": alpha[user] for user in FOLLOWED_USERS if user < self.num_users}
             alpha = alpha[validated]
@@ -93,9 +100,10 @@ class MixtureMonitor(pl.Callback):
 
 
 class CoefficientRecord(pl.Callback):
-    """Writes every test user's coefficients to ``coefficients.npz``, and beside them the kinds of users data tells of.
+    """The file ``coefficients.npz`` with the coefficients of each test user, and the dataset's kinds of users.
 
-    ``layerL`` holds the α of each user in layer L, the weight of the local branch; NaN for users without a test item.
+    ``layerL`` has the α of each user in layer L, which weights the local branch. It is NaN for users without a test
+    item.
 
     Args:
         folder: the run's folder.
@@ -105,7 +113,7 @@ class CoefficientRecord(pl.Callback):
         self.folder = Path(folder)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen."""
+        """Begin to keep coefficients."""
         self.listener = Listener(pl_module)
 
     def on_test_batch_end(
@@ -117,13 +125,13 @@ class CoefficientRecord(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Note whose coefficients they were."""
+        """Keep the users of the batch, in the order of the kept coefficients."""
         self.listener.users.append(batch.histories.user)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file, where the model has coefficients."""
+        """Write the file if the model has coefficients, and remove the hooks."""
         data = cast(Dataset, trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
-        layers = self.listener.joined(trainer, data.spec.num_users)
+        layers = self.listener.stop(trainer, data.spec.num_users)
         if layers and trainer.is_global_zero:
             alphas = [alpha.masked_fill(~tested, torch.nan) for alpha, tested in layers]
             arrays = {f"layer{layer}": alpha.numpy(force=True) for layer, alpha in enumerate(alphas, 1)}

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from adamct.batch import DataSpec
 from adamct.dataset import Dataset
-from adamct.errors import blame
+from adamct.errors import naming_key
 from adamct.identity import identity_of
 from adamct.models.base import NextItemModel
 from adamct.training.module import NextItemModule
@@ -38,9 +38,9 @@ def build_module(configured: Configured, data: Dataset, config: dict[str, Any]) 
     Raises:
         InputError: the model or the loss refuses its values.
     """
-    with blame("model"):
+    with naming_key("model"):
         model = configured.model(data.spec)
-    with blame("loss"):
+    with naming_key("loss"):
         loss = partial(training_loss, objective=configured.objective(data.spec))
     if config["compile"] is not None:
         loss = compiled(loss, config["compile"], model, num_widths=-(-data.spec.max_len // config["compile_widths"]))

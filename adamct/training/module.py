@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from adamct.batch import Batch, DataSpec, EvaluationBatch
-from adamct.errors import blame
+from adamct.errors import naming_key
 from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
 from adamct.evaluation.names import FULL, FULL_UNSEEN, names_of_rankings
 from adamct.evaluation.ranking import rank_targets, top_items
@@ -82,16 +82,16 @@ class NextItemModule(Checked, pl.LightningModule):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Take the weights of a checkpoint; InputError if they do not fit, as where the model's code has changed."""
-        with blame("the checkpoint's weights do not fit the model"):
+        with naming_key("the checkpoint's weights do not fit the model"):
             return super().load_state_dict(state_dict, strict, assign)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its scheduler stepped every epoch."""
-        with blame("optimizer"):
+        with naming_key("optimizer"):
             optimizer = self.make_optimizer(self.model.parameters())
         if self.make_scheduler is None:
             return optimizer
-        with blame("scheduler"):
+        with naming_key("scheduler"):
             return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -17,7 +17,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from adamct import kernels
 from adamct.analysis.mixture_coefficients import MixtureMonitor
 from adamct.checkpoint import AtomicCheckpointIO
-from adamct.errors import blame
+from adamct.errors import naming_key
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.training.callbacks import History, Progress, Timing
@@ -70,7 +70,7 @@ def build_trainer(
     if progress:
         callbacks.append(Progress())
     require_trains(precision := configured.get("precision"))
-    with blame("trainer"):
+    with naming_key("trainer"):
         trainer = make_trainer(
             logger=logger or False,
             callbacks=callbacks,

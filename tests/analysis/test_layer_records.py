@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from adamct.analysis.item_correlations import correlations, last_layer
+from adamct.analysis.item_correlations import correlations, last_layer_outputs
 from adamct.batch import DataSpec
 from adamct.checkpoint import read_checkpoint
 from adamct.models.adamct_layers import Coefficient
@@ -74,7 +74,7 @@ def test_the_parts_of_the_last_layer_are_those_the_query_is_made_of(
 ) -> None:
     model = build(SPEC).eval()
     batch = histories([9, 4], 9, 30)
-    parts = last_layer(model, batch.item_seq)
+    parts = last_layer_outputs(model, batch.item_seq)
     assert {name: tuple(part.shape) for name, part in parts.items()} == dict.fromkeys(
         parts, (2, 9, model.item_table().shape[1])
     )
@@ -96,7 +96,7 @@ def test_recorded_maps_are_of_the_longest_histories(tested: Path) -> None:
         assert found["user"].tolist() == batch.user[:4].tolist()
         assert np.array_equal(found["item_seq"], batch.item_seq[:4].numpy())
         assert found["seq_len"].tolist() == sorted(found["seq_len"].tolist(), reverse=True)
-        expected = correlations(last_layer(model, batch.item_seq[:4])["global"], batch.item_seq[:4] != 0)
+        expected = correlations(last_layer_outputs(model, batch.item_seq[:4])["global"], batch.item_seq[:4] != 0)
         for row, length in enumerate(found["seq_len"]):
             ours = expected[row, :length, :length].detach().numpy()
             assert found["global"][row, :length, :length] == pytest.approx(ours, abs=1e-5)
@@ -105,7 +105,7 @@ def test_recorded_maps_are_of_the_longest_histories(tested: Path) -> None:
 def test_another_model_has_no_branches(tmp_path: Path, run: Run) -> None:
     ended = run(*TINY, "model=hgn", "callbacks=item_correlations", f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
-    assert ended.line == "error: item correlations are of AdaMCT's branches, not of HGN"
+    assert ended.line == "error: callbacks=item_correlations: the model must be AdaMCT, not HGN; give model=adamct"
 
 
 def test_a_model_without_coefficients_leaves_no_file_of_them(tmp_path: Path, run: Run) -> None:
