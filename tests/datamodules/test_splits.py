@@ -105,10 +105,9 @@ def test_shares_split_a_log_of_days_as_their_times_do(days: Times) -> None:
     first, second = time_of("50%", log.times), time_of("75.5%", log.times)
     try:
         expected = GlobalTime(first, second).split(log)
-    except InputError as error:
+    except InputError:
         with pytest.raises(InputError, match="must be before" if first >= second else "no user has an item"):
             GlobalTime("50%", "75.5%").split(log)
-        assert ("must be before" in str(error)) == (first >= second)
         return
     for splitter in (GlobalTime("50%", "75.5%"), GlobalTime(first, "75.5%"), GlobalTime("50%", second)):
         found = splitter.split(log)
