@@ -1,4 +1,4 @@
-"""Names of folders: different experiments have different ones, whatever is in their overrides and in any order."""
+"""Names of folders: different experiments have different names, and the order of overrides does not matter."""
 
 import random
 
@@ -13,7 +13,7 @@ from adamct.sweeps.folders import MAX_BYTES, folder_name, job_name, override_tex
 
 PARSER = OverridesParser.create()
 TEXTS = st.one_of(st.text(max_size=300), st.text(" _/.a,='\"\\${}", max_size=8))
-"""Anything, and much of what names cannot hold."""
+"""Any text, and many with characters that names cannot have."""
 VALUES = st.one_of(
     TEXTS.filter(lambda text: not set(text) & set("\x00$")).map(
         lambda text: QuotedString(text, Quote.single).with_quotes()
@@ -29,24 +29,24 @@ def named(kind: str | None, varied: list[str], *overrides: str) -> str:
     return sweep_name(kind, PARSER.parse_overrides(list(overrides)), varied)
 
 
-def is_fit(name: str) -> bool:
-    """Whether a name can be a folder's, which a shell or a report finds."""
+def is_valid(name: str) -> bool:
+    """Return whether a name is a visible folder's and needs no quotes in a shell."""
     legal = 0 < len(name.encode()) <= 255 and not set(name) & set("/\\\0\n'\"$ ")
     return legal and not name.startswith(".")
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, min_size=2, max_size=6, unique=True))
-def test_different_texts_are_different_folders(texts: list[str]) -> None:
+def test_different_texts_have_different_folders(texts: list[str]) -> None:
     names = [folder_name(text) for text in texts]
     assert len(set(names)) == len(texts)
-    assert all(is_fit(name) for name in names)
-    assert len({*names, *map(folder_name, names)}) == len(set(texts) | set(names))  # nor is a name that of another
+    assert all(is_valid(name) for name in names)
+    assert len({*names, *map(folder_name, names)}) == len(set(texts) | set(names))  # no name is the text of another
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=3), min_size=2, max_size=4), st.randoms())
-def test_jobs_that_differ_have_different_folders_and_the_order_of_keys_is_none(
+def test_different_jobs_have_different_folders_in_any_order(
     jobs: list[dict[str, str]], shuffler: random.Random
 ) -> None:
     names: dict[frozenset[str], str] = {}
@@ -54,7 +54,7 @@ def test_jobs_that_differ_have_different_folders_and_the_order_of_keys_is_none(
         lines = [f"{key}={value}" for key, value in job.items()]
         parsed = [override_text(override) for override in PARSER.parse_overrides(lines)]
         name = job_name(ListConfig(parsed), [])
-        assert is_fit(name)
+        assert is_valid(name)
         assert names.setdefault(frozenset(parsed), name) == name
         shuffler.shuffle(parsed)
         assert job_name(ListConfig(parsed), []) == name
@@ -65,11 +65,11 @@ def test_jobs_that_differ_have_different_folders_and_the_order_of_keys_is_none(
 @pytest.mark.parametrize(
     "name", ["model=sasrec,seed=1", "optimizer.lr=1e-05,dataset.shuffle_histories=True", "cutoffs=[1,5]", "~tuned"]
 )
-def test_names_that_lose_nothing_are_the_overrides(name: str) -> None:
+def test_safe_overrides_are_the_name(name: str) -> None:
     assert folder_name(name) == name
 
 
-def test_what_a_name_cannot_hold_becomes_a_hash() -> None:
+def test_unsafe_characters_and_long_names_give_a_hash() -> None:
     assert folder_name("label=a b").startswith("label=a_b-")
     assert len({folder_name(f"label={label}") for label in ("a b", "a_b", "a/b", "a.b", "'a_b'")}) == 5
     long = folder_name("label=" + "é" * 200)
@@ -77,7 +77,7 @@ def test_what_a_name_cannot_hold_becomes_a_hash() -> None:
     assert long.startswith("label=éé")
 
 
-def test_a_sweep_is_named_by_what_it_is() -> None:
+def test_sweep_name_has_what_identifies_the_sweep() -> None:
     table2, seed = "table2", ["seed"]
     plain = named(table2, seed, "sweep=table2", "data_dir=/a", "logger=wandb", "logger.mode=offline", "trainer=gpu")
     assert plain == "table2,seed"
@@ -89,7 +89,7 @@ def test_a_sweep_is_named_by_what_it_is() -> None:
     assert named(table2, seed, "trainer.max_epochs=3") != plain
 
 
-def test_keys_that_a_sweep_keeps_fixed_do_not_name_its_jobs() -> None:
+def test_job_name_leaves_out_fixed_keys() -> None:
     job = ListConfig(["seed=1", "model/gate@model.parts.local_gate=none", "model/gate@model.parts.global_gate=none"])
     fixed = ["seed", "model/gate@model.parts.global_gate"]
     assert job_name(job, fixed).startswith("model.gate@model.parts.local_gate=none-")

@@ -1,6 +1,5 @@
-"""A sweep through each launcher of `conf/hydra/launcher/`, given as a user gives it, from another folder."""
+"""Sweeps as commands with each launcher of `conf/hydra/launcher/`, started in another folder."""
 
-import json
 import os
 import signal
 import subprocess
@@ -17,17 +16,15 @@ import torch
 
 from adamct.search.storage import open_storage
 from tests.conftest import CONF, TINY, Ended
+from tests.sweeps.runs import read_results
 
 Run = Callable[..., Ended]
-
-
-def results(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "results.json").read_text())
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture
 def alone(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders `1` and `2`, each of a run of that seed in this process; all tests share them."""
+    """Return a folder with a run of seed 1 in ``1`` and a run of seed 2 in ``2``; all tests share them."""
     folder = tmp_path_factory.getbasetemp() / "alone"
     for seed in (1, 2):
         if not (folder / str(seed)).exists():
@@ -41,18 +38,18 @@ def command(*overrides: str) -> list[str]:
 
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """`python run.py -m` in a process of its own, which its launcher's processes end with."""
-    environment = os.environ | {"HYDRA_FULL_ERROR": "0"}  # a run in this process leaves it at 1
+    """Run `python run.py -m` in a process of its own."""
+    environment = os.environ | {"HYDRA_FULL_ERROR": "0"}  # a run in this process sets it to 1
     options: Any = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
     return subprocess.run(command(*overrides), **options)
 
 
-def assert_jobs_are_the_runs_they_would_be_alone(sweep: Path, alone: Path) -> None:
+def assert_jobs_equal_single_runs(sweep: Path, alone: Path) -> None:
     for seed in (1, 2):
-        found = results(sweep / f"seed={seed}")
-        assert found["seed"] == seed
-        assert f"seed={seed}" in found["overrides"]
-        assert found["metrics"] == results(alone / str(seed))["metrics"]
+        result = read_results(sweep / f"seed={seed}")
+        assert result["seed"] == seed
+        assert f"seed={seed}" in result["overrides"]
+        assert result["metrics"] == read_results(alone / str(seed))["metrics"]
 
 
 @pytest.mark.integration
@@ -63,27 +60,25 @@ def assert_jobs_are_the_runs_they_would_be_alone(sweep: Path, alone: Path) -> No
         ("ray_local", "ray"),
     ],
 )
-@pytest.mark.slow
-def test_each_job_is_the_run_it_would_be_alone(launcher: str, package: str, tmp_path: Path, alone: Path) -> None:
+def test_jobs_of_a_launcher_equal_single_runs(launcher: str, package: str, tmp_path: Path, alone: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher")
     ended = sweep(tmp_path, f"hydra/launcher={launcher}", "seed=1,2")
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr
-    assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
+    assert_jobs_equal_single_runs(tmp_path / "sweep", alone)
 
 
 @pytest.mark.integration
-@pytest.mark.slow
-def test_mistake_of_one_job_is_told_once_the_others_have_finished(tmp_path: Path, alone: Path) -> None:
+def test_failed_job_is_named_after_the_others_finish(tmp_path: Path, alone: Path) -> None:
     ended = sweep(tmp_path, "hydra/launcher=processes", "seed=-1,1,2")
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith("error: 1 of the jobs in sweep failed: seed=-1;")
     assert "Warning" not in ended.stderr
-    assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
+    assert_jobs_equal_single_runs(tmp_path / "sweep", alone)
 
 
 class KillsItsProcess(pl.Callback):
-    """Ends the process of one job of a sweep as the system does when memory runs out, the first time."""
+    """A callback that kills the process of one job of a sweep, the first time, as the system does without memory."""
 
     def __init__(self, job: str, marker: str):
         self.kills = Path(job).name == "seed=1" and not Path(marker).exists()
@@ -101,10 +96,7 @@ def killer(folder: Path) -> str:
 
 
 @pytest.mark.integration
-@pytest.mark.slow
-def test_job_whose_process_is_killed_fails_by_itself(
-    tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_job_does_not_end_the_others(tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(CONF.parent))
     jobs = ("hydra/launcher=processes", "seed=1,2,3", killer(tmp_path))
     ended = sweep(tmp_path, *jobs)
@@ -116,14 +108,13 @@ def test_job_whose_process_is_killed_fails_by_itself(
     ended = sweep(tmp_path, *jobs)
     assert ended.returncode == 0, ended.stderr
     assert not list(tmp_path.rglob("error.txt"))
-    assert_jobs_are_the_runs_they_would_be_alone(tmp_path / "sweep", alone)
+    assert_jobs_equal_single_runs(tmp_path / "sweep", alone)
 
 
 @pytest.mark.integration
-@pytest.mark.slow
-def test_trial_whose_process_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_trial_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(CONF.parent))
-    callback = killer(tmp_path).replace("${output_dir}", "seed=1")  # of whatever trial is first
+    callback = killer(tmp_path).replace("${output_dir}", "seed=1")  # the first trial, whatever its values
     search = ("hydra/launcher=processes", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2")
     search = (*search, "optimizer.lr=tag(log, interval(1e-4, 0.3))", "stages=[fit]", callback)
     assert sweep(tmp_path, *search).returncode == 1
@@ -134,23 +125,22 @@ def test_trial_whose_process_is_killed_goes_on(tmp_path: Path, monkeypatch: pyte
 
 
 def children(parent: int) -> set[int]:
-    """The processes below one, and those below them."""
+    """Return the child processes of a process, and their child processes."""
     listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    found = {pid for pid, ppid in pairs if ppid == parent}
-    return found.union(*map(children, found))
+    direct = {pid for pid, ppid in pairs if ppid == parent}
+    return direct.union(*map(children, direct))
 
 
 def alive(processes: set[int]) -> set[int]:
-    """Those of some processes that have not ended."""
+    """Return the processes that have not ended."""
     return {pid for pid in processes if Path(f"/proc/{pid}/stat").exists()}
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up as Linux has them")
-@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs the /proc of Linux")
 @pytest.mark.parametrize("keys", [("hydra/launcher=processes",), ("trainer=ddp", "trainer.devices=2")])
-def test_jobs_end_with_the_sweep_that_started_them(keys: tuple[str, ...], tmp_path: Path) -> None:
+def test_jobs_end_with_their_sweep(keys: tuple[str, ...], tmp_path: Path) -> None:
     long = (*keys, "seed=1,2", "trainer.max_epochs=100000", "patience=100000", "trainer.accelerator=cpu")
     process = subprocess.Popen(command(*long), cwd=tmp_path)
     while not list(tmp_path.rglob("last.ckpt")):
@@ -166,33 +156,31 @@ def test_jobs_end_with_the_sweep_that_started_them(keys: tuple[str, ...], tmp_pa
 
 
 @pytest.mark.integration
-@pytest.mark.slow
-def test_a_search_runs_in_batches_on_ray(tmp_path: Path) -> None:
+def test_search_runs_in_batches_on_ray(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2")
     space = ("optimizer.lr=tag(log, interval(1e-4, 0.3))", "hydra/launcher=ray_local", "stages=[fit]")
     ended = sweep(tmp_path, *search, *space)
     assert ended.returncode == 0, ended.stderr
     trials = optuna.load_study(study_name="search", storage=open_storage(str(tmp_path / "sweep" / "study.log"))).trials
-    found = [json.loads(path.read_text()) for path in tmp_path.rglob("results.json")]
-    assert {trial.value for trial in trials} == {run["metrics"]["val/uni20/ndcg@10"] for run in found}
-    assert len(trials) == len(found) == 5
-    assert all(len(trial.intermediate_values) == 3 for trial in trials)  # which Ray's workers reported
+    results = [read_results(path.parent) for path in tmp_path.rglob("results.json")]
+    assert {trial.value for trial in trials} == {result["metrics"]["val/uni20/ndcg@10"] for result in results}
+    assert len(trials) == len(results) == 5
+    assert all(len(trial.intermediate_values) == 3 for trial in trials)  # reported by Ray's workers
 
 
 @pytest.mark.integration
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_told_to_stop_jobs_beside_each_other_save_their_states_and_go_on(number: int, tmp_path: Path) -> None:
+def test_stopped_jobs_save_their_states_and_continue(number: int, tmp_path: Path) -> None:
     long = ("hydra/launcher=processes", "seed=1,2,3", "trainer.max_epochs=1000", "patience=1000")
     process = subprocess.Popen(command(*long), cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True)
     states = [tmp_path / "sweep" / f"seed={seed}" / "checkpoints" / "last.ckpt" for seed in (1, 2)]
     while not all(state.exists() for state in states):
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.splitlines()[-1] == "stopped: sweep; the same command continues it"
+    assert stderr.splitlines()[-1] == "stopped: sweep; the same command continues it"
     assert not list(tmp_path.rglob("results.json"))
     assert not (tmp_path / "sweep" / "seed=3" / "checkpoints").exists()
     trained = [torch.load(state, weights_only=True)["epoch"] for state in states]

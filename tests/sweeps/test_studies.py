@@ -1,7 +1,6 @@
-"""The paper's studies: their cases, the figures of the paper they are held against, and how listed cases are run."""
+"""The paper's studies: their cases, the paper's numbers beside them, and the sweeper of cases."""
 
 import csv
-import json
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -19,6 +18,7 @@ from adamct.report.inputs.planned_jobs import not_started, planned_labels
 from adamct.report.inputs.runs import find_runs, find_sweeps
 from hydra_plugins.adamct_cases import combinations
 from tests.conftest import CONF, TINY, Ended, composed
+from tests.sweeps.runs import results_below
 
 Run = Callable[..., Ended]
 PAPER = Path(__file__).parents[3] / "shared" / "paper"
@@ -27,7 +27,7 @@ STUDIES = [path.stem for path in sorted((CONF / "sweep").glob("*.yaml")) if "cas
 
 
 def jobs_of(study: str) -> list[list[str]]:
-    """Each case of a study, its swept values one by one."""
+    """Return each case of a study, with one case for each of its swept values."""
     listed = yaml.safe_load((CONF / "sweep" / f"{study}.yaml").read_text())["hydra"]["sweeper"]["cases"]
     return list(chain.from_iterable(combinations(OverridesParser.create().parse_overrides(case)) for case in listed))
 
@@ -38,22 +38,20 @@ LONG = ("table5", "departures")
 @pytest.mark.parametrize(
     "study", [pytest.param(study, marks=pytest.mark.slow) if study in LONG else study for study in STUDIES]
 )
-def test_every_case_of_a_study_is_a_model_and_its_label_is_one_of_the_papers(
-    study: str,
-) -> None:
+def test_cases_build_and_have_labels_of_the_paper(study: str) -> None:
     labels = []
     for job in jobs_of(study):
         cfg = composed("dataset=beauty", f"sweep={study}", *job)
         labels.append(cfg.label)
         if cfg.model.hidden_size % cfg.model.get("num_heads", 1) == 0:
             assert len(instantiate(cfg.model, _partial_=True)(SPEC).item_table()) == 31
-    of_paper = {label for dataset, label in settings() if dataset == "beauty"}
+    paper_labels = {label for dataset, label in settings() if dataset == "beauty"}
     if study in ("table3", "table4", "table5", "figure4"):
-        assert set(labels) <= of_paper
+        assert set(labels) <= paper_labels
     assert len(set(labels)) == len(labels)
 
 
-def test_departures_are_undone_one_at_a_time_from_the_released_code() -> None:
+def test_departures_change_one_thing_of_the_released_code() -> None:
     cases = [composed("sweep=departures", *job) for job in jobs_of("departures")]
     padding = {case.label: case.model.padding for case in cases}
     assert next(iter(padding)) == "as released"
@@ -65,14 +63,14 @@ def test_departures_are_undone_one_at_a_time_from_the_released_code() -> None:
 
 
 def test_every_setting_of_the_paper_is_a_case() -> None:
-    given = [override for study in STUDIES for job in jobs_of(study) for override in job]
-    labels = {str(o.value()) for o in OverridesParser.create().parse_overrides(given) if o.key_or_group == "label"}
-    values = {override.removeprefix("model.") for override in given}  # kernel_size=5, whose labels are interpolations
+    overrides = [override for study in STUDIES for job in jobs_of(study) for override in job]
+    labels = {str(o.value()) for o in OverridesParser.create().parse_overrides(overrides) if o.key_or_group == "label"}
+    values = {override.removeprefix("model.") for override in overrides}  # kernel_size=5: its label is an interpolation
     assert {label for _, label in settings()} <= labels | values
 
 
-@pytest.mark.skipif(not PAPER.exists(), reason="the paper's tables are not here")
-def test_the_carried_figures_are_the_papers() -> None:
+@pytest.mark.skipif(not PAPER.exists(), reason="needs the paper's tables")
+def test_packaged_numbers_are_the_papers() -> None:
     def rows(name: str) -> list[dict[str, str]]:
         with (PAPER / name).open() as file:
             return list(csv.DictReader(file))
@@ -90,8 +88,8 @@ def test_the_carried_figures_are_the_papers() -> None:
     for row in rows("table2.csv"):
         if (row["model"], row["metric"]) == ("adamct", "ndcg@10"):
             expected |= {(row["dataset"], label): row["value"] for label in ("full", "as tuned", "as released")}
-    found = {key: one.value for key, one in settings().items() if one.value is not None}
-    assert found == {key: float(value) for key, value in expected.items()}
+    values = {key: one.value for key, one in settings().items() if one.value is not None}
+    assert values == {key: float(value) for key, value in expected.items()}
     assert all("without" in label for (_, label), one in settings().items() if one.value is None)
 
     keys = {
@@ -118,34 +116,34 @@ CASES = (
 )
 
 
-def found_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results by label and kernel size."""
-    results = [json.loads(path.read_text()) for path in folder.rglob("results.json")]
-    return {f"{of['config']['label']} {of['config']['model']['kernel_size']}": of for of in results}
+def results_by_label(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the results below a folder by label and kernel size."""
+    results = results_below(folder).values()
+    return {f"{run['config']['label']} {run['config']['model']['kernel_size']}": run for run in results}
 
 
 @pytest.mark.slow
-def test_cases_that_are_equal_or_impossible_are_not_run_and_what_is_there_is_kept(tmp_path: Path, run: Run) -> None:
+def test_equal_and_forbidden_cases_do_not_run(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, *CASES, "trainer.max_epochs=1", "seed=1", f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep).code == 0
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("cases")
-    # Kernels of 3 are the default, so that case is the plain one; heads of 3 do not divide the hidden size of 8.
-    assert set(found_in(folder)) == {"plain 3", "b 5", "d=0.25 3"}
-    assert found_in(folder)["d=0.25 3"]["config"]["model"]["dropout"] == 0.25
-    written = {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
-    assert len(written) == 3
+    # A kernel size of 3 is the default, so that case equals the plain one. 3 heads do not divide a hidden size of 8.
+    assert set(results_by_label(folder)) == {"plain 3", "b 5", "d=0.25 3"}
+    assert results_by_label(folder)["d=0.25 3"]["config"]["model"]["dropout"] == 0.25
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
+    assert len(before) == 3
     (removed,) = folder.glob("label=b*")
     (removed / "results.json").unlink()
     assert not_started(find_sweeps([folder]), find_runs([folder])) == []
     assert run(*sweep).code == 0
     assert (removed / "results.json").exists()
-    kept = [path for path in written if path.parent != removed]
-    assert all(path.stat().st_mtime_ns == written[path] for path in kept)
+    kept = [path for path in before if path.parent != removed]
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
     assert planned_labels(find_sweeps([folder]))[:2] == ["plain", "b"]
 
 
-def test_no_cases_and_only_impossible_ones_are_said(tmp_path: Path, run: Run) -> None:
+def test_sweep_without_an_allowed_case_is_refused(tmp_path: Path, run: Run) -> None:
     ended = run("-m", *TINY, "hydra/sweeper=cases", f"hydra.sweep.dir={tmp_path}")
     assert ended.code == 1
     assert "hydra.sweeper.cases=[]: must have a case; give [['KEY=VALUE" in ended.line

@@ -1,7 +1,6 @@
-"""Sweeps: their folders, what becomes of jobs that fail, and what a sweep given again does."""
+"""Sweeps as commands: their folders, failed jobs, and the same command again."""
 
 import itertools
-import json
 import math
 import os
 import re
@@ -9,27 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 import pytorch_lightning as pl
 from filelock import FileLock
 
-from adamct.training.gpus import least_used
 from tests.conftest import CONF, TINY, Ended
+from tests.sweeps.runs import results_below
 
 Run = Callable[..., Ended]
 RUN = [sys.executable, str(CONF.parent / "run.py")]
 
 
 class FailsAtFirst(pl.Callback):
-    """Ends one job of a sweep with an error, the first time."""
+    """A callback that fails in one job of a sweep, the first time."""
 
     job = "model=hgn,optimizer.lr=0.01,seed=2"
 
@@ -43,44 +39,41 @@ class FailsAtFirst(pl.Callback):
             raise RuntimeError("made to fail")
 
 
-def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """The results below a folder, by the names of the runs' folders."""
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.rglob("results.json"))}
-
-
 @pytest.mark.slow
-def test_given_again_with_more_values_only_what_is_missing_runs(tmp_path: Path, run: Run) -> None:
+def test_same_sweep_with_more_values_runs_the_missing_jobs(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, f"hydra.sweep.dir={tmp_path}/auto")
     assert run(*sweep, "seed=1,2").code == 0
     (folder,) = tmp_path.iterdir()
     first = {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
     assert run(*sweep, "seed=3,2,1").code == 0
     assert list(tmp_path.iterdir()) == [folder]
-    assert {name: found["seed"] for name, found in results(folder).items()} == {f"seed={k}": k for k in (1, 2, 3)}
+    assert {name: result["seed"] for name, result in results_below(folder).items()} == {
+        f"seed={k}": k for k in (1, 2, 3)
+    }
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())
 
 
-def test_a_failed_job_is_recorded_and_the_others_run(tmp_path: Path, run: Run) -> None:
+def test_failed_job_is_recorded_and_the_others_run(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}")
     ended = run(*sweep, "optimizer.lr=1e30,0.01")
     assert ended.code == 1
     assert "optimizer.lr=1e+30" in ended.line
     assert "optimizer.lr=0.01" not in ended.line
-    assert set(results(tmp_path)) == {"optimizer.lr=0.01"}
+    assert set(results_below(tmp_path)) == {"optimizer.lr=0.01"}
     error = (tmp_path / "optimizer.lr=1e+30" / "error.txt").read_text()
     assert error.startswith("Traceback")
     assert "not finite at step" in error.splitlines()[-1]
 
 
-def test_a_job_given_again_after_it_failed_is_no_failure_any_more(tmp_path: Path, run: Run) -> None:
+def test_job_that_failed_before_may_finish(tmp_path: Path, run: Run) -> None:
     (tmp_path / "job").mkdir()
-    (tmp_path / "job" / "error.txt").write_text("as if a disk had been full\n")
+    (tmp_path / "job" / "error.txt").write_text("the disk was full\n")
     assert run("-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}", "hydra.sweep.subdir=job").code == 0
-    assert set(results(tmp_path)) == {"job"}
+    assert set(results_below(tmp_path)) == {"job"}
 
 
 @pytest.mark.slow
-def test_failures_of_other_values_before_do_not_count(tmp_path: Path, run: Run) -> None:
+def test_earlier_failures_of_other_jobs_do_not_count(tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}")
     ended = run(*sweep, "optimizer.lr=1e30,2e30")
     assert ended.code == 1
@@ -92,13 +85,13 @@ def test_failures_of_other_values_before_do_not_count(tmp_path: Path, run: Run) 
     assert len(list(tmp_path.rglob("error.txt"))) == 2
 
 
-def test_jobs_whose_values_look_the_same_have_folders_of_their_own(tmp_path: Path, run: Run) -> None:
+def test_similar_values_have_different_folders(tmp_path: Path, run: Run) -> None:
     assert run("-m", *TINY, "trainer.max_epochs=1", "label='a b',a_b", f"hydra.sweep.dir={tmp_path}").code == 0
-    assert {found["config"]["label"] for found in results(tmp_path).values()} == {"a b", "a_b"}
+    assert {result["config"]["label"] for result in results_below(tmp_path).values()} == {"a b", "a_b"}
 
 
 @pytest.mark.slow
-def test_two_logs_have_two_sweeps(tmp_path: Path, run: Run) -> None:
+def test_two_logs_have_two_sweep_folders(tmp_path: Path, run: Run) -> None:
     rows = [f"{user},{item},{time}" for user in range(20) for time, item in enumerate(range(user % 3, 30, 3))]
     for number, header in enumerate(("user,item,timestamp", "user,item,timestamp\nx,1,1")):
         (tmp_path / f"{number}.csv").write_text("\n".join([header, *rows]))
@@ -117,15 +110,15 @@ def test_two_logs_have_two_sweeps(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_key_that_cases_set_and_the_command_line_too_tells_them_apart(tmp_path: Path, run: Run) -> None:
+def test_cases_override_a_key_of_the_command_line(tmp_path: Path, run: Run) -> None:
     cases = "hydra.sweeper.cases=[['model.num_heads=2'],['model.num_heads=4'],['model.num_layers=1']]"
     sweep = ("-m", *TINY, "hydra/sweeper=cases", cases, "model.num_heads=1", "trainer.max_epochs=1")
     assert run(*sweep, f"hydra.sweep.dir={tmp_path}").code == 0
-    assert sorted(found["config"]["model"]["num_heads"] for found in results(tmp_path).values()) == [1, 2, 4]
+    assert sorted(result["config"]["model"]["num_heads"] for result in results_below(tmp_path).values()) == [1, 2, 4]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "named"),
+    ("overrides", "message"),
     [
         (("seed=1,2", "hydra.sweeper.max_batch_size=0"), "max_batch_size=0"),
         (("hydra/sweeper=cases", "hydra.sweeper.cases=5"), "cases=5"),
@@ -134,19 +127,17 @@ def test_a_key_that_cases_set_and_the_command_line_too_tells_them_apart(tmp_path
         (("hydra/launcher=processes", "hydra.launcher.n_jobs=many", "seed=1,2"), "n_jobs=many"),
     ],
 )
-def test_mistakes_in_a_sweep_are_told_in_one_line(
-    overrides: tuple[str, ...], named: str, tmp_path: Path, run: Run
-) -> None:
+def test_mistakes_in_a_sweep_give_one_line(overrides: tuple[str, ...], message: str, tmp_path: Path, run: Run) -> None:
     ended = run("-m", *TINY, *overrides, f"hydra.sweep.dir={tmp_path}")
     assert ended.code == 1
     assert ended.line.startswith("error: ")
-    assert named in ended.line
+    assert message in ended.line
     assert "\n" not in ended.line
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [None, "", "hydra: {swee", "- 1", "5", "\x00\xff"])
-def test_a_sweep_starts_over_damaged_records_of_hydra(content: str | None, tmp_path: Path, run: Run) -> None:
+def test_sweep_overwrites_damaged_files_of_hydra(content: str | None, tmp_path: Path, run: Run) -> None:
     names = ["multirun.yaml", *(f"seed={seed}/.hydra/{name}.yaml" for seed in (1, 2) for name in ("config", "hydra"))]
     for path in (tmp_path / name for name in names):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +148,7 @@ def test_a_sweep_starts_over_damaged_records_of_hydra(content: str | None, tmp_p
         assert "multirun.yaml: Is a directory" in ended.line
     else:
         assert ended.code == 0
-        assert len(results(tmp_path)) == 2
+        assert len(results_below(tmp_path)) == 2
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, run: Run) -> None:
@@ -165,47 +156,23 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, run: Run) -> None:
         ended = run("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={tmp_path}")
     assert ended.code == 1
     assert str(tmp_path) in ended.line
-    assert not results(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path, run: Run) -> None:
-    command = (*TINY, f"hydra.run.dir={tmp_path}", "trainer.max_epochs=1")
-    assert run(*command).code == 0
-    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
-    for other in ("optimizer.lr=0.5", "seed=9", "dataset.batch_size=64", "scheduler=linear_decay"):
-        ended = run(*command, other)
-        assert ended.code == 1
-        assert other.partition(".lr")[0].partition("=")[0] in ended.line
-    ended = run(*command[:-1], "trainer.max_epochs=0")
-    assert ended.code == 1
-    assert "trainer.max_epochs=0" in ended.line
-    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
-    assert run(*command, "optimizer.lr=0.5", "resume=null").code == 1  # which starts the same run again
-    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
-
-
-def test_runs_beside_each_other_share_devices_evenly(tmp_path: Path) -> None:
-    held = [least_used(3, tmp_path) for _ in range(5)]
-    assert [one.__enter__() for one in held] == [0, 1, 2, 0, 1]
-    held[1].__exit__(None, None, None)
-    with least_used(3, tmp_path) as device:
-        assert device == 1
+    assert not results_below(tmp_path)
 
 
 @pytest.mark.integration
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("search", [False, True], ids=["grid", "search"])
-def test_jobs_of_two_processes_equal_those_of_one(search: bool, tmp_path: Path) -> None:
-    # Dropout is drawn by each process for its own share of a batch, so it is left out. Sums of gradients are rounded
-    # differently: in double precision by too little to change any rank.
+def test_jobs_of_two_processes_equal_jobs_of_one(search: bool, tmp_path: Path) -> None:
+    # Each process draws dropout for its own share of a batch, so there is none here. Sums of gradients are rounded
+    # differently, in double precision by too little to change a rank.
     common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0", "trainer.precision=64-true")
     seeds = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "seed=choice(1,2,3,4,5)"] if search else ["seed=1,2"]
     two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     folders = tmp_path / "alone", tmp_path / "together"
     for folder, devices in zip(folders, ((), two), strict=True):
         subprocess.run([*RUN, "-m", *common, *devices, *seeds, f"hydra.sweep.dir={folder}"], check=True)
-    alone, together = map(results, folders)
+    alone, together = map(results_below, folders)
     assert len(alone) == 2
     assert alone.keys() == together.keys()
     for name, one in alone.items():
@@ -217,37 +184,15 @@ def test_jobs_of_two_processes_equal_those_of_one(search: bool, tmp_path: Path) 
             assert all(np.array_equal(ours[protocol], theirs[protocol]) for protocol in ours)
 
 
-@pytest.mark.integration
-@pytest.mark.slow
-def test_a_search_that_is_killed_ends_with_the_trials_it_should(tmp_path: Path) -> None:
-    search = [*RUN, "-m", *TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=20", f"hydra.sweep.dir={tmp_path}"]
-    search += ["optimizer.lr=tag(log, interval(1e-4, 0.3))", "trainer.max_epochs=6", "stages=[fit]"]
-    search += [f"hydra.sweeper.storage=sqlite:///{tmp_path}/study.db"]
-    search += ["hydra.sweeper.pruner={_target_: optuna.pruners.MedianPruner, n_warmup_steps: 1}"]
-    process = subprocess.Popen(search)
-    while len(results(tmp_path)) < 7:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    subprocess.run(search, check=True)
-    study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path}/study.db")
-    states = Counter(trial.state.name for trial in study.trials)
-    assert sum(states.values()) == 20
-    assert states["PRUNED"] >= 1
-    assert states["COMPLETE"] + states["PRUNED"] == 20
-    found = [run for run in results(tmp_path).values() if not run["pruned"]]
-    assert len(results(tmp_path)) == 20
-    assert study.best_value == max(run["metrics"]["val/uni20/ndcg@10"] for run in found)
-
-
-def ndcg_of(ranks: Path) -> float:
-    with np.load(ranks) as found:
-        return float(np.mean([1 / math.log2(rank + 1) if rank <= 10 else 0.0 for rank in found["uni20"].tolist()]))
+def ndcg_of(file: Path) -> float:
+    with np.load(file) as ranks:
+        return float(np.mean([1 / math.log2(rank + 1) if rank <= 10 else 0.0 for rank in ranks["uni20"].tolist()]))
 
 
 @pytest.mark.integration
+@pytest.mark.integration
 @pytest.mark.slow
-def test_a_sweep_killed_half_way_is_finished_and_reported(tmp_path: Path) -> None:
+def test_killed_sweep_finishes_and_is_reported(tmp_path: Path) -> None:
     tiny = [key for key in TINY if not key.startswith(("hydra.callbacks", "optimizer.lr"))]
     callback = (
         f"{{_target_: tests.sweeps.test_sweep.FailsAtFirst, job: '${{output_dir}}', marker: '{tmp_path / 'marker'}'}}"
@@ -256,7 +201,7 @@ def test_a_sweep_killed_half_way_is_finished_and_reported(tmp_path: Path) -> Non
     sweep += ["model=hgn,gru4rec,adamct", "optimizer.lr=0.01,0.03", "seed=1,2,3", f"+callbacks.fails={callback}"]
     environment = os.environ | {"PYTHONPATH": str(CONF.parent)}
     process = subprocess.Popen(sweep, start_new_session=True, env=environment)
-    while len(results(tmp_path)) < 8:
+    while len(results_below(tmp_path)) < 8:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -266,7 +211,7 @@ def test_a_sweep_killed_half_way_is_finished_and_reported(tmp_path: Path) -> Non
     assert len(written) < 18
     subprocess.run(sweep, check=True, env=environment)
     assert all(path.stat().st_mtime_ns == time for path, time in written.items())
-    assert len(results(tmp_path)) == 18
+    assert len(results_below(tmp_path)) == 18
     assert not list(tmp_path.rglob("error.txt"))
 
     table = (tmp_path / "sweep" / "report" / "table.md").read_text().splitlines()
