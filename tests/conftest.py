@@ -1,4 +1,4 @@
-"""Checks the shapes in all signatures while the tests run; composes configs and builds models as `run.py` does."""
+"""Fixtures of all tests: configs, models and runs as `run.py` makes them. Shapes in all signatures are checked."""
 
 import logging
 import os
@@ -30,24 +30,24 @@ yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # hundreds of c
 CONF = Path(__file__).parents[1] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 SIZES = {"hidden_size": 16, "num_heads": 2}
-"""Of test models; a key counts where the model's YAML has it."""
+"""The sizes of test models. A model takes the keys that its YAML has."""
 
 
 @cache
 def composed(*overrides: str) -> DictConfig:
-    GlobalHydra.instance().clear()  # as a run in this process leaves it behind
+    GlobalHydra.instance().clear()  # a run in this process leaves its state
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
 
 
 @pytest.fixture(scope="session")
 def configure() -> Callable[..., DictConfig]:
-    """``configure("model=sasrec", ...)``: the config of these command-line overrides, free to be changed."""
+    """Return ``configure("model=sasrec", ...)``, which makes a config that a test may change."""
     return lambda *overrides: deepcopy(composed(*overrides))
 
 
 def changed(cfg: DictConfig, *overrides: str) -> dict[str, Any]:
-    """The config with some overrides of single keys, as `run.py` checks it; composing it anew takes longer."""
+    """Return a config with overrides of single keys, as `run.py` checks it. To compose it again would take longer."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True, force_add=override.is_add())
     return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
@@ -55,7 +55,7 @@ def changed(cfg: DictConfig, *overrides: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def build(configure: Callable[..., DictConfig]) -> Callable[..., Any]:
-    """``build(spec, "model=sasrec", dropout=0.0)``: a small model of these overrides, some of its keys changed."""
+    """Return ``build(spec, "model=sasrec", dropout=0.0)``, which builds a small model with some keys changed."""
 
     def build(spec: tuple, *overrides: str, **keys: object) -> Any:
         cfg = configure(*overrides)
@@ -68,7 +68,7 @@ def build(configure: Callable[..., DictConfig]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def histories() -> Callable[..., Any]:
-    """``histories(lengths, width, num_items)``: a batch of random histories, right-padded to the width."""
+    """Return ``histories(lengths, width, num_items)``, which makes a batch of random right-padded histories."""
     from adamct.batch import Batch
 
     def histories(lengths: Sequence[int], width: int, num_items: int) -> Batch:
@@ -96,18 +96,18 @@ TINY = (
     "trainer.enable_progress_bar=false",
     "hydra.callbacks.sweep.report=false",
 )
-"""Overrides for a run of a second."""
+"""The overrides of a run that takes a second."""
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code, and the one line it left on stderr where that is not 0."""
+    """The end of a command: its exit code, and the line on stderr if the code is not 0."""
 
     code: int
     line: str
 
 
 def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
-    """`python run.py` with these overrides, in this process."""
+    """Run `python run.py` with these overrides in this process."""
     GlobalHydra.instance().clear()
     patch.setattr("sys.argv", ["run.py", *overrides])
     patch.setenv("HYDRA_FULL_ERROR", "0")
@@ -123,32 +123,32 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
-    """``run("dataset=toys", ...)``: `python run.py` with these overrides, in this process."""
+    """Return ``run("dataset=toys", ...)``, which is `python run.py` with these overrides in this process."""
     return partial(give, monkeypatch)
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made but not saved, which takes longest."""
+    """Make figures without saving them, because saving takes longest."""
     monkeypatch.setattr("adamct.report.outputs.drawing.saved", lambda figure, kind: b"<svg></svg>")
 
 
 class Reported:
-    """One run of Weights & Biases: the run as its library sees it, and what it was told."""
+    """A run of Weights & Biases, and the values that it received."""
 
     def __init__(self, run: Any):
         self.run = run
         self.logged: dict[str, list[Any]] = defaultdict(list)
         """All values of each key, in order."""
         self.summaries: dict[str, str | None] = {}
-        """How each defined metric is summarized."""
+        """The summary of each defined metric."""
         self.exit_codes: list[int | None] = []
-        """Of each time it was finished."""
+        """The exit code of each call that finished it."""
 
 
 @pytest.fixture
 def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
-    """The runs of Weights & Biases that the test starts, recorded at its public interface; they run as without this."""
+    """Record the runs of Weights & Biases that a test starts, at its public interface."""
     import wandb
 
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -189,7 +189,7 @@ def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
 
 
 class Largest(TorchDispatchMode):
-    """The most bytes of a tensor that is made while this is entered, views of ``given`` tensors aside."""
+    """A mode that measures the largest tensor that is made in it, in bytes, except for views of ``given`` tensors."""
 
     def __init__(self, *given: torch.Tensor):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which libraries may be imported where."""
+"""The libraries that each part may import."""
 
 import re
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DRAWING = re.compile(r"\s*(import|from) (matplotlib|scipy|jinja2|markupsafe|PIL)\b")
-"""Libraries that only a report needs."""
+"""The libraries that only a report needs."""
 EXECUTES = re.compile(
     r"\b(pickle|dill|joblib|shelve|marshal)\b.*\bload|\bimport (pickle|dill|joblib|shelve|marshal)\b|read_pickle"
     r"|allow_pickle=True|weights_only=False|yaml\.(unsafe_load|full_load|load\((?!.*SafeLoader))"
     r"|torch\.load\((?!.*weights_only=True)|load_from_checkpoint|safe_globals|(?<![\w.])(eval|exec)\("
 )
-"""Ways to read a file that execute what it holds."""
+"""The ways to read a file that execute its content."""
 INTERNALS = re.compile(r"\s*(import|from) wandb\.")
 
 

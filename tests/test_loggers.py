@@ -1,4 +1,4 @@
-"""What the loggers are told, and what they leave behind."""
+"""The values that loggers receive, and the files that they write."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -23,7 +23,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run, made by a process of its own, as a user makes it."""
+    """Return the folder of a run that a process of its own has finished, as for a user."""
     folder = tmp_path_factory.mktemp("finished")
     command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "seed=3", f"hydra.run.dir={folder}"]
     subprocess.run(command, check=True)
@@ -150,7 +150,7 @@ def test_unusable_logs_are_errors_of_one_line(
 
 
 def cached(cache: Path) -> str:
-    """The one complete entry: an unexpected file is prepared before it is found to be unexpected."""
+    """Return the one complete entry. A file is prepared before its counts are compared with the expected ones."""
     return next((path.name for path in cache.iterdir() if (path / "facts.json").exists()), "")
 
 
@@ -190,7 +190,7 @@ def test_checkpoints_execute_nothing(finished: Path, tmp_path: Path, run: Run) -
 
 
 class Poison(pl.Callback):
-    """Makes the weights NaN from the second epoch on."""
+    """A callback that makes the weights NaN from the second epoch on."""
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
         if trainer.current_epoch == 0:

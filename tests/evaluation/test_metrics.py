@@ -26,7 +26,7 @@ CUTOFFS = (1, 2, 5, 10)
 
 
 def seen(sets: Sequence[Sequence[int]]) -> Seen:
-    """Each row's items."""
+    """Return the seen items of some rows."""
     counts = torch.tensor([len(of) for of in sets])
     items = torch.tensor([item for of in sets for item in of], dtype=torch.long)
     bounds = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
@@ -34,7 +34,7 @@ def seen(sets: Sequence[Sequence[int]]) -> Seen:
 
 
 def draw(seed: int, levels: int | None = None) -> tuple[Tensor, Tensor, Candidates]:
-    """Scores (few levels tie often, None never), targets, negatives and seen items that spare the target."""
+    """Draw scores, targets and candidates. Few levels of scores tie often; None never ties."""
     generator = torch.Generator().manual_seed(seed)
     shape = NUM_USERS, NUM_ITEMS + 1
     scores = (
@@ -55,7 +55,7 @@ def count_rank(scores: list[float], target: int, candidates: Sequence[int]) -> i
 
 
 def counted(scores: Tensor, target: Tensor, candidates: Candidates) -> list[list[int]]:
-    """The three ranks of every target, by counting."""
+    """Return the three ranks of every target, by counting."""
     rows = list(zip(scores.tolist(), target.tolist(), candidates.negatives.tolist(), strict=True))
     had = [candidates.seen.rows(row, row + 1).item.tolist() for row in range(len(target))]
     every = range(1, scores.shape[1])
@@ -141,7 +141,7 @@ def test_minus_infinity_is_the_lowest_score() -> None:
 def catalogue(
     num_items: int, num_users: int, size: int, levels: int | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Candidates]:
-    """Queries, a table whose rows repeat, biases, targets and candidates; few levels make all scores tie often."""
+    """Draw queries, a table whose rows repeat, biases, targets and candidates. With few levels, scores tie often."""
     generator = torch.Generator().manual_seed(0)
     queries, vectors = (torch.randn(count, size, generator=generator) for count in (num_users, num_items // 2 + 1))
     table, bias = torch.cat([vectors, vectors])[: num_items + 1], torch.randn(num_items + 1, generator=generator)

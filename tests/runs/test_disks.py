@@ -1,4 +1,4 @@
-"""Folders that may not be written to, and disks that are full: one line that names the folder, and nothing left."""
+"""Read-only folders and full disks cause an error of one line that names the folder, and leave no file."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from tests.datamodules.file_server import CONTENT, NAME, serving
 
 @contextmanager
 def ordinary_user() -> Iterator[None]:
-    """Act as somebody who may write only where all may, as root may everywhere."""
+    """Act as a user without rights, because root may write everywhere."""
     if not hasattr(os, "geteuid"):
         pytest.skip("needs the users of POSIX")
     before = os.geteuid()
@@ -39,7 +39,7 @@ def ordinary_user() -> Iterator[None]:
 
 @pytest.fixture
 def read_only_data() -> Iterator[Path]:
-    """A folder with a log and its prepared data, in which nothing can be made."""
+    """Return a read-only folder with a log and its prepared data."""
     folder = Path(tempfile.mkdtemp())  # pytest's own are closed to other users
     (folder / "log.txt").write_text("ann x y z\nbob y z w x\n")
     assert log_data(folder, folder / "log.txt").spec.num_users == 2
@@ -79,7 +79,7 @@ def test_preparing_in_a_read_only_folder_is_an_error(read_only_data: Path, what:
 
 @contextmanager
 def full_after(size: int) -> Iterator[None]:
-    """Let no file of this process grow over some bytes: the system then refuses to write, as on a full disk."""
+    """Limit the size of files in this process. The system then refuses to write, as on a full disk."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -101,7 +101,7 @@ def test_data_on_a_full_disk_is_an_error_without_files(tmp_path: Path) -> None:
 def test_recommendations_on_a_full_disk_leave_no_file(
     tmp_path: Path, form: TableFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parquet and CSV are written by polars, whose errors have no number."""
+    """Check Parquet and CSV, which polars writes: its errors have no number."""
     rows = pl.DataFrame({"score": np.random.default_rng(0).random(4096)})
     monkeypatch.setattr("adamct.serving.predictions.recommended_rows", lambda *_, **__: [rows])
     recommender, nobody = object.__new__(Recommender), People(pl.Series(), *[np.zeros(0, np.int64)] * 3)

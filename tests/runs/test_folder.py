@@ -1,4 +1,4 @@
-"""A run's folder is one run's: nothing else writes to it, at the same time or later."""
+"""A folder belongs to one run: no other run writes to it, at the same time or later."""
 
 import json
 import shutil

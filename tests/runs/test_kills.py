@@ -1,4 +1,4 @@
-"""Runs, sweeps and workers killed at random moments: the command given again loses nothing and repeats nothing."""
+"""Runs, sweeps and workers are killed at random moments. The repeated command loses nothing and repeats nothing."""
 
 import json
 import os
@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import CONF, TINY
 
 KILLS = 10
-"""Of sweeps and their workers, and as many of single runs."""
+"""The number of kills of sweeps and their workers, and also of single runs."""
 SWEEP = ("-m", *TINY, "hydra/launcher=processes", "model=sasrec,gru4rec", "seed=1,2")
 RUN = (*TINY, "save_every_n_steps=1")
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 class Marked:
-    """Commands whose processes, and all that these start, can be told from others by their environment."""
+    """Commands whose processes, and the processes that these start, have a mark in their environment."""
 
     def __init__(self) -> None:
         self.mark = f"MARK={uuid.uuid4()}"
@@ -43,7 +43,7 @@ class Marked:
         )
 
     def processes(self) -> dict[int, str]:
-        """Those that run, and their command lines."""
+        """Return the command lines of the running processes, by process id."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -54,7 +54,7 @@ class Marked:
         return found
 
     def left(self) -> dict[int, str]:
-        """Those that still run after a while."""
+        """Return the processes that still run after a while."""
         deadline = time.monotonic() + 20
         while (running := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -62,7 +62,7 @@ class Marked:
 
 
 def record(run: Path) -> dict[str, Any]:
-    """What a run found, without what it took."""
+    """Return the results of a run without its costs."""
     results = json.loads((run / "results.json").read_text())
     with np.load(run / "ranks.npz") as ranks:
         return {key: results[key] for key in ("metrics", "chosen", "seed")} | {
@@ -75,12 +75,12 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def written(folder: Path) -> dict[Path, int]:
-    """When each run that has finished did so."""
+    """Return when each finished run finished."""
     return {path: path.stat().st_mtime_ns for path in folder.rglob("results.json")}
 
 
 def kill_and_give_again(overrides: tuple[str, ...], key: str, folder: Path, generator: random.Random) -> Counter[str]:
-    """Kill a command's processes at random moments and give it again, in a folder of its own each time it finishes.
+    """Kill the processes of a command at random moments and repeat it, in a new folder each time it finishes.
 
     Returns:
         How often what was killed.

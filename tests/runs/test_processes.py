@@ -1,4 +1,4 @@
-"""Processes that Slurm starts, one on each of two nodes: its variables are a stand-in, all else is what it would be."""
+"""Processes that Slurm starts, one on each of two nodes. Only the variables of Slurm are imitated."""
 
 import json
 import os
@@ -21,7 +21,7 @@ COMMON = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0", "trainer.precisi
 
 
 def task(number: int, tasks: int, tasks_per_node: int, port: int = 0) -> dict[str, str]:
-    """The variables that srun sets for one of its tasks."""
+    """Return the variables that srun sets for one of its tasks."""
     variables = {
         "JOB_ID": 4711,
         "JOB_NAME": "train",
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 def srun(folder: Path, tasks: int, tasks_per_node: int, *overrides: str) -> list[tuple[int, str, str]]:
-    """Each task's exit code and what it printed."""
+    """Run the tasks, and return the exit code and the output of each."""
     port = free_port()
     command = [sys.executable, str(CONF.parent / "run.py"), *COMMON, *overrides]
     pipe = subprocess.PIPE
@@ -102,7 +102,7 @@ def test_one_task_starts_the_processes_of_its_devices(tmp_path: Path, run: Calla
 
 @pytest.fixture
 def as_task(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``as_task(number, tasks, tasks_per_node)``: be that task."""
+    """``as_task(number, tasks, tasks_per_node)``: set the variables of a task in this process."""
 
     def as_task(number: int, tasks: int, tasks_per_node: int) -> None:
         for key, value in task(number, tasks, tasks_per_node).items():

@@ -1,4 +1,4 @@
-"""How many threads a run takes: as asked, as it began, as its launcher says, or as many as bring something."""
+"""The number of threads: that of the key, of the resumed run, of the environment, or the measured one."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.conftest import CONF, TINY, Ended
 
 
 def amdahl(serial: float) -> Callable[[int], float]:
-    """The seconds of an operation of one second, of which a part does not become faster by threads."""
+    """Return the seconds that an operation of one second takes with more threads, if a part of it is serial."""
     return lambda number: serial + (1 - serial) / number
 
 
@@ -30,7 +30,7 @@ def amdahl(serial: float) -> Callable[[int], float]:
     [
         (1, 0.0, 1, 0.0, 1),
         (2, 0.0, 1, 0.0, 2),
-        (2, 0.0, 1, 0.9, 1),  # a second thread brings a twentieth
+        (2, 0.0, 1, 0.9, 1),  # a second thread gains a twentieth
         (2, 1.0, 1, 0.0, 1),  # another process computes
         (2, 9.0, 1, 0.0, 1),
         (8, 0.4, 1, 0.0, 8),

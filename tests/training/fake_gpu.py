@@ -42,12 +42,12 @@ USERS, NEGATIVES = 64, 20
 AUTOCAST = getattr(torch._C.DispatchKey, "AutocastPrivateUse1")  # noqa: B009  # which its types do not know
 IN_HALF = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d", "scaled_dot_product_attention")
 IN_SINGLE = ("exp", "log", "softmax.int", "log_softmax.int", "layer_norm", "linalg_vector_norm", "norm.Scalar", "sum")
-"""Operations that autocast casts on a GPU, those that the models have."""
+"""The operations of the models that autocast casts on a GPU."""
 fallthrough, operations = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
 
 
 class StandIn:
-    """What torch asks of a backend's module."""
+    """The functions that torch calls in the module of a backend."""
 
     def is_initialized(self) -> bool:
         return True
@@ -101,7 +101,7 @@ def autocast(name: str, dtype: torch.dtype | None) -> Callable[..., Any]:
 
 
 class OnlyOnGpu(TorchDispatchMode):
-    """Raises where a tensor of another device takes part in an operation, or one waits.
+    """A mode that raises if an operation takes a tensor of another device, or waits.
 
     Args:
         device: the GPU.
@@ -172,7 +172,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def step_and_rank(model_name: str, precision: str, loss_name: str, device: torch.device) -> None:
-    """Train for two steps and rank once; the first step may make what is kept on the device."""
+    """Train for two steps and rank once. The first step may make tensors that stay on the device."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"model={model_name}", f"loss={loss_name}"])
     model = instantiate(cfg.model, _partial_=True)(SPEC)

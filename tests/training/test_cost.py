@@ -1,4 +1,4 @@
-"""What a run costs: at the longest history that there is, and never at the price of its record."""
+"""The cost of a run: FLOPs at the longest history, and None where they cannot be counted."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""Steps and rankings of every model, precision and loss keep to a GPU and wait for nothing, shown without a GPU."""
+"""Steps and rankings stay on a GPU and wait for nothing, for every model, precision and loss; needs no GPU."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ MISTAKES = {
 
 
 def printed(*command: str) -> list[str]:
-    """The lines that a process of its own prints."""
+    """Return the lines that a new process prints."""
     process = subprocess.run([sys.executable, *command], cwd=CONF.parent, capture_output=True, text=True)
     assert not process.returncode, process.stderr
     return process.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What only a GPU can show: that a step waits for nothing, compiles to the same, and holds no more than it should."""
+"""Laws that need a GPU: a step waits for nothing, compiles to the same losses, and keeps to its memory."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ GPU = torch.device("cuda")
 
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> NextItemModel:
-    """A model without dropout, on the GPU."""
+    """Build a model without dropout on the GPU."""
     torch.manual_seed(0)
     model = build(SPEC, f"model={request.param}").to(GPU)
     for module in model.modules():
@@ -39,7 +39,7 @@ def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> NextItem
 
 
 def batches(width_multiple: int = 4) -> TrainingBatches:
-    """Histories of three widths, their store on the GPU."""
+    """Return training batches of three widths whose store is on the GPU."""
     lengths = torch.tensor([6, 8, 9, 10, 12, 14, 14, 15])
     items = torch.randint(1, SPEC.num_items + 1, (int(lengths.sum()),), generator=torch.Generator().manual_seed(0))
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
@@ -48,7 +48,7 @@ def batches(width_multiple: int = 4) -> TrainingBatches:
 
 
 def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], epochs: int = 2) -> list[float]:
-    """Every step's loss."""
+    """Train a model and return the loss of every step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
     found, data = [], batches()
     for epoch in range(epochs):

@@ -16,7 +16,7 @@ from adamct.training.step import training_loss
 from tests.conftest import MODELS, TINY, Ended
 
 WORKING = ("32-true", "64-true", "bf16-true", "bf16-mixed")
-"""On a CPU."""
+"""The precisions that train on a CPU."""
 REFUSED = sorted(set(get_args(_PRECISION_INPUT_STR)) - set(WORKING))
 FEW = {("adamct", "bf16-true"), ("gcsan", "64-true")}
 

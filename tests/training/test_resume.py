@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends as one that never was: the same weights and metrics, to the last bit."""
+"""A killed and resumed run has the weights and metrics of an uninterrupted one, to the last bit."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ Run = Callable[..., Ended]
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]:
-    """Metrics and best epoch, final weights, and steps."""
+    """Return the metrics with the chosen epochs, the final weights, and the number of steps."""
     results = json.loads((folder / "results.json").read_text())
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     return results["metrics"] | {"chosen": results["chosen"]}, last["state_dict"], last["global_step"]

@@ -1,4 +1,4 @@
-"""Every ranking is tested with the weights its own validation chose; training goes on while any of them improves."""
+"""Each ranking is tested with the weights that its validation chose; training continues while any ranking improves."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def of_ranking(metrics: dict[str, float], ranking: str) -> dict[str, float]:
-    """The test metrics of ranks in one ranking."""
+    """Return the test metrics of one ranking that are computed from ranks."""
     names = ("mrr", "recall", "ndcg", "coverage", "popularity", "gini")
     keys = [key for key in metrics if key.startswith(tuple(f"test/{ranking}/{name}" for name in names))]
     return {key: metrics[key] for key in keys}
@@ -122,7 +122,7 @@ def test_choices_follow_the_monitor() -> None:
 
 
 def stops(patience: Patience, *scores: dict[str, float]) -> list[bool]:
-    """Whether training is to stop after each of some validations."""
+    """Return whether training stops after each of some validations."""
     found = []
     for of_validation in scores:
         patience.note(of_validation)

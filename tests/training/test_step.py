@@ -1,4 +1,4 @@
-"""A training step: it waits for nothing, compiles once for each shape, and keeps to the loss in half precision."""
+"""A training step waits for nothing, compiles once for each shape, and has the same loss in half precision."""
 
 import json
 import time
@@ -30,7 +30,7 @@ EPOCH = ("stages=[fit]", "trainer.max_epochs=1", "dataset.batch_size=32")
 
 
 class Reads(TorchDispatchMode):
-    """Counts the operations that bring a value, or a number of values, from a tensor to Python."""
+    """A mode that counts operations which read a value, or a number of values, from a tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    """Let some seconds pass between any two looks of the bar at the clock."""
+    """Let some seconds pass between two reads of the clock by the progress bar."""
     monotonic = count(0, seconds).__next__
     monkeypatch.setattr(
         "adamct.training.callbacks.time", SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter)
@@ -54,8 +54,8 @@ def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
 
 
 def test_no_step_reads_from_the_device(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock(monkeypatch, 0)  # the bar looks at the loss once, however long the run takes
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # what is for a CPU alone is left out then
+    clock(monkeypatch, 0)  # the bar reads the loss once, however long the run takes
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # leaves out the reads that only a CPU makes
     counts = []
     for steps in (3, 9):
         with Reads() as reads:
@@ -84,7 +84,7 @@ def test_the_bar_shows_the_loss_and_the_best_score(run: Run, tmp_path: Path, mon
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
-    """`torch.compile` that only traces, whole functions; the shape of the histories in each graph it made."""
+    """Let `torch.compile` only trace whole functions, and return the shape of the histories in each graph."""
     shapes: list[tuple[int, ...]] = []
 
     def backend(graph: Any, inputs: list[Any]) -> Any:
@@ -139,7 +139,7 @@ def test_wrong_compile_or_precision_is_an_error(
 
 
 def undropped(name: str, build: Build) -> NextItemModel:
-    """The model with every dropout at 0."""
+    """Build a model with every dropout at 0."""
     torch.manual_seed(0)
     model = build(SPEC, f"model={name}")
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""Lightning's keys that say when a run validates: what is chosen and recorded is what was validated."""
+"""The keys of Lightning for the times of validation: runs choose and record only validated weights."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ MONITOR = "val/uni20/ndcg@10"
 
 
 def validations(folder: Path) -> list[tuple[int, float]]:
-    """The step and the score of each, from the log."""
+    """Return the step and the score of each validation, from the log."""
     with (folder / "csv/version_0/metrics.csv").open() as file:
         return [(int(row["step"]), float(row[MONITOR])) for row in csv.DictReader(file) if row[MONITOR]]
 
