@@ -189,16 +189,16 @@ def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
 
 
 class Largest(TorchDispatchMode):
-    """A mode that measures the largest tensor that is made in it, in bytes, except for views of ``given`` tensors."""
+    """A mode that measures the largest tensor that is made in it, in bytes, except views of ``excluded`` tensors."""
 
-    def __init__(self, *given: torch.Tensor):
+    def __init__(self, *excluded: torch.Tensor):
         super().__init__()
-        self.given = {tensor.untyped_storage().data_ptr() for tensor in given}
+        self.excluded = {tensor.untyped_storage().data_ptr() for tensor in excluded}
         self.bytes = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **kwargs or {})
-        for tensor in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.given:
+        output = func(*args, **kwargs or {})
+        for tensor in output if isinstance(output, tuple | list) else (output,):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.excluded:
                 self.bytes = max(self.bytes, tensor.nbytes)
-        return found
+        return output

@@ -99,8 +99,8 @@ def test_a_debug_run_sees_one_batch_of_everything(
     monkeypatch.chdir(tmp_path)
     assert run("debug=fast", f"model={model}", *SMALL, "trainer.accelerator=cpu") == Ended(0, "")
     (file,) = Path("outputs/debug").rglob("results.json")
-    found = results(file.parent)
-    assert found["cost"]["epochs"] == (model != "popularity")
+    record = results(file.parent)
+    assert record["cost"]["epochs"] == (model != "popularity")
     with np.load(file.with_name("ranks.npz")) as ranks:
         assert (ranks["full"] > 0).sum() == 32
 

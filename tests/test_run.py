@@ -32,20 +32,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.integration
 def test_results_agree_with_ranks_and_config(finished: Path) -> None:
-    found = results(finished)
+    record = results(finished)
     with np.load(finished / "ranks.npz") as ranks:
         for protocol in ("uni20", "full", "full_unseen"):
             rank = ranks[protocol]
-            assert len(rank) == found["dataset"]["num_users"]
-            assert found["metrics"][f"test/{protocol}/recall@10"] == pytest.approx((rank <= 10).mean(), abs=1e-12)
+            assert len(rank) == record["dataset"]["num_users"]
+            assert record["metrics"][f"test/{protocol}/recall@10"] == pytest.approx((rank <= 10).mean(), abs=1e-12)
             gain = (1 / np.log2(rank + 1.0))[rank <= 10].sum() / len(rank)
-            assert found["metrics"][f"test/{protocol}/ndcg@10"] == pytest.approx(gain, abs=1e-12)
-    assert found["seed"] == 3
-    assert found["config"]["model"]["hidden_size"] == 8
-    assert "seed=3" in found["overrides"]
-    assert found["cost"]["epochs"] == 3
-    assert set(found["references"]) == {"popularity", "planted optimum"}
-    best, popularity = (found["references"][name] for name in ("planted optimum", "popularity"))
+            assert record["metrics"][f"test/{protocol}/ndcg@10"] == pytest.approx(gain, abs=1e-12)
+    assert record["seed"] == 3
+    assert record["config"]["model"]["hidden_size"] == 8
+    assert "seed=3" in record["overrides"]
+    assert record["cost"]["epochs"] == 3
+    assert set(record["references"]) == {"popularity", "planted optimum"}
+    best, popularity = (record["references"][name] for name in ("planted optimum", "popularity"))
     assert best["test/uni20/ndcg@10"] > popularity["test/uni20/ndcg@10"]
     # In the embedded data no item repeats: the optimum gives those that were seen no chance, and popularity does.
     assert best["test/full_unseen/mrr"] == best["test/full/mrr"]
@@ -84,8 +84,8 @@ def test_checkpoint_tests_to_the_same_metrics(finished: Path, tmp_path: Path, ru
 def test_help_does_not_wait_for_torch() -> None:
     script = "import runpy, sys; sys.argv = ['run.py', '--cfg', 'job']; runpy.run_path('run.py', run_name='__main__')"
     check = "; print('torch' in sys.modules, 'polars' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", script + check], cwd=CONF.parent, capture_output=True, text=True)
-    assert found.stdout.endswith("False False\n"), found.stderr
+    process = subprocess.run([sys.executable, "-c", script + check], cwd=CONF.parent, capture_output=True, text=True)
+    assert process.stdout.endswith("False False\n"), process.stderr
 
 
 @pytest.mark.parametrize(

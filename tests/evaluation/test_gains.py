@@ -33,7 +33,7 @@ def test_mean_gains_equal_the_metrics(ranks: list[int]) -> None:
 def test_gains_of_users_add_up_to_their_mean(ranks: list[int]) -> None:
     has_item = np.array(ranks) > 0
     for name in ("mrr", "recall@5", "ndcg@10"):
-        of_users = gains(np.array(ranks), name)
-        assert not of_users[~has_item].any()
+        user_gains = gains(np.array(ranks), name)
+        assert not user_gains[~has_item].any()
         total = mean_gain(np.array(ranks), name) * has_item.sum() if has_item.any() else 0.0
-        assert math.fsum(of_users) == pytest.approx(total, rel=0, abs=1e-11)
+        assert math.fsum(user_gains) == pytest.approx(total, rel=0, abs=1e-11)

@@ -27,8 +27,8 @@ CUTOFFS = (1, 2, 5, 10)
 
 def seen(sets: Sequence[Sequence[int]]) -> Seen:
     """Return the seen items of some rows."""
-    counts = torch.tensor([len(of) for of in sets])
-    items = torch.tensor([item for of in sets for item in of], dtype=torch.long)
+    counts = torch.tensor([len(items_of_row) for items_of_row in sets])
+    items = torch.tensor([item for items_of_row in sets for item in items_of_row], dtype=torch.long)
     bounds = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
     return Seen(items, torch.arange(len(sets)).repeat_interleave(counts), bounds)
 
@@ -44,8 +44,10 @@ def draw(seed: int, levels: int | None = None) -> tuple[Tensor, Tensor, Candidat
     )
     order = torch.rand(NUM_USERS, NUM_ITEMS, generator=generator).argsort(1) + 1
     counts = torch.randint(NUM_ITEMS, (NUM_USERS,), generator=generator)  # some have had all items but the target
-    had = seen([row[1 : 1 + count].tolist() for row, count in zip(order.flip(1).roll(1, 1), counts, strict=True)])
-    return scores, order[:, 0], Candidates(order[:, 1 : NUM_NEGATIVES + 1], had)
+    seen_items = seen(
+        [row[1 : 1 + count].tolist() for row, count in zip(order.flip(1).roll(1, 1), counts, strict=True)]
+    )
+    return scores, order[:, 0], Candidates(order[:, 1 : NUM_NEGATIVES + 1], seen_items)
 
 
 def count_rank(scores: list[float], target: int, candidates: Sequence[int]) -> int:
@@ -57,14 +59,14 @@ def count_rank(scores: list[float], target: int, candidates: Sequence[int]) -> i
 def counted(scores: Tensor, target: Tensor, candidates: Candidates) -> list[list[int]]:
     """Return the three ranks of every target, by counting."""
     rows = list(zip(scores.tolist(), target.tolist(), candidates.negatives.tolist(), strict=True))
-    had = [candidates.seen.rows(row, row + 1).item.tolist() for row in range(len(target))]
+    seen_items = [candidates.seen.rows(row, row + 1).item.tolist() for row in range(len(target))]
     every = range(1, scores.shape[1])
     return [
         [count_rank(*row) for row in rows],
         [count_rank(row, item, every) for row, item, _ in rows],
         [
-            count_rank(row, item, [i for i in every if i not in of])
-            for (row, item, _), of in zip(rows, had, strict=True)
+            count_rank(row, item, [i for i in every if i not in items_of_row])
+            for (row, item, _), items_of_row in zip(rows, seen_items, strict=True)
         ],
     ]
 
@@ -80,8 +82,8 @@ def metrics_of(ranked: Sequence[int] | Tensor, num_users: int | None = None) -> 
 def test_ranks_equal_counting_for_any_padding_score(levels: int | None, padding: float) -> None:
     scores, target, candidates = draw(0, levels)
     scores[:, 0] = padding
-    found = ranks(scores, target, candidates)
-    assert [rank.tolist() for rank in found] == counted(scores, target, candidates)
+    actual = ranks(scores, target, candidates)
+    assert [rank.tolist() for rank in actual] == counted(scores, target, candidates)
 
 
 @settings(deadline=None, max_examples=60)
@@ -92,15 +94,15 @@ def test_ranks_of_any_histories_equal_counting(
     items = st.integers(1, num_items)
     table = torch.tensor(data.draw(st.lists(st.integers(-2, 2), min_size=num_items + 1, max_size=num_items + 1)))
     target = [data.draw(items) for _ in range(num_users)]
-    had = [sorted(data.draw(st.sets(items)) - {own}) for own in target]
+    seen_items = [sorted(data.draw(st.sets(items)) - {own}) for own in target]
     negatives = [[data.draw(items.filter(lambda item, own=own: item != own)) for _ in range(2)] for own in target]
-    candidates = Candidates(torch.tensor(negatives), seen(had))
+    candidates = Candidates(torch.tensor(negatives), seen(seen_items))
     queries = torch.tensor(data.draw(st.lists(st.integers(-1, 1), min_size=num_users, max_size=num_users))).float()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BYTES_AT_ONCE, "cpu", 4 * (64 if blocks else 2**20))  # 2 users and at most 32 items
-        found = rank_targets(queries[:, None], table[:, None].float(), None, torch.tensor(target), candidates)
+        actual = rank_targets(queries[:, None], table[:, None].float(), None, torch.tensor(target), candidates)
     scores = torch.outer(queries, table.float())
-    assert [rank.tolist() for rank in found] == counted(scores, torch.tensor(target), candidates)
+    assert [rank.tolist() for rank in actual] == counted(scores, torch.tensor(target), candidates)
 
 
 @pytest.mark.parametrize("constant", [0.0, -3.5, float("-inf")])
@@ -149,8 +151,8 @@ def catalogue(
         queries, table, bias = ((tensor * levels).round() for tensor in (queries, table, bias))
     target, *negatives = torch.randint(1, num_items + 1, (8, num_users), generator=generator)
     drawn = torch.randint(1, num_items + 1, (num_users, min(num_items // 4, 1000)), generator=generator).tolist()
-    had = seen([sorted({*row} - {own}) for row, own in zip(drawn, target.tolist(), strict=True)])
-    return queries, table, bias, target, Candidates(torch.stack(negatives, 1), had)
+    seen_items = seen([sorted({*row} - {own}) for row, own in zip(drawn, target.tolist(), strict=True)])
+    return queries, table, bias, target, Candidates(torch.stack(negatives, 1), seen_items)
 
 
 @pytest.mark.parametrize("levels", [None, 0, 1])
@@ -162,8 +164,8 @@ def test_blocks_of_items_give_the_ranks_of_whole_rows(
     queries, table, bias, target, candidates = catalogue(num_items, 30, 5, levels)
     whole = ranks(F.linear(queries, table, bias if has_bias else None), target, candidates)
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)  # 4 users and at most 64 items
-    found = rank_targets(queries, table, bias if has_bias else None, target, candidates)
-    assert [rank.tolist() for rank in found] == [rank.tolist() for rank in whole]
+    actual = rank_targets(queries, table, bias if has_bias else None, target, candidates)
+    assert [rank.tolist() for rank in actual] == [rank.tolist() for rank in whole]
 
 
 def test_blocks_of_items_report_nan_scores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,11 +179,11 @@ def test_blocks_of_items_report_nan_scores(monkeypatch: pytest.MonkeyPatch) -> N
 def test_half_a_million_items_rank_in_bounded_memory() -> None:
     queries, table, bias, target, candidates = catalogue(500_000, 40, 64, None)
     with Largest(table) as largest:
-        found = rank_targets(queries, table, bias, target, candidates)
+        actual = rank_targets(queries, table, bias, target, candidates)
     assert largest.bytes <= BYTES_AT_ONCE["cpu"]
     scores = F.linear(queries, table, bias)
     assert scores.nbytes > 10 * BYTES_AT_ONCE["cpu"]
-    for rank, expected in zip(found, ranks(scores, target, candidates), strict=True):
+    for rank, expected in zip(actual, ranks(scores, target, candidates), strict=True):
         assert rank.equal(expected)
 
 
@@ -205,7 +207,7 @@ def test_metrics_equal_fractions_by_hand() -> None:
 @pytest.mark.parametrize("ranking", Ranks._fields)
 def test_metrics_equal_torchmetrics_where_nothing_ties(ranking: str) -> None:
     scores, target, against = draw(4)
-    found = getattr(ranks(scores, target, against), ranking)
+    actual = getattr(ranks(scores, target, against), ranking)
     candidates = torch.arange(1, NUM_ITEMS + 1).expand(NUM_USERS, -1)
     if ranking == "sampled":
         candidates = torch.cat([target[:, None], against.negatives], 1)
@@ -219,7 +221,7 @@ def test_metrics_equal_torchmetrics_where_nothing_ties(ranking: str) -> None:
         expected[f"recall@{k}"] = RetrievalHitRate(top_k=k)(*triple)
         expected[f"ndcg@{k}"] = RetrievalNormalizedDCG(top_k=k)(*triple)
         assert RetrievalRecall(top_k=k)(*triple) == expected[f"recall@{k}"]  # with one relevant item
-    assert metrics_of(found) == pytest.approx({name: value.item() for name, value in expected.items()}, abs=1e-6)
+    assert metrics_of(actual) == pytest.approx({name: value.item() for name, value in expected.items()}, abs=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256, 1000])
@@ -267,9 +269,9 @@ def test_two_processes_have_the_metrics_of_one(tmp_path: Path) -> None:
 def test_half_precision_vectors_have_single_scores(dtype: torch.dtype) -> None:
     queries, table, bias, target, candidates = catalogue(200, 30, 5, None)
     queries, table, bias = (tensor.to(dtype) for tensor in (queries, table, bias))
-    found = rank_targets(queries, table, bias, target, candidates)
+    actual = rank_targets(queries, table, bias, target, candidates)
     expected = rank_targets(queries.float(), table.float(), bias.float(), target, candidates)
-    assert [rank.tolist() for rank in found] == [rank.tolist() for rank in expected]
+    assert [rank.tolist() for rank in actual] == [rank.tolist() for rank in expected]
 
 
 @pytest.mark.parametrize("num_items", [7, 63, 200])
@@ -280,8 +282,8 @@ def test_lists_have_the_items_by_score(num_items: int, leave_out: bool, monkeypa
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
     items, _ = top_items(queries, table, bias, 10, candidates.seen if leave_out else None)
     for row, scores in enumerate(F.linear(queries, table, bias).tolist()):
-        had = candidates.seen.rows(row, row + 1).item.tolist() if leave_out else []
-        unseen = [item for item in range(1, num_items + 1) if item not in had]
+        seen_items = candidates.seen.rows(row, row + 1).item.tolist() if leave_out else []
+        unseen = [item for item in range(1, num_items + 1) if item not in seen_items]
         expected = sorted(unseen, key=lambda item: -scores[item])[:10]
         assert [item for item in items[row].tolist() if item] == expected
 

@@ -130,12 +130,12 @@ def test_other_errors_do_not_name_the_disk(tmp_path: Path) -> None:
 def test_a_download_resumes_once_there_is_space(
     tmp_path: Path,
 ) -> None:
-    with serving(lambda server, _: server.part(len(CONTENT))) as (url, asked):
+    with serving(lambda server, _: server.part(len(CONTENT))) as (url, requests):
         with full_after(40_000), pytest.raises(InputError, match=f"^{tmp_path}: File too large; data_dir"):
             Download([url], str(tmp_path), None).fetch()
         assert not (tmp_path / NAME).exists()
         assert Download([url], str(tmp_path), None).fetch().read_bytes() == CONTENT
-    assert asked == [None, "bytes=40000-"]
+    assert requests == [None, "bytes=40000-"]
 
 
 def test_a_download_into_a_read_only_folder_is_an_error(read_only_data: Path) -> None:

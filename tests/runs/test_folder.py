@@ -52,8 +52,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 )
 def test_a_refused_run_does_not_change_another(overrides: list[str], named: str, finished: Path, run: Run) -> None:
     before = contents(finished)
-    given = [override.replace("FINISHED", str(finished)) for override in overrides]
-    ended = run(*TINY, SEED, "trainer.max_epochs=1", *given, f"hydra.run.dir={finished}")
+    replaced = [override.replace("FINISHED", str(finished)) for override in overrides]
+    ended = run(*TINY, SEED, "trainer.max_epochs=1", *replaced, f"hydra.run.dir={finished}")
     assert ended.code == 1
     assert named in ended.line
     assert "\n" not in ended.line

@@ -44,14 +44,14 @@ class Marked:
 
     def processes(self) -> dict[int, str]:
         """Return the command lines of the running processes, by process id."""
-        found = {}
+        command_lines = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark.encode() in (folder / "environ").read_bytes():
-                    found[int(folder.name)] = (folder / "cmdline").read_text()
+                    command_lines[int(folder.name)] = (folder / "cmdline").read_text()
             except OSError:  # it has ended, or is another user's
                 continue
-        return found
+        return command_lines
 
     def left(self) -> dict[int, str]:
         """Return the processes that still run after a while."""

@@ -118,13 +118,13 @@ class OnlyOnGpu(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.may_count and func.overloadpacket.__name__ in ("index", "index_put", "index_put_", "_index_put_impl_"):
             args = (args[0], self.counted(args[1]), *args[2:])
-        found = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         if self.may_move:
-            return found
-        for tensor in tree_leaves((args, kwargs, found)):
+            return output
+        for tensor in tree_leaves((args, kwargs, output)):
             if isinstance(tensor, Tensor) and tensor.dim() and tensor.device != self.device:
                 raise RuntimeError(f"{func}: a tensor of shape {tuple(tensor.shape)} is on {tensor.device}")
-        return found
+        return output
 
     def counted(self, indices: list[Tensor | None]) -> list[Tensor | None]:
         """Replace masks by the places that they select."""
@@ -209,7 +209,7 @@ def rank(model: NextItemModel, batch: EvaluationBatch) -> None:
     with torch.autocast(queries.device.type, enabled=False):
         ranks = rank_targets(queries, model.item_table(), model.item_bias(), histories.target, candidates)
         lists, _ = top_items(queries, model.item_table(), model.item_bias(), 10, candidates.seen)
-    assert all(found.dtype == torch.long and found.device == queries.device for found in (*ranks, lists))
+    assert all(tensor.dtype == torch.long and tensor.device == queries.device for tensor in (*ranks, lists))
 
 
 def main(model: str, precisions: str = ",".join(PRECISIONS), losses: str = ",".join(LOSSES)) -> None:

@@ -29,8 +29,8 @@ def test_flops_are_those_of_the_longest_history(tmp_path: Path, run: Callable[..
     counted = []
     for limit in (longest, 40_000):  # at 40,000 the attention of one history takes more memory than there is
         folder = tmp_path / str(limit)
-        given = ("model=sasrec", "trainer.max_epochs=1", f"dataset.max_len={limit}", f"hydra.run.dir={folder}")
-        assert run(*TINY, *given).code == 0
+        overrides = ("model=sasrec", "trainer.max_epochs=1", f"dataset.max_len={limit}", f"hydra.run.dir={folder}")
+        assert run(*TINY, *overrides).code == 0
         counted.append(json.loads((folder / "results.json").read_text())["cost"]["flops_per_query"])
     assert counted[0] == counted[1] > 0
 

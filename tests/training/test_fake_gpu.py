@@ -49,6 +49,6 @@ def test_mistakes_in_a_model_are_errors(mistake: str) -> None:
         f"HGN.queries = lambda self, batch: {changed}",
         "fake_gpu.main('hgn', '32-true', 'cross_entropy')",
     )
-    found = printed("-c", "\n".join(lines))
-    assert found[0].startswith("hgn 32-true cross_entropy: ")
-    assert error in found[0]
+    output = printed("-c", "\n".join(lines))
+    assert output[0].startswith("hgn 32-true cross_entropy: ")
+    assert error in output[0]

@@ -50,7 +50,7 @@ def batches(width_multiple: int = 4) -> TrainingBatches:
 def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], epochs: int = 2) -> list[float]:
     """Train a model and return the loss of every step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-    found, data = [], batches()
+    losses, data = [], batches()
     for epoch in range(epochs):
         data.set_epoch(epoch)
         for batch in data:
@@ -58,8 +58,8 @@ def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], 
             optimizer.zero_grad()  # after the loss, as Lightning does
             value.backward()
             optimizer.step()
-            found.append(value.detach().clone())
-    return torch.stack(found).tolist()
+            losses.append(value.detach().clone())
+    return torch.stack(losses).tolist()
 
 
 def test_no_step_waits_for_the_gpu(model: NextItemModel) -> None:
@@ -92,8 +92,8 @@ def test_compiled_steps_have_the_losses_of_eager_ones(
     start = {name: value.clone() for name, value in model.state_dict().items()}
     eager = train(model, training_loss)
     model.load_state_dict(start)
-    found = train(model, compiled(training_loss, mode, model, num_widths=3))
-    assert found == pytest.approx(eager, rel=1e-3)
+    losses = train(model, compiled(training_loss, mode, model, num_widths=3))
+    assert losses == pytest.approx(eager, rel=1e-3)
 
 
 def test_half_precision_does_not_change_the_loss(model: NextItemModel) -> None:
@@ -111,16 +111,16 @@ def test_the_loss_of_many_predictions_holds_few_logits(monkeypatch: pytest.Monke
     count, num_items, size = 2**14, 2**13, 32  # logits of half a GiB
     queries, table = (torch.randn(rows, size, device=GPU, requires_grad=True) for rows in (count, num_items + 1))
     targets = torch.randint(1, num_items + 1, (count,), device=GPU)
-    found, peaks = [], []
+    results, peaks = [], []
     for most in (count * num_items, count * num_items // 16):
         monkeypatch.setitem(kernels.LOGITS_AT_ONCE, "cuda", most)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         loss = cross_entropy(queries, table, None, targets)
-        found.append((loss.detach(), *torch.autograd.grad(loss, [queries, table])))
+        results.append((loss.detach(), *torch.autograd.grad(loss, [queries, table])))
         del loss
         peaks.append(torch.cuda.max_memory_allocated() - before)
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-5)
     assert peaks[1] < peaks[0] / 4
 
 

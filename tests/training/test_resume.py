@@ -30,15 +30,15 @@ def history(folder: Path) -> dict[str, list[float]]:
     return json.loads((folder / "results.json").read_text())["history"]
 
 
-def assert_same(found: Path, expected: Path) -> None:
-    metrics, weights, steps = outcome(found)
+def assert_same(actual: Path, expected: Path) -> None:
+    metrics, weights, steps = outcome(actual)
     expected_metrics, expected_weights, expected_steps = outcome(expected)
     assert metrics == expected_metrics
     assert steps == expected_steps
     assert weights.keys() == expected_weights.keys()
     assert [name for name, value in expected_weights.items() if not weights[name].equal(value)] == []
-    assert history(found).keys() == history(expected).keys()
-    for name, values in history(found).items():  # it lacks an epoch that was cut off between its steps and validation
+    assert history(actual).keys() == history(expected).keys()
+    for name, values in history(actual).items():  # it lacks an epoch that was cut off between its steps and validation
         assert values == history(expected)[name][-len(values) :]
 
 

@@ -21,7 +21,7 @@ def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text())
 
 
-def of_ranking(metrics: dict[str, float], ranking: str) -> dict[str, float]:
+def metrics_of_ranking(metrics: dict[str, float], ranking: str) -> dict[str, float]:
     """Return the test metrics of one ranking that are computed from ranks."""
     names = ("mrr", "recall", "ndcg", "coverage", "popularity", "gini")
     keys = [key for key in metrics if key.startswith(tuple(f"test/{ranking}/{name}" for name in names))]
@@ -37,14 +37,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_ranking_has_weights_of_its_best_epoch(finished: Path) -> None:
-    found = results(finished)
-    assert set(found["chosen"]) == set(RANKINGS)
-    for ranking, chosen in found["chosen"].items():
+    record = results(finished)
+    assert set(record["chosen"]) == set(RANKINGS)
+    for ranking, chosen in record["chosen"].items():
         key = f"val/{ranking}/ndcg@10"
         assert chosen["monitor"] == key
-        assert chosen["epoch"] == int(np.argmax(found["history"][key]))
-        assert found["metrics"][key] == max(found["history"][key])
-        assert found["metrics"][f"val/{ranking}/mrr"] == found["history"][f"val/{ranking}/mrr"][chosen["epoch"]]
+        assert chosen["epoch"] == int(np.argmax(record["history"][key]))
+        assert record["metrics"][key] == max(record["history"][key])
+        assert record["metrics"][f"val/{ranking}/mrr"] == record["history"][f"val/{ranking}/mrr"][chosen["epoch"]]
 
 
 def test_each_ranking_is_tested_with_its_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
@@ -53,22 +53,22 @@ def test_each_ranking_is_tested_with_its_checkpoint(finished: Path, tmp_path: Pa
         folder = tmp_path / ranking
         ended = run(*LONGER, "stages=[test]", f"ckpt={finished}/checkpoints/{file}", f"hydra.run.dir={folder}")
         assert ended.code == 0
-        found, expected = results(folder), results(finished)
-        assert of_ranking(found["metrics"], ranking) == of_ranking(expected["metrics"], ranking)
+        record, expected = results(folder), results(finished)
+        assert metrics_of_ranking(record["metrics"], ranking) == metrics_of_ranking(expected["metrics"], ranking)
         chosen = {"monitor": None, "epoch": expected["chosen"][ranking]["epoch"]}  # what chose a file is not known
-        assert found["chosen"] == dict.fromkeys(RANKINGS, chosen)
+        assert record["chosen"] == dict.fromkeys(RANKINGS, chosen)
         with np.load(folder / "ranks.npz") as ranks, np.load(finished / "ranks.npz") as expected_ranks:
             assert (ranks[ranking] == expected_ranks[ranking]).all()
 
 
 def test_one_checkpoint_can_test_all_rankings(finished: Path, tmp_path: Path, run: Run) -> None:
     assert run(*LONGER, "select_per_ranking=false", f"hydra.run.dir={tmp_path}").code == 0
-    found = results(tmp_path)
-    assert {tuple(of.values()) for of in found["chosen"].values()} == {
+    record = results(tmp_path)
+    assert {tuple(chosen.values()) for chosen in record["chosen"].values()} == {
         ("val/uni20/ndcg@10", results(finished)["chosen"]["uni20"]["epoch"])
     }
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
-    assert of_ranking(found["metrics"], "uni20") == of_ranking(results(finished)["metrics"], "uni20")
+    assert metrics_of_ranking(record["metrics"], "uni20") == metrics_of_ranking(results(finished)["metrics"], "uni20")
 
 
 def test_a_folder_without_a_checkpoint_is_refused(finished: Path, tmp_path: Path, run: Run) -> None:
@@ -123,11 +123,11 @@ def test_choices_follow_the_monitor() -> None:
 
 def stops(patience: Patience, *scores: dict[str, float]) -> list[bool]:
     """Return whether training stops after each of some validations."""
-    found = []
-    for of_validation in scores:
-        patience.note(of_validation)
-        found.append(patience.exhausted)
-    return found
+    stops = []
+    for values in scores:
+        patience.note(values)
+        stops.append(patience.exhausted)
+    return stops
 
 
 def test_patience_waits_for_all_of_its_metrics() -> None:

@@ -28,15 +28,15 @@ def best(folder: Path) -> dict:
 def test_every_second_epoch_can_be_validated(tmp_path: Path, run: Run) -> None:
     keys = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5", "trainer.num_sanity_val_steps=1")
     assert run(*TINY, *keys, f"hydra.run.dir={tmp_path}").code == 0
-    found = json.loads((tmp_path / "results.json").read_text())
-    history = found["history"]
+    record = json.loads((tmp_path / "results.json").read_text())
+    history = record["history"]
     for name in (MONITOR, "val/full/mrr", "mixture/layer1/mean"):
         assert [value is not None for value in history[name]] == [False, True, False, True, False]
     assert all(history["train/loss"])
     assert len(history["train/loss"]) == 5
-    assert found["chosen"]["uni20"]["epoch"] == (1 if history[MONITOR][1] >= history[MONITOR][3] else 3)
-    assert found["metrics"][MONITOR] == max(history[MONITOR][1::2]) == best(tmp_path)["val_scores"][MONITOR]
-    assert found["cost"]["epochs"] == 5
+    assert record["chosen"]["uni20"]["epoch"] == (1 if history[MONITOR][1] >= history[MONITOR][3] else 3)
+    assert record["metrics"][MONITOR] == max(history[MONITOR][1::2]) == best(tmp_path)["val_scores"][MONITOR]
+    assert record["cost"]["epochs"] == 5
 
 
 def test_weights_within_an_epoch_are_the_validated_ones(tmp_path: Path, run: Run) -> None:
