@@ -82,7 +82,7 @@ def test_a_cell_has_the_values_of_its_model_and_its_own(configure: Configure) ->
 
 
 @pytest.mark.parametrize("dataset", ["custom", "amazon"])
-def test_a_dataset_of_a_user_has_tuned_values_only_by_choice(dataset: str, configure: Configure) -> None:
+def test_custom_datasets_have_no_tuned_values_by_default(dataset: str, configure: Configure) -> None:
     cell = (f"dataset={dataset}", "model=sasrec")
     assert configure(*cell) == configure(*cell, "~tuned")
     assert configure(*cell, "+tuned/model=sasrec").optimizer.lr == 0.003
@@ -105,7 +105,7 @@ def test_a_debug_run_sees_one_batch_of_everything(
         assert (ranks["full"] > 0).sum() == 32
 
 
-def test_a_real_run_does_not_resume_from_a_debug_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_run_does_not_resume_a_debug_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("debug=fast", *SMALL, "trainer.accelerator=cpu", "hydra.run.dir=run") == Ended(0, "")
     ended = run(*SMALL, "trainer.accelerator=cpu", "dataset.batch_size=32", "hydra.run.dir=run")
@@ -114,7 +114,7 @@ def test_a_real_run_does_not_resume_from_a_debug_run(tmp_path: Path, run: Run, m
 
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: str(file.relative_to(CONF)))
-def test_every_yaml_says_first_what_it_is(file: Path) -> None:
+def test_every_yaml_begins_with_a_comment(file: Path) -> None:
     lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ")
 

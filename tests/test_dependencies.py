@@ -21,21 +21,21 @@ def lines(folder: str) -> Iterator[tuple[Path, str]]:
         yield from ((path, line) for line in path.read_text().splitlines())
 
 
-def test_a_run_does_without_what_only_reports_need() -> None:
+def test_only_reports_import_drawing_libraries() -> None:
     folders = ("adamct", "datamodules", "hydra_plugins")
     importers = {path for folder in folders for path, line in lines(folder) if DRAWING.match(line)}
     assert importers
     assert all(path.is_relative_to(ROOT / "adamct" / "report") for path in importers)
 
 
-def test_weights_and_biases_is_used_by_its_public_interface() -> None:
+def test_wandb_is_used_by_its_public_interface() -> None:
     assert not {
         path for folder in ("adamct", "hydra_plugins", "tests") for path, line in lines(folder) if INTERNALS.match(line)
     }
     assert INTERNALS.match("from wandb.sdk import wandb_run")
 
 
-def test_no_file_is_read_in_a_way_that_executes_what_it_holds() -> None:
+def test_no_file_is_read_in_a_way_that_executes_it() -> None:
     folders = ("adamct", "datamodules", "hydra_plugins", "benchmarks")
     ours = [
         *(pair for folder in folders for pair in lines(folder)),
@@ -52,7 +52,7 @@ def test_no_file_is_read_in_a_way_that_executes_what_it_holds() -> None:
         assert EXECUTES.search(reads)
 
 
-def test_hydra_is_one_that_checks_what_it_calls() -> None:
+def test_hydra_is_a_version_that_checks_its_targets() -> None:
     floor = re.search(r'"hydra-core>=([\d.]+)', (ROOT / "pyproject.toml").read_text())
     assert floor is not None
     assert tuple(map(int, floor[1].split("."))) >= (1, 3, 4)

@@ -56,7 +56,7 @@ def test_commands_of_the_documents_compose(command: str, run: Run, capsys: pytes
 
 
 @pytest.mark.parametrize("command", commands("python -m"))
-def test_modules_that_the_documents_run_have_the_options(command: str, configure: Callable[..., object]) -> None:
+def test_modules_in_the_documents_have_the_options(command: str, configure: Callable[..., object]) -> None:
     module, *words = shlex.split(command)
     package = find_spec(module)
     assert package is not None
@@ -97,7 +97,7 @@ def test_every_path_in_a_document_exists(document: Path) -> None:
     assert missing(document) == []
 
 
-def test_paths_that_do_not_exist_are_missing(tmp_path: Path) -> None:
+def test_missing_paths_are_found(tmp_path: Path) -> None:
     document = tmp_path / "README.md"
     document.write_text("[a](a/b.md) `adamct/nowhere/` `other.py` `conf/model/NAME.yaml` `run.py` [b](https://x.y/z)")
     assert missing(document) == ["a/b.md", "adamct/nowhere/", "other.py"]
@@ -110,7 +110,7 @@ TARGETS = {
 }
 
 
-def test_there_are_targets_and_commands() -> None:
+def test_documents_have_commands_and_conf_has_targets() -> None:
     assert len(TARGETS) > 40
     assert len(RUNS) > 20
     assert len(commands("python -m")) > 5

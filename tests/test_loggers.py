@@ -8,7 +8,7 @@ import wandb
 import yaml
 
 from tests.conftest import CONF, TINY, Ended, Reported
-from tests.training.test_resume import CUT, interrupt_at
+from tests.training.interruptions import CUT, interrupt_at
 
 Run = Callable[..., Ended]
 
@@ -61,7 +61,7 @@ def test_jobs_of_a_sweep_are_runs_grouped_and_named(tmp_path: Path, run: Run, wa
     assert len(list(sweep.glob("*/wandb/offline-run-*/*.wandb"))) == 3
 
 
-def test_the_sweep_of_wandb_agents_gives_commands_that_compose(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_of_wandb_agents_compose(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = yaml.safe_load((CONF / "wandb_sweep.yaml").read_text())
     drawn = {key: space.get("values", [space.get("min")])[0] for key, space in sweep["parameters"].items()}
     *command, arguments = sweep["command"]
@@ -83,6 +83,6 @@ def test_tensorboard_holds_metrics_and_histograms(tmp_path: Path, run: Run) -> N
     assert "mixture/layer1/histogram" in events.Tags()["histograms"]
 
 
-def test_a_run_without_a_logger(tmp_path: Path, run: Run) -> None:
+def test_a_run_needs_no_logger(tmp_path: Path, run: Run) -> None:
     assert run(*TINY, "logger=none", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
     assert not (tmp_path / "csv").exists()

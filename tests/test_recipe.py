@@ -28,7 +28,7 @@ def test_recipe_paper_is_the_default(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 25, 30])
-def test_the_fast_rate_rises_over_30_percent_of_epochs_then_falls(epochs: int, configure: Configure) -> None:
+def test_the_fast_rate_rises_for_30_percent_then_falls(epochs: int, configure: Configure) -> None:
     cfg = configure("dataset=toys", "recipe=fast", "optimizer.lr=0.01", f"trainer.max_epochs={epochs}")
     optimizer = instantiate(cfg.optimizer)([nn.Parameter(torch.zeros(1))])
     scheduler, rates = instantiate(cfg.scheduler)(optimizer), []

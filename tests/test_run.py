@@ -53,7 +53,7 @@ def test_results_agree_with_ranks_and_config(finished: Path) -> None:
 
 
 @pytest.mark.integration
-def test_weights_on_disk_are_those_of_the_best_validation(finished: Path) -> None:
+def test_best_checkpoint_is_of_the_best_validation(finished: Path) -> None:
     checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
     lines = [line.split(",") for line in (finished / "csv/version_0/metrics.csv").read_text().splitlines()]
     column = lines[0].index("val/uni20/ndcg@10")
@@ -116,7 +116,7 @@ def test_help_does_not_wait_for_torch() -> None:
     ],
     ids=lambda value: " ".join(value),
 )
-def test_mistakes_are_told_in_one_line(overrides: list[str], named: list[str], tmp_path: Path, run: Run) -> None:
+def test_mistakes_are_errors_of_one_line(overrides: list[str], named: list[str], tmp_path: Path, run: Run) -> None:
     ended = run(*TINY, *overrides, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert "\n" not in ended.line
@@ -134,7 +134,7 @@ def test_mistakes_are_told_in_one_line(overrides: list[str], named: list[str], t
     ],
     ids=lambda value: " ".join(value),
 )
-def test_unusable_logs_are_told_in_one_line(
+def test_unusable_logs_are_errors_of_one_line(
     overrides: list[str], named: list[str], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -168,9 +168,7 @@ def test_corrupt_checkpoints_are_refused(content: bytes | None, finished: Path, 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("other", ["model.kernel_size=5", "dataset.num_users=121", "model=adamct_paper"])
-def test_checkpoints_of_another_model_or_dataset_are_refused(
-    other: str, finished: Path, tmp_path: Path, run: Run
-) -> None:
+def test_checkpoints_of_other_runs_are_refused(other: str, finished: Path, tmp_path: Path, run: Run) -> None:
     checkpoint = finished / "checkpoints" / "best.ckpt"
     ended = run(*TINY, "seed=3", other, "stages=[test]", f"ckpt={checkpoint}", f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
@@ -225,9 +223,7 @@ def test_run_folder_holds_a_whole_config(finished: Path) -> None:
     assert set(config) >= {"dataset", "model", "trainer", "logger", "optimizer", "seed", "monitor"}
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from adamct.checkpoint import AtomicCheckpointIO
 
     def fill_disk(path: Path, data: bytes) -> None:
@@ -245,7 +241,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 
 
 @pytest.mark.parametrize("key", ["hydra.run.dir", "data_dir"])
-def test_unwritable_folders_are_told_in_one_line(key: str, tmp_path: Path, run: Run) -> None:
+def test_unwritable_folders_are_errors_of_one_line(key: str, tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "log.txt").write_text("".join(f"{user} 1 2 3 4 5 6 7\n" for user in range(9)))
     folders = {"hydra.run.dir": tmp_path / "out", "data_dir": tmp_path / "data", key: tmp_path / "file" / "folder"}

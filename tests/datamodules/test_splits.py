@@ -106,7 +106,7 @@ def test_shares_split_a_log_of_days_as_their_times_do(days: Times) -> None:
     try:
         expected = GlobalTime(first, second).split(log)
     except InputError:
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match="must be before" if first >= second else "no user has an item"):
             GlobalTime("50%", "75.5%").split(log)
         return
     for splitter in (GlobalTime("50%", "75.5%"), GlobalTime(first, "75.5%"), GlobalTime("50%", second)):

@@ -77,7 +77,7 @@ def metrics_of(ranked: Sequence[int] | Tensor, num_users: int | None = None) -> 
 
 @pytest.mark.parametrize("padding", [-1e9, 1.0, 1e9, float("inf")])
 @pytest.mark.parametrize("levels", [2, 4, None])
-def test_ranks_equal_counting_whatever_the_padding_scores(levels: int | None, padding: float) -> None:
+def test_ranks_equal_counting_for_any_padding_score(levels: int | None, padding: float) -> None:
     scores, target, candidates = draw(0, levels)
     scores[:, 0] = padding
     found = ranks(scores, target, candidates)
@@ -115,7 +115,7 @@ def test_a_constant_model_comes_last(constant: float) -> None:
 
 
 @pytest.mark.parametrize("which", ["target", "negative", "other", "all"])
-def test_a_user_scored_with_nan_is_an_error_and_not_a_rank(which: str) -> None:
+def test_a_user_scored_with_nan_is_an_error(which: str) -> None:
     scores, target, candidates = draw(2)
     negatives = candidates.negatives
     drawn = {int(target[3]), *negatives[3].tolist()}
@@ -166,7 +166,7 @@ def test_blocks_of_items_give_the_ranks_of_whole_rows(
     assert [rank.tolist() for rank in found] == [rank.tolist() for rank in whole]
 
 
-def test_blocks_of_items_tell_scores_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_items_report_nan_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     queries, table, _, target, candidates = catalogue(200, 30, 5, None)
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
     queries[7] = torch.nan
@@ -174,7 +174,7 @@ def test_blocks_of_items_tell_scores_that_are_no_numbers(monkeypatch: pytest.Mon
         assert (rank < 1).nonzero().flatten().tolist() == [7]
 
 
-def test_half_a_million_items_are_ranked_in_bounded_memory_as_they_are_whole() -> None:
+def test_half_a_million_items_rank_in_bounded_memory() -> None:
     queries, table, bias, target, candidates = catalogue(500_000, 40, 64, None)
     with Largest(table) as largest:
         found = rank_targets(queries, table, bias, target, candidates)
@@ -185,7 +185,7 @@ def test_half_a_million_items_are_ranked_in_bounded_memory_as_they_are_whole() -
         assert rank.equal(expected)
 
 
-def test_metrics_by_hand() -> None:
+def test_metrics_equal_fractions_by_hand() -> None:
     assert metrics_of([1, 2, 3, 5, 11]) == pytest.approx(
         {
             "mrr": (1 / 1 + 1 / 2 + 1 / 3 + 1 / 5 + 1 / 11) / 5,
@@ -223,7 +223,7 @@ def test_metrics_equal_torchmetrics_where_nothing_ties(ranking: str) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256, 1000])
-def test_metrics_do_not_depend_on_batches_and_their_order_to_the_last_bit(batch_size: int) -> None:
+def test_metrics_do_not_depend_on_batches(batch_size: int) -> None:
     generator = torch.Generator().manual_seed(batch_size)
     ranked = torch.randint(1, 102, (1000,), generator=generator)
     metric = RankingMetrics(1000, CUTOFFS)
@@ -251,7 +251,7 @@ def rank_in_two_processes(process: int, folder: Path, ranked: Tensor) -> None:
 
 
 @pytest.mark.integration
-def test_two_processes_with_unequal_shares_give_the_metrics_of_one_to_the_last_bit(tmp_path: Path) -> None:
+def test_two_processes_have_the_metrics_of_one(tmp_path: Path) -> None:
     ranked = torch.randint(1, 102, (100,), generator=torch.Generator().manual_seed(5))
     # As cold as spawn, but the libraries are imported once.
     get_context("forkserver").set_forkserver_preload(["pytest", "adamct.evaluation.metrics", "datamodules.cache"])
@@ -264,7 +264,7 @@ def test_two_processes_with_unequal_shares_give_the_metrics_of_one_to_the_last_b
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_scores_of_half_precision_vectors_are_single_precision(dtype: torch.dtype) -> None:
+def test_half_precision_vectors_have_single_scores(dtype: torch.dtype) -> None:
     queries, table, bias, target, candidates = catalogue(200, 30, 5, None)
     queries, table, bias = (tensor.to(dtype) for tensor in (queries, table, bias))
     found = rank_targets(queries, table, bias, target, candidates)
@@ -274,9 +274,7 @@ def test_scores_of_half_precision_vectors_are_single_precision(dtype: torch.dtyp
 
 @pytest.mark.parametrize("num_items", [7, 63, 200])
 @pytest.mark.parametrize("leave_out", [True, False])
-def test_lists_are_the_items_in_the_order_of_their_scores(
-    num_items: int, leave_out: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lists_have_the_items_by_score(num_items: int, leave_out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     queries, table, bias, _, candidates = catalogue(num_items, 30, 5, None)
     table = torch.randn(table.shape, generator=torch.Generator().manual_seed(1))  # whose rows do not repeat
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
@@ -295,7 +293,7 @@ def list_metrics_of(lists: Sequence[Sequence[int]], counts: Sequence[float]) -> 
     return metric.compute()
 
 
-def test_list_metrics_by_hand() -> None:
+def test_list_metrics_equal_fractions_by_hand() -> None:
     counts = [10.0, 4.0, 1.0, 1.0]
     alike = list_metrics_of([[1, 2], [3, 4]], counts)
     assert alike == pytest.approx({"coverage@2": 1.0, "popularity@2": 16 / 4, "gini@2": 0.0})
@@ -307,7 +305,7 @@ def test_list_metrics_by_hand() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")  # before any update, where there is nothing
-def test_reset_forgets() -> None:
+def test_reset_forgets_the_ranks() -> None:
     metric = RankingMetrics(3, CUTOFFS)
     metric.update(torch.tensor([0, 1, 2]), torch.tensor([1, 1, 1]))
     assert metric.compute()["mrr"] == 1
@@ -320,5 +318,5 @@ def test_reset_forgets() -> None:
     assert metric.compute()["mrr"] == (1 / 4 + 1 / 2) / 2
 
 
-def test_users_without_a_rank_are_left_out_of_the_means() -> None:
+def test_means_leave_out_users_without_a_rank() -> None:
     assert metrics_of([1, 2, 3, 5, 11], num_users=9) == metrics_of([1, 2, 3, 5, 11])

@@ -62,7 +62,7 @@ def test_prepared_data_in_a_read_only_folder_is_used(read_only_data: Path) -> No
 
 
 @pytest.mark.parametrize("what", ["other settings", "damaged", "no folder"])
-def test_what_must_be_prepared_in_a_read_only_folder_is_told_in_one_line(read_only_data: Path, what: str) -> None:
+def test_preparing_in_a_read_only_folder_is_an_error(read_only_data: Path, what: str) -> None:
     cache = read_only_data / "cache"
     changed: dict[str, Any] = {}
     if what == "other settings":
@@ -89,7 +89,7 @@ def full_after(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_data_that_does_not_fit_on_the_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_data_on_a_full_disk_is_an_error_without_files(tmp_path: Path) -> None:
     items = np.ones(4096, np.int32)
     large = three_users()._replace(items=items, times=items, offsets=np.array([0, len(items)]))
     with full_after(4096), pytest.raises(InputError, match=f"^{tmp_path}: File too large; data_dir"):
@@ -98,7 +98,7 @@ def test_data_that_does_not_fit_on_the_disk_is_told_and_leaves_nothing(tmp_path:
 
 
 @pytest.mark.parametrize("form", WRITERS)
-def test_recommendations_that_do_not_fit_on_the_disk_are_told_and_leave_nothing(
+def test_recommendations_on_a_full_disk_leave_no_file(
     tmp_path: Path, form: TableFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parquet and CSV are written by polars, whose errors have no number."""
@@ -115,19 +115,19 @@ def test_recommendations_that_do_not_fit_on_the_disk_are_told_and_leave_nothing(
     assert names(tmp_path) == []
 
 
-def test_an_array_that_does_not_fit_on_the_disk_is_told(tmp_path: Path) -> None:
+def test_an_array_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
     with full_after(4096), pytest.raises(InputError, match=f"^{tmp_path}: .*; data_dir"), writing(tmp_path):
         np.save(tmp_path / "array.npy", np.zeros(4096))
 
 
-def test_a_mistake_of_another_kind_is_not_blamed_on_the_disk(tmp_path: Path) -> None:
+def test_other_errors_do_not_name_the_disk(tmp_path: Path) -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError), writing(tmp_path):
         pl.DataFrame({"a": [1]}).select("b")
     with pytest.raises(InputError, match=r"^what \(os error 2\) it is$"), writing(tmp_path):
         raise InputError("what (os error 2) it is")
 
 
-def test_a_download_that_does_not_fit_on_the_disk_goes_on_where_there_is_space(
+def test_a_download_resumes_once_there_is_space(
     tmp_path: Path,
 ) -> None:
     with serving(lambda server, _: server.part(len(CONTENT))) as (url, asked):
@@ -138,6 +138,6 @@ def test_a_download_that_does_not_fit_on_the_disk_goes_on_where_there_is_space(
     assert asked == [None, "bytes=40000-"]
 
 
-def test_a_download_into_a_read_only_folder_is_told(read_only_data: Path) -> None:
+def test_a_download_into_a_read_only_folder_is_an_error(read_only_data: Path) -> None:
     with ordinary_user(), pytest.raises(InputError, match=f"^{read_only_data}: Permission denied; data_dir"):
         Download(["https://localhost/file.gz"], str(read_only_data), None).fetch()

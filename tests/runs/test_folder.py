@@ -50,9 +50,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["monitor=val/none"], "monitor=val/none"),
     ],
 )
-def test_a_run_that_is_refused_leaves_another_as_it_is(
-    overrides: list[str], named: str, finished: Path, run: Run
-) -> None:
+def test_a_refused_run_does_not_change_another(overrides: list[str], named: str, finished: Path, run: Run) -> None:
     before = contents(finished)
     given = [override.replace("FINISHED", str(finished)) for override in overrides]
     ended = run(*TINY, SEED, "trainer.max_epochs=1", *given, f"hydra.run.dir={finished}")
@@ -62,7 +60,7 @@ def test_a_run_that_is_refused_leaves_another_as_it_is(
     assert contents(finished) == before
 
 
-def test_the_record_of_what_does_not_learn_is_not_replaced(tmp_path: Path, run: Run) -> None:
+def test_a_record_without_training_is_not_replaced(tmp_path: Path, run: Run) -> None:
     command = [key for key in TINY if "hidden_size" not in key]
     command += ["model=popularity", f"hydra.run.dir={tmp_path}"]
     assert run(*command, SEED).code == 0
@@ -72,7 +70,7 @@ def test_the_record_of_what_does_not_learn_is_not_replaced(tmp_path: Path, run: 
     assert contents(tmp_path) == before
 
 
-def test_a_run_that_is_cut_off_while_it_goes_on_has_not_finished(finished: Path, run: Run) -> None:
+def test_a_continued_run_that_is_cut_off_is_unfinished(finished: Path, run: Run) -> None:
     record = (finished / "results.json").read_bytes()
     command = (*TINY, SEED, f"hydra.run.dir={finished}")
     assert run(*command, "trainer.max_epochs=2", "stages=[fit,test,predict]", "predict.users=nobody.txt").code == 1
@@ -83,7 +81,7 @@ def test_a_run_that_is_cut_off_while_it_goes_on_has_not_finished(finished: Path,
     assert json.loads((finished / "results.json").read_text())["config"]["trainer"]["max_epochs"] == 2
 
 
-def test_a_log_that_has_changed_is_another_run_s(tmp_path: Path, run: Run) -> None:
+def test_a_changed_log_makes_another_run(tmp_path: Path, run: Run) -> None:
     log = tmp_path / "log.txt"
     keys = [key for key in TINY if not key.startswith(("dataset.num_users", "dataset.process", "model."))]
     data = ("dataset=custom", f"dataset.path={log}", "dataset.min_user=3", "dataset.min_item=1", f"data_dir={tmp_path}")
@@ -127,7 +125,7 @@ def test_weights_of_another_run_are_not_recorded(finished: Path, tmp_path: Path,
     assert not (finished / "results.json").exists()
 
 
-def test_a_folder_is_one_run_s_at_a_time(tmp_path: Path, run: Run) -> None:
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path, run: Run) -> None:
     with FileLock(tmp_path / ".lock"):
         ended = run(*TINY, f"hydra.run.dir={tmp_path}")
     assert ended == Ended(
@@ -138,7 +136,7 @@ def test_a_folder_is_one_run_s_at_a_time(tmp_path: Path, run: Run) -> None:
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_of_two_runs_at_once_one_is_refused(tmp_path: Path) -> None:
+def test_one_of_two_concurrent_runs_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, str(CONF.parent / "run.py"), *TINY, f"hydra.run.dir={tmp_path}"]
     seeds = (1, 2)
     processes = [subprocess.Popen([*command, f"seed={seed}"], stderr=subprocess.PIPE, text=True) for seed in seeds]

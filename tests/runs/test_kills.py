@@ -113,9 +113,7 @@ def kill_and_give_again(overrides: tuple[str, ...], key: str, folder: Path, gene
 @pytest.mark.parametrize(
     ("overrides", "key"), [(RUN, "hydra.run.dir"), (SWEEP, "hydra.sweep.dir")], ids=["runs", "sweeps"]
 )
-def test_whatever_is_killed_nothing_is_lost_and_nothing_runs_on(
-    overrides: tuple[str, ...], key: str, tmp_path: Path
-) -> None:
+def test_any_kill_loses_nothing_and_leaves_no_process(overrides: tuple[str, ...], key: str, tmp_path: Path) -> None:
     kills = kill_and_give_again(overrides, key, tmp_path, random.Random(212))
     print(dict(kills))
     assert kills.total() == KILLS

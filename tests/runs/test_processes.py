@@ -91,7 +91,7 @@ def test_two_nodes_equal_one_process_and_share_a_folder(tmp_path: Path, run: Cal
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_one_task_with_several_devices_starts_the_other_processes(tmp_path: Path, run: Callable[..., Ended]) -> None:
+def test_one_task_starts_the_processes_of_its_devices(tmp_path: Path, run: Callable[..., Ended]) -> None:
     alone = tmp_path / "alone"
     assert run(*COMMON, f"hydra.run.dir={alone}").code == 0
     ((code, _, err),) = srun(tmp_path, 1, 1, "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
@@ -111,9 +111,7 @@ def as_task(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return as_task
 
 
-def test_tasks_that_do_not_match_the_trainer_are_told_in_one_line(
-    as_task: Callable[..., None], run: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_tasks_must_match_the_trainer(as_task: Callable[..., None], run: Callable[..., Ended], tmp_path: Path) -> None:
     as_task(0, 8, 8)
     ended = run(*COMMON, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
@@ -126,16 +124,14 @@ def test_tasks_that_do_not_match_the_trainer_are_told_in_one_line(
         require_tasks(1, 2)
 
 
-def test_a_batch_script_without_srun_is_told_of_it(
-    as_task: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_script_needs_srun(as_task: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     as_task(0, 8, 8)
     monkeypatch.delenv("SLURM_STEP_ID")
     with pytest.raises(InputError, match="srun"):
         require_tasks(8, 1)
 
 
-def test_a_run_is_named_by_its_time_or_its_job_step(as_task: Callable[..., None]) -> None:
+def test_a_run_has_the_name_of_its_time_or_job_step(as_task: Callable[..., None]) -> None:
     assert run_name("12:00") == "12:00"
     as_task(0, 1, 1)
     assert run_name("12:00") == "12:00"

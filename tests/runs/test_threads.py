@@ -40,7 +40,7 @@ def amdahl(serial: float) -> Callable[[int], float]:
         (8, 0.0, 16, 0.0, 1),
     ],
 )
-def test_as_many_threads_as_are_free_and_bring_enough(
+def test_threads_are_as_many_as_are_free_and_help(
     cores: int, load: float, processes: int, serial: float, number: int
 ) -> None:
     choice = measured(cores, load, processes, amdahl(serial))
@@ -55,11 +55,11 @@ def test_a_busy_machine_is_not_measured() -> None:
     assert str(measured(2, 1.2, 1, measure)) == "threads: 1 of 2 cores (load 1.2)"
 
 
-def test_a_line_tells_what_more_threads_would_bring() -> None:
+def test_the_line_has_the_speed_of_more_threads() -> None:
     assert str(measured(2, 0.0, 1, amdahl(0.8))) == "threads: 1 of 2 cores (load 0.0; 2 are 1.1 times as fast)"
 
 
-def test_the_measurement_is_of_this_machine_and_leaves_torch_alone() -> None:
+def test_measuring_does_not_change_torchs_threads() -> None:
     before = torch.get_num_threads()
     assert 0 < threads.Operation()(2) < 10
     assert torch.get_num_threads() == before
@@ -67,9 +67,7 @@ def test_the_measurement_is_of_this_machine_and_leaves_torch_alone() -> None:
     assert threads.load() >= 0
 
 
-def test_what_is_asked_comes_before_what_began_and_that_before_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_key_wins_over_the_run_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
     monkeypatch.setattr(threads, "measured", lambda *_: Threads(5, "(measured)"))
     cases: list[tuple[Wanted, str | None, int]] = [
@@ -92,7 +90,7 @@ def test_what_is_asked_comes_before_what_began_and_that_before_the_environment(
         assert choice.number == 5
 
 
-def test_processes_that_a_run_starts_compute_with_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_of_a_run_have_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     with computing_with(3):
         _set_num_threads_if_needed(2)  # as Lightning does before it starts them
@@ -105,11 +103,11 @@ def test_processes_that_a_run_starts_compute_with_as_many_threads(monkeypatch: p
 @pytest.mark.parametrize(
     ("devices", "count"), [(1, 1), (2, 2), ([0, 3], 2), ("auto", 1), (-1, 1), (None, 1), ("0,1", 1)]
 )
-def test_processes_of_a_machine(devices: object, count: int) -> None:
+def test_processes_here_are_the_devices(devices: object, count: int) -> None:
     assert processes_here(devices) == count
 
 
-def test_numbers_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_numbers_of_threads_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "threads.txt").write_text("two")
     with pytest.raises(InputError, match=r"threads.txt: holds no number of threads"):
         threads.begun_with(tmp_path, "auto")
@@ -119,7 +117,7 @@ def test_numbers_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_threads_it_began_with(
+def test_a_resumed_run_keeps_its_threads(
     run: Callable[..., Ended], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not run(*TINY, "stages=[fit]", "trainer.max_epochs=1", "threads=2", f"hydra.run.dir={tmp_path}").code
@@ -129,7 +127,7 @@ def test_a_run_goes_on_with_the_threads_it_began_with(
     assert json.loads((tmp_path / "results.json").read_text())["threads"] == 2
 
 
-def test_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_sleep_unless_the_environment_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.delenv("KMP_BLOCKTIME", raising=False)
     threads.let_threads_sleep()
@@ -140,7 +138,7 @@ def test_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_openmp_hears_that_its_threads_sleep(tmp_path: Path) -> None:
+def test_openmp_has_the_passive_wait_policy(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_DISPLAY_ENV": "true"}  # OpenMP prints what it heard when torch is imported
     environment.pop("OMP_WAIT_POLICY", None)
     command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "stages=[fit]", f"hydra.run.dir={tmp_path}"]

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 BEAUTY = Path(__file__).parents[3] / "shared" / "data" / "beauty.txt"
 
 
-def test_flops_are_those_of_the_longest_history_whatever_the_limit(tmp_path: Path, run: Callable[..., Ended]) -> None:
+def test_flops_are_those_of_the_longest_history(tmp_path: Path, run: Callable[..., Ended]) -> None:
     longest = instantiate(composed(*TINY, "dataset.max_len=40000").dataset).longest_history
     assert longest < 40_000
     counted = []
@@ -35,7 +35,7 @@ def test_flops_are_those_of_the_longest_history_whatever_the_limit(tmp_path: Pat
     assert counted[0] == counted[1] > 0
 
 
-def test_the_longest_history_is_at_most_the_limit_and_ends_before_an_item() -> None:
+def test_longest_history_is_within_the_limit() -> None:
     data = instantiate(composed(*TINY).dataset)
     lengths = [
         end - begin for begin, end in zip(data.interactions.offsets, data.interactions.offsets[1:], strict=False)
@@ -47,18 +47,18 @@ def test_the_longest_history_is_at_most_the_limit_and_ends_before_an_item() -> N
 
 
 @pytest.mark.skipif(not BEAUTY.exists(), reason="needs the paper's data")
-def test_at_the_papers_settings_some_history_is_full() -> None:
+def test_some_history_of_beauty_is_full() -> None:
     assert instantiate(composed("dataset=beauty", f"dataset.path={BEAUTY}").dataset).longest_history == 50
 
 
-def test_models_that_need_it_are_given_the_full_width(build: Callable[..., Any]) -> None:
+def test_flops_of_dense_models_are_at_full_width(build: Callable[..., Any]) -> None:
     masked, dense = build(SPEC), build(SPEC, "model.padding=dense")
     assert flops(dense, CPU, 6, 4) == flops(dense, CPU, 6, 6) == flops(masked, CPU, 6, 6)
     assert (flops(masked, CPU, 4, 4) or 0) < (flops(masked, CPU, 6, 6) or 0)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("40 GiB"), NotImplementedError("an operator")])
-def test_what_cannot_be_counted_is_null(
+def test_flops_that_cannot_be_counted_are_none(
     error: Exception, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(batch: Batch) -> None:
@@ -70,7 +70,7 @@ def test_what_cannot_be_counted_is_null(
     assert f"not counted ({type(error).__name__}" in caplog.text
 
 
-def test_a_report_shows_what_could_not_be_counted_as_missing() -> None:
+def test_a_report_shows_uncounted_flops_as_missing() -> None:
     def of(*counted: int | None) -> str:
         runs = [SimpleNamespace(results={"cost": {"flops_per_query": value}}) for value in counted]
         return inspect.unwrap(cost)(cast(Variant, SimpleNamespace(runs=runs)), *COSTS["MFLOPs a query"])

@@ -39,7 +39,7 @@ def test_every_step_and_ranking_keeps_to_a_gpu(model: str) -> None:
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_found(mistake: str) -> None:
+def test_mistakes_in_a_model_are_errors(mistake: str) -> None:
     changed, error = MISTAKES[mistake]
     lines = (
         "import torch",

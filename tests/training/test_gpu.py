@@ -62,7 +62,7 @@ def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], 
     return torch.stack(found).tolist()
 
 
-def test_no_step_waits(model: NextItemModel) -> None:
+def test_no_step_waits_for_the_gpu(model: NextItemModel) -> None:
     if model.all_positions:
         pytest.skip("waits for the number of its predictions")
     train(model, training_loss, epochs=1)  # libraries wait when first used
@@ -83,7 +83,7 @@ def test_no_step_waits(model: NextItemModel) -> None:
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-def test_compiled_steps_are_those_of_eager_ones(
+def test_compiled_steps_have_the_losses_of_eager_ones(
     model: NextItemModel, mode: CompileMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if model.all_positions:
@@ -96,7 +96,7 @@ def test_compiled_steps_are_those_of_eager_ones(
     assert found == pytest.approx(eager, rel=1e-3)
 
 
-def test_half_precision_keeps_to_the_loss(model: NextItemModel) -> None:
+def test_half_precision_does_not_change_the_loss(model: NextItemModel) -> None:
     batch, values = next(iter(batches())), []
     for enabled in (False, True):
         torch.manual_seed(0)
@@ -125,7 +125,7 @@ def test_the_loss_of_many_predictions_holds_few_logits(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-def test_compiled_runs_are_those_of_eager_ones(
+def test_compiled_runs_have_the_losses_of_eager_ones(
     mode: str, run: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

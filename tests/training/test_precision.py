@@ -67,19 +67,19 @@ def test_other_precisions_are_refused_before_training(
         (None, "mps", "32-true"),
     ],
 )
-def test_what_a_device_has_is_kept(precision: Any, device: str, kept: str) -> None:
+def test_a_precision_that_a_device_has_is_kept(precision: Any, device: str, kept: str) -> None:
     require_kept(precision, kept, torch.device(device))
 
 
 @pytest.mark.parametrize(
     ("precision", "device", "kept"), [(16, "cpu", "bf16-mixed"), (64, "mps", "64-true"), ("64-true", "mps", "64-true")]
 )
-def test_what_a_device_lacks_is_refused(precision: Any, device: str, kept: str) -> None:
+def test_a_precision_that_a_device_lacks_is_refused(precision: Any, device: str, kept: str) -> None:
     with pytest.raises(InputError, match=f"trainer.precision={precision}: .*{device}"):
         require_kept(precision, kept, torch.device(device))
 
 
-def test_the_loss_of_half_precision_weights_is_computed_in_single_precision(
+def test_loss_of_half_precision_weights_is_single_precision(
     build: Callable[..., Any], histories: Callable[..., Any]
 ) -> None:
     spec = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))

@@ -7,47 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from tests.conftest import CONF, TINY, Ended, give
+from tests.training.interruptions import CUT, Killed, interrupt_at, kill_at
 
 Run = Callable[..., Ended]
-
-
-class Killed(BaseException):
-    """Not an Exception, so that nothing tidies up, as after a kill."""
-
-
-class Cut(pl.Callback):
-    """Calls a function at the start of one step; a test says which, and it is in the config of every run it cuts."""
-
-    step: int | None = None
-    action: ClassVar[list[Callable[[], object]]] = []
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        if trainer.global_step == Cut.step:
-            Cut.step = None
-            Cut.action[-1]()
-
-
-CUT = "+callbacks.cut={_target_: tests.training.test_resume.Cut}"
-
-
-def kill_at(step: int) -> None:
-    def kill() -> None:
-        raise Killed
-
-    Cut.step, Cut.action[:] = step, [kill]
-
-
-def interrupt_at(step: int, number: int = signal.SIGINT) -> None:
-    Cut.step, Cut.action[:] = step, [partial(signal.raise_signal, number)]
 
 
 def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], int]:
@@ -96,7 +65,7 @@ def steps_an_epoch(folder: Path) -> int:
         pytest.param("3", 1, 2, id="lagging", marks=pytest.mark.slow),
     ],
 )
-def test_killed_and_resumed(
+def test_a_killed_and_resumed_run_ends_the_same(
     save_every_n_steps: str, epoch: int, step: int, uninterrupted: Path, tmp_path: Path, run: Run
 ) -> None:
     length = steps_an_epoch(uninterrupted)
@@ -120,9 +89,7 @@ def test_killed_and_resumed(
 )
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])
 @pytest.mark.slow
-def test_killed_where_validations_are_not_those_of_every_epoch(
-    at: int, keys: tuple[str, ...], tmp_path: Path, run: Run
-) -> None:
+def test_other_validation_times_resume_the_same(at: int, keys: tuple[str, ...], tmp_path: Path, run: Run) -> None:
     command, whole, cut = (*TINY, CUT, *keys, "save_every_n_steps=1"), tmp_path / "whole", tmp_path / "cut"
     assert run(*command, f"hydra.run.dir={whole}").code == 0
     kill_at(at)
@@ -136,9 +103,7 @@ def test_killed_where_validations_are_not_those_of_every_epoch(
     "number",
     [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
 )
-def test_told_to_stop_it_saves_its_state_and_goes_on(
-    number: int, uninterrupted: Path, tmp_path: Path, run: Run
-) -> None:
+def test_a_signal_saves_the_state_to_resume_from(number: int, uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     at = steps_an_epoch(uninterrupted) + 2
     command, before = (*TINY, CUT, f"hydra.run.dir={tmp_path}"), signal.getsignal(number)
     interrupt_at(at, number)
@@ -151,7 +116,7 @@ def test_told_to_stop_it_saves_its_state_and_goes_on(
 
 
 @pytest.mark.slow
-def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+def test_an_interrupted_sweep_resumes(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     sweep = ("-m", *TINY, CUT, "seed=212,1", f"hydra.sweep.dir={tmp_path}")
     interrupt_at(2)
     assert run(*sweep).code == 1
@@ -162,7 +127,7 @@ def test_told_to_stop_a_sweep_stops_and_goes_on(uninterrupted: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+def test_a_run_resumes_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     kill_at(2 * steps_an_epoch(uninterrupted) + 1)
     with pytest.raises(Killed):
         run(*TINY, CUT, f"hydra.run.dir={tmp_path / 'first'}")
@@ -172,14 +137,14 @@ def test_resumed_in_another_folder(uninterrupted: Path, tmp_path: Path, run: Run
     assert_same(tmp_path / "second", uninterrupted)
 
 
-def test_a_finished_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+def test_a_finished_run_given_again_does_not_change(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     again = Path(shutil.copytree(uninterrupted, tmp_path / "again"))
     assert run(*TINY, "resume=auto", f"hydra.run.dir={again}").code == 0
     assert_same(again, uninterrupted)
 
 
 @pytest.mark.slow
-def test_early_stopped_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+def test_an_early_stopped_run_does_not_train_again(uninterrupted: Path, tmp_path: Path, run: Run) -> None:
     command = (*TINY, "optimizer.lr=0", "patience=1", "resume=auto", f"hydra.run.dir={tmp_path}")
     assert run(*command).code == 0
     first = outcome(tmp_path)
@@ -191,7 +156,7 @@ def test_early_stopped_run_given_again_stays_as_it_is(uninterrupted: Path, tmp_p
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_killed_by_signal_at_any_moment(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_ends_the_same(uninterrupted: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "resume=auto", f"hydra.run.dir={tmp_path}"]
     wait, kills = 4.0, 0
     while not (tmp_path / "results.json").exists():

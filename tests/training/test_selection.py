@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_weights_of_each_ranking_are_those_of_its_best_epoch(finished: Path) -> None:
+def test_each_ranking_has_weights_of_its_best_epoch(finished: Path) -> None:
     found = results(finished)
     assert set(found["chosen"]) == set(RANKINGS)
     for ranking, chosen in found["chosen"].items():
@@ -47,7 +47,7 @@ def test_the_weights_of_each_ranking_are_those_of_its_best_epoch(finished: Path)
         assert found["metrics"][f"val/{ranking}/mrr"] == found["history"][f"val/{ranking}/mrr"][chosen["epoch"]]
 
 
-def test_the_test_of_each_ranking_is_that_of_its_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
+def test_each_ranking_is_tested_with_its_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:
     files = dict(zip(RANKINGS, ("best.ckpt", "best_full.ckpt", "best_full_unseen.ckpt"), strict=True))
     for ranking, file in files.items():
         folder = tmp_path / ranking
@@ -61,7 +61,7 @@ def test_the_test_of_each_ranking_is_that_of_its_checkpoint(finished: Path, tmp_
             assert (ranks[ranking] == expected_ranks[ranking]).all()
 
 
-def test_one_choice_for_all(finished: Path, tmp_path: Path, run: Run) -> None:
+def test_one_checkpoint_can_test_all_rankings(finished: Path, tmp_path: Path, run: Run) -> None:
     assert run(*LONGER, "select_per_ranking=false", f"hydra.run.dir={tmp_path}").code == 0
     found = results(tmp_path)
     assert {tuple(of.values()) for of in found["chosen"].values()} == {
@@ -71,7 +71,7 @@ def test_one_choice_for_all(finished: Path, tmp_path: Path, run: Run) -> None:
     assert of_ranking(found["metrics"], "uni20") == of_ranking(results(finished)["metrics"], "uni20")
 
 
-def test_a_folder_without_the_weights_of_a_ranking_is_refused(finished: Path, tmp_path: Path, run: Run) -> None:
+def test_a_folder_without_a_checkpoint_is_refused(finished: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "best.ckpt").write_bytes((finished / "checkpoints" / "best.ckpt").read_bytes())
     ended = run(*LONGER, "stages=[test]", f"ckpt={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 1
@@ -89,7 +89,7 @@ def test_a_folder_without_the_weights_of_a_ranking_is_refused(finished: Path, tm
     ],
     ids=["monitor", "one choice", "other negatives", "weights only", "resumed with other negatives"],
 )
-def test_weights_that_were_chosen_in_another_way_are_refused(
+def test_weights_chosen_by_other_keys_are_refused(
     keys: list[str], named: str, finished: Path, tmp_path: Path, run: Run
 ) -> None:
     checkpoints = f"{finished}/checkpoints"
@@ -99,7 +99,7 @@ def test_weights_that_were_chosen_in_another_way_are_refused(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_facts_of_the_test_items_are_stored_in_few_bytes(finished: Path) -> None:
+def test_facts_of_test_items_take_few_bytes(finished: Path) -> None:
     with np.load(finished / "ranks.npz") as arrays:
         assert set(arrays.files) - {"allow_pickle"} == {*RANKINGS, "target_count", "history_len"}
         assert {arrays[name].dtype for name in RANKINGS} == {np.dtype(np.uint8)}  # of 60 items
@@ -136,7 +136,7 @@ def test_patience_waits_for_all_of_its_metrics() -> None:
     assert stops(Patience(["b"], 2), *scores) == [False, False, False, True, True, False]
 
 
-def test_patience_that_is_resumed_waits_as_long() -> None:
+def test_resumed_patience_waits_as_long() -> None:
     scores = [{"a": value} for value in (0.1, 0.2, 0.1, 0.2, 0.1)]
     for cut in range(len(scores)):
         first, second = Patience(["a"], 3), Patience(["a"], 3)

@@ -103,7 +103,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
 
 
 @pytest.mark.slow
-def test_compiled_runs_are_those_of_eager_ones(run: Run, tmp_path: Path, traced: list[tuple[int, ...]]) -> None:
+def test_compiled_runs_have_the_losses_of_eager_ones(run: Run, tmp_path: Path, traced: list[tuple[int, ...]]) -> None:
     eager, compiled = tmp_path / "eager", tmp_path / "compiled"
     short = (*TINY, "model=hgn", "stages=[fit]", "trainer.max_epochs=2")  # without dropout: masks depend on the width
     assert not run(*short, f"hydra.run.dir={eager}").code
@@ -129,7 +129,9 @@ def test_compiled_runs_are_those_of_eager_ones(run: Run, tmp_path: Path, traced:
     ],
     ids=lambda value: " ".join(value),
 )
-def test_what_cannot_be_is_told_in_one_line(overrides: list[str], named: list[str], run: Run, tmp_path: Path) -> None:
+def test_wrong_compile_or_precision_is_an_error(
+    overrides: list[str], named: list[str], run: Run, tmp_path: Path
+) -> None:
     ended = run(*TINY, *overrides, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert "\n" not in ended.line
@@ -148,7 +150,7 @@ def undropped(name: str, build: Build) -> NextItemModel:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_is_traced_whole(
+def test_every_model_compiles_without_graph_breaks(
     name: str, build: Build, histories: Callable[..., Batch], traced: list[tuple[int, ...]]
 ) -> None:
     model = undropped(name, build)
@@ -160,7 +162,7 @@ def test_every_model_is_traced_whole(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_half_precision_keeps_to_the_loss(name: str, build: Build, histories: Callable[..., Batch]) -> None:
+def test_half_precision_does_not_change_the_loss(name: str, build: Build, histories: Callable[..., Batch]) -> None:
     model, batch = undropped(name, build), histories(LENGTHS, SPEC.max_len, SPEC.num_items)
     losses = []
     for enabled in (False, True):
@@ -178,7 +180,7 @@ def test_half_precision_keeps_to_the_loss(name: str, build: Build, histories: Ca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["adamct", "gru4rec", "hgn"])
-def test_half_precision_keeps_to_the_ranks(model: str, run: Run, tmp_path: Path) -> None:
+def test_half_precision_does_not_change_the_ranks(model: str, run: Run, tmp_path: Path) -> None:
     scores = []
     for precision in ("32-true", "bf16-mixed"):
         folder = tmp_path / precision

@@ -25,7 +25,7 @@ def best(folder: Path) -> dict:
     return torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
 
 
-def test_every_second_epoch(tmp_path: Path, run: Run) -> None:
+def test_every_second_epoch_can_be_validated(tmp_path: Path, run: Run) -> None:
     keys = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5", "trainer.num_sanity_val_steps=1")
     assert run(*TINY, *keys, f"hydra.run.dir={tmp_path}").code == 0
     found = json.loads((tmp_path / "results.json").read_text())
@@ -39,7 +39,7 @@ def test_every_second_epoch(tmp_path: Path, run: Run) -> None:
     assert found["cost"]["epochs"] == 5
 
 
-def test_within_epochs_the_weights_are_those_that_were_validated(tmp_path: Path, run: Run) -> None:
+def test_weights_within_an_epoch_are_the_validated_ones(tmp_path: Path, run: Run) -> None:
     keys = ("trainer.val_check_interval=2", "trainer.max_epochs=2", "patience=100", "optimizer.lr=0.1")
     assert run(*TINY, *keys, f"hydra.run.dir={tmp_path}").code == 0
     steps, scores = zip(*validations(tmp_path), strict=True)
@@ -56,7 +56,7 @@ def test_patience_counts_validations(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize("key", ["trainer.max_epochs=0", pytest.param("trainer.max_steps=1", marks=pytest.mark.slow)])
-def test_without_a_validation_the_weights_of_before_are_not_chosen(key: str, tmp_path: Path, run: Run) -> None:
+def test_without_validation_old_weights_are_not_chosen(key: str, tmp_path: Path, run: Run) -> None:
     command = (*TINY, f"hydra.run.dir={tmp_path}")
     assert run(*command, "trainer.max_epochs=1").code == 0
     results = (tmp_path / "results.json").read_bytes()
@@ -68,7 +68,7 @@ def test_without_a_validation_the_weights_of_before_are_not_chosen(key: str, tmp
 
 
 @pytest.mark.slow
-def test_without_a_validation_nothing_is_recorded(tmp_path: Path, run: Run) -> None:
+def test_without_validation_nothing_is_recorded(tmp_path: Path, run: Run) -> None:
     ended = run(*TINY, "+trainer.fast_dev_run=true", f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert "before any validation" in ended.line
@@ -76,6 +76,6 @@ def test_without_a_validation_nothing_is_recorded(tmp_path: Path, run: Run) -> N
 
 
 @pytest.mark.slow
-def test_a_profile_that_is_asked_for_is_shown(tmp_path: Path, run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_requested_profile_is_printed(tmp_path: Path, run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(*TINY, "trainer.profiler=simple", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
     assert "training_step" in "".join(capfd.readouterr())
