@@ -3,7 +3,6 @@
 import functools
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,16 @@ import torch
 from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from torch import nn
 
 import adamct
 import adamct.models
-from adamct.batch import DataSpec
 from adamct.errors import InputError
 from adamct.serving import rebuild as rebuilding
 from adamct.serving.rebuild import build_node, rebuild, resolve_class
 from tests.conftest import CONF, MODELS, composed
+from tests.serving.checkpoints import NAMES, SPEC, checkpoint, config_of, error_line
 
-ITEMS = 30
-SPEC = DataSpec(num_items=ITEMS, num_users=8, max_len=6, item_counts=torch.zeros(ITEMS + 1))
-NAMES = [f"item-{number}" for number in range(1, ITEMS + 1)]
 ACT = "tests.serving.test_rebuild.Act"
 acted: list[object] = []
 
@@ -36,33 +31,6 @@ class Act(nn.Module):
     def __init__(self, *args: object, **values: object) -> None:
         acted.append((args, values))
         super().__init__()
-
-
-def config_of(name: str) -> dict[str, Any]:
-    config = OmegaConf.to_container(composed(f"model={name}").model, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
-
-
-def checkpoint(name: str = "nextitnet") -> dict[str, Any]:
-    """Return the content of a run's checkpoint."""
-    model = rebuild(config_of(name), SPEC)
-    return {
-        "identity": {"model": config_of(name), "dataset": {"num_items": ITEMS, "num_users": 8, "max_len": 6}},
-        "item_ids": list(NAMES),
-        "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
-    }
-
-
-def error_line(folder: Path, content: object) -> str:
-    """Return the error message of loading a checkpoint with some content."""
-    torch.save(content, folder / "bad.ckpt")
-    with pytest.raises(InputError) as error:
-        adamct.load(folder / "bad.ckpt")
-    line = str(error.value)
-    assert line.startswith(f"{folder / 'bad.ckpt'}: ")
-    assert "\n" not in line
-    return line.removeprefix(f"{folder / 'bad.ckpt'}: ")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -199,55 +167,6 @@ def test_config_of_no_model_is_refused(changes: dict[str, Any], message: str, tm
     content["identity"]["model"] |= changes
     assert message in error_line(tmp_path, content)
     assert not acted
-
-
-def without(content: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != key}
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda c: without(c, "identity"), "not a checkpoint of this project"),
-        (lambda c: without(c, "item_ids"), "train the model again"),
-        (lambda c: without(c, "state_dict"), "KeyError: 'state_dict'"),
-        (lambda c: c | {"identity": []}, "not a checkpoint of this project"),
-        (lambda c: c | {"identity": {}}, "KeyError: 'dataset'"),
-        (lambda c: c | {"identity": without(c["identity"], "model")}, "KeyError: 'model'"),
-        (lambda c: c | {"identity": c["identity"] | {"model": ["a"]}}, "has no config of a model"),
-        (lambda c: c | {"identity": c["identity"] | {"model": {}}}, "has no config of a model"),
-        (lambda c: c | {"identity": c["identity"] | {"dataset": {}}}, "KeyError: 'num_items'"),
-        (lambda c: c | {"item_ids": "abc"}, "item_ids"),
-        (lambda c: c | {"item_ids": list(range(ITEMS))}, "item_ids"),
-        (lambda c: c | {"item_ids": ["a"] * ITEMS}, "item_ids"),
-        (lambda c: c | {"item_ids": NAMES[1:]}, "has num_items=30, but 29 item_ids"),
-        (lambda c: c | {"state_dict": {}}, "Missing key"),
-        (lambda c: c | {"state_dict": []}, "not a complete checkpoint"),
-        (lambda c: c | {"state_dict": {1: 2}}, "not a complete checkpoint"),
-        (lambda c: c | {"state_dict": dict.fromkeys(c["state_dict"], 0)}, "not a complete checkpoint"),
-        (lambda c: c | {"state_dict": {k: v[..., None] for k, v in c["state_dict"].items()}}, "size mismatch"),
-        (lambda c: c | {"state_dict": c["state_dict"] | {"model.more": torch.zeros(2)}}, "Unexpected key"),
-    ],
-)
-def test_damaged_checkpoint_is_refused(
-    damage: Callable[[dict[str, Any]], object], message: str, tmp_path: Path
-) -> None:
-    assert message in error_line(tmp_path, damage(checkpoint()))
-
-
-@pytest.mark.parametrize("size", [0, -1, True, 2.0, "6", None, [6], 10**30, float("nan")], ids=repr)
-@pytest.mark.parametrize("key", ["num_items", "num_users", "max_len"])
-def test_sizes_must_be_whole_numbers(key: str, size: object, tmp_path: Path) -> None:
-    content = checkpoint("sasrec" if key == "max_len" else "hgn")
-    content["identity"]["dataset"][key] = size
-    assert error_line(tmp_path, content)
-
-
-def test_missing_device_is_named(tmp_path: Path) -> None:
-    torch.save(checkpoint(), tmp_path / "good.ckpt")
-    for device in ("cuda:99", "nonsense", "meta:x"):
-        with pytest.raises(InputError, match=f"device={device}: "):
-            adamct.load(tmp_path / "good.ckpt", device)
 
 
 ALLOWED = [
