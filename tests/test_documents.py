@@ -17,7 +17,7 @@ Run = Callable[..., Ended]
 ROOT = CONF.parent
 DOCUMENTS = [folder / "README.md" for folder in (ROOT, CONF, ROOT / "benchmarks", ROOT / "reports")]
 PLACEHOLDER = re.compile(r"\b(NAME|FOLDER|MODEL|DATASET)\b|\.\.\.|install=")
-WRITTEN_BY_RUNS = {"config.yaml", "multirun.yaml", "table.md"}
+WRITTEN_BY_RUNS = {"config.yaml", "multirun.yaml", "table.md", "outputs/debug"}
 
 
 def snippets(document: Path) -> list[str]:
