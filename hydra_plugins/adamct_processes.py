@@ -34,7 +34,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class ProcessesLauncher(Launcher):
-    """A launcher with worker processes, each of which runs one job after another.
+    """A launcher with worker processes. Each worker runs one job after another.
 
     If the system kills a worker, its job has failed and the other jobs continue. If this process ends, the workers end
     soon afterwards.

@@ -90,7 +90,7 @@ def has_parallel_jobs(config: DictConfig) -> bool:
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Exit on an exception of a callback, of which Hydra would only warn."""
+    """Exit on an exception of a callback. Hydra itself would only print a warning."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What is taken down of AdaMCT's layers at test time: each user's coefficients, and item correlations."""
+"""Records of AdaMCT's layers during a test: the coefficients of users, and item correlations."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from adamct.analysis.item_correlations import correlations, last_layer_outputs
 from adamct.batch import DataSpec
 from adamct.checkpoint import read_checkpoint
 from adamct.models.adamct_layers import Coefficient
-from tests.conftest import TINY, Ended, composed
+from tests.conftest import TINY, Ended, composed, give
 
 Run = Callable[..., Ended]
 SPEC = DataSpec(num_items=30, num_users=8, max_len=9, item_counts=torch.zeros(31))
@@ -23,16 +23,15 @@ CALLBACKS = ("callbacks=[mixture_coefficients,item_correlations]", "callbacks.it
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was tested with both callbacks."""
     folder = tmp_path_factory.mktemp("tested")
     with pytest.MonkeyPatch.context() as patch:
-        from tests.conftest import give
-
         assert give(patch, *TINY, *CALLBACKS, f"hydra.run.dir={folder}").code == 0
     return folder
 
 
 def model_and_batch(folder: Path) -> tuple[Any, Any]:
-    """The tested weights, and the first test batch."""
+    """Return the tested model, and the first test batch."""
     cfg = composed(*TINY)
     data = instantiate(cfg.dataset)
     model = instantiate(cfg.model, _partial_=True)(data.spec)
@@ -42,36 +41,34 @@ def model_and_batch(folder: Path) -> tuple[Any, Any]:
 
 
 @torch.no_grad()
-def test_recorded_coefficients_are_those_of_each_user(tested: Path) -> None:
+def test_recorded_coefficients_belong_to_their_users(tested: Path) -> None:
     model, batch = model_and_batch(tested)
     outputs: list[torch.Tensor] = []
     for part in model.modules():
         if isinstance(part, Coefficient):
             part.register_forward_hook(lambda _, __, output: outputs.append(output.flatten()))
     model.queries(batch)
-    with np.load(tested / "coefficients.npz") as found:
+    with np.load(tested / "coefficients.npz") as record:
         for layer, alpha in enumerate(outputs, 1):
-            assert found[f"layer{layer}"][batch.user] == pytest.approx(alpha.numpy(), abs=1e-6)
+            assert record[f"layer{layer}"][batch.user] == pytest.approx(alpha.numpy(), abs=1e-6)
         data = instantiate(composed(*TINY).dataset)
-        assert np.array_equal(found["taste-driven"], data.log.taste_driven)
+        assert np.array_equal(record["taste-driven"], data.log.taste_driven)
         assert len(outputs) == 2
 
 
-def test_correlations_are_a_loop_over_pairs() -> None:
+def test_correlations_equal_a_loop_over_pairs() -> None:
     features = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     visible = torch.arange(5) < torch.tensor([[5], [3]])
-    found = correlations(features, visible)
+    maps = correlations(features, visible)
     for user, length in enumerate((5, 3)):
         for i in range(length):
             products = [math.exp(float(features[user, i] @ features[user, j])) for j in range(length)]
             expected = [value / sum(products) for value in products] + [0.0] * (5 - length)
-            assert found[user, i].tolist() == pytest.approx(expected, abs=1e-6)
+            assert maps[user, i].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 @torch.no_grad()
-def test_the_parts_of_the_last_layer_are_those_the_query_is_made_of(
-    build: Callable[..., Any], histories: Callable[..., Any]
-) -> None:
+def test_query_is_computed_from_the_recorded_parts(build: Callable[..., Any], histories: Callable[..., Any]) -> None:
     model = build(SPEC).eval()
     batch = histories([9, 4], 9, 30)
     parts = last_layer_outputs(model, batch.item_seq)
@@ -87,27 +84,27 @@ def test_the_parts_of_the_last_layer_are_those_the_query_is_made_of(
     assert torch.allclose(mixed, parts["mixture"], atol=1e-6)
     last = layer.norm(hidden[0] + layer.output(mixed))[torch.arange(2), batch.seq_len - 1]
     assert torch.allclose(model.head(last), query, atol=1e-5)
-    assert not any(part._forward_hooks for part in model.modules())  # nothing listens any more
+    assert not any(part._forward_hooks for part in model.modules())
 
 
 def test_recorded_maps_are_of_the_longest_histories(tested: Path) -> None:
     model, batch = model_and_batch(tested)
-    with np.load(tested / "item_correlations.npz") as found:
-        assert found["user"].tolist() == batch.user[:4].tolist()
-        assert np.array_equal(found["item_seq"], batch.item_seq[:4].numpy())
-        assert found["seq_len"].tolist() == sorted(found["seq_len"].tolist(), reverse=True)
+    with np.load(tested / "item_correlations.npz") as record:
+        assert record["user"].tolist() == batch.user[:4].tolist()
+        assert np.array_equal(record["item_seq"], batch.item_seq[:4].numpy())
+        assert record["seq_len"].tolist() == sorted(record["seq_len"].tolist(), reverse=True)
         expected = correlations(last_layer_outputs(model, batch.item_seq[:4])["global"], batch.item_seq[:4] != 0)
-        for row, length in enumerate(found["seq_len"]):
+        for row, length in enumerate(record["seq_len"]):
             ours = expected[row, :length, :length].detach().numpy()
-            assert found["global"][row, :length, :length] == pytest.approx(ours, abs=1e-5)
+            assert record["global"][row, :length, :length] == pytest.approx(ours, abs=1e-5)
 
 
-def test_another_model_has_no_branches(tmp_path: Path, run: Run) -> None:
+def test_item_correlations_refuse_another_model(tmp_path: Path, run: Run) -> None:
     ended = run(*TINY, "model=hgn", "callbacks=item_correlations", f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
     assert ended.line == "error: callbacks=item_correlations: the model must be AdaMCT, not HGN; give model=adamct"
 
 
-def test_a_model_without_coefficients_leaves_no_file_of_them(tmp_path: Path, run: Run) -> None:
+def test_model_without_coefficients_writes_no_file(tmp_path: Path, run: Run) -> None:
     assert run(*TINY, "model=hgn", "callbacks=mixture_coefficients", f"hydra.run.dir={tmp_path}").code == 0
     assert not (tmp_path / "coefficients.npz").exists()

@@ -1,4 +1,4 @@
-"""The exported encoder against torch, outside of what exports it."""
+"""The exported files against torch's scores, computed without the code of the export."""
 
 import json
 import subprocess
@@ -32,17 +32,17 @@ def recommender(build: Callable[..., Any], name: str) -> Recommender:
 
 
 def scores_of(folder: Path, item_seq: np.ndarray, seq_len: np.ndarray, user: np.ndarray) -> np.ndarray:
-    """Without torch, from the files alone."""
+    """Compute scores from the exported files, without torch."""
     session = onnxruntime.InferenceSession(str(folder / "encoder.onnx"))
-    given = {"item_seq": item_seq, "seq_len": seq_len, "user": user}
-    (query,) = session.run(None, {value.name: given[value.name] for value in session.get_inputs()})
+    inputs = {"item_seq": item_seq, "seq_len": seq_len, "user": user}
+    (query,) = session.run(None, {value.name: inputs[value.name] for value in session.get_inputs()})
     bias = folder / "item_bias.npy"
     return query @ np.load(folder / "item_table.npy").T + (np.load(bias) if bias.exists() else 0.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTED)
-def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
+def test_exported_files_score_as_the_model(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, name)
     limit = 1e-4 if name == "sine" else 1e-5  # its temperature sharpens rounding
     assert export(ours, tmp_path) < limit
@@ -60,7 +60,7 @@ def test_scores_from_the_files_are_the_models(name: str, build: Callable[..., An
 
 
 class Looping(NextItemModel):
-    """Goes through a history in Python, which an export would unroll to one length."""
+    """A model with a Python loop over a history, which an export would unroll to one length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,16 +77,14 @@ class Looping(NextItemModel):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
+def test_model_with_a_loop_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Looping cannot be exported"):
         export(Recommender(Looping(), NAMES, SPEC.max_len), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_weights_that_are_no_numbers_are_not_exported_and_leave_nothing(
-    build: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_nan_weights_are_refused_and_leave_no_file(build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, "sasrec")
     torch.nn.init.constant_(ours.model.item_table(), torch.nan)
     with pytest.raises(InputError, match="SASRec: the exported queries are off by nan"):
@@ -95,7 +93,7 @@ def test_weights_that_are_no_numbers_are_not_exported_and_leave_nothing(
 
 
 @pytest.mark.slow
-def test_ids_with_line_breaks_are_kept(build: Callable[..., Any], tmp_path: Path) -> None:
+def test_item_ids_with_line_breaks_are_kept(build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, "sasrec")
     ours.item_ids = ["one\ntwo", *NAMES[1:]]
     export(ours, tmp_path)
@@ -103,7 +101,7 @@ def test_ids_with_line_breaks_are_kept(build: Callable[..., Any], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_command_writes_a_report(
+def test_command_exports_and_prints_the_difference(
     tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*TINY, "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
@@ -120,9 +118,10 @@ def test_the_command_writes_a_report(
 
 
 @pytest.mark.integration
+@pytest.mark.integration
 @pytest.mark.slow
-def test_a_recurrent_model_takes_any_length(tmp_path: Path, run: Callable[..., Ended]) -> None:
-    """In a process of its own: the type checks of tests cannot be traced within its loop."""
+def test_exported_recurrent_model_takes_any_length(tmp_path: Path, run: Callable[..., Ended]) -> None:
+    """Export in another process: the tests' type checks cannot be traced in its loop."""
     assert run(*TINY, "model=gru4rec", "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
     checkpoint, out = tmp_path / "checkpoints" / "best.ckpt", tmp_path / "onnx"
     command = [sys.executable, "-m", "adamct.serving.export", str(checkpoint), f"--out={out}"]

@@ -1,9 +1,8 @@
-"""What a checkpoint can bring about when it is loaded: its model, or one line that says what is wrong with it."""
+"""A loaded checkpoint gives its model, or one line that says what is wrong. It never calls anything else."""
 
 import functools
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,80 +11,49 @@ import torch
 from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from torch import nn
 
 import adamct
 import adamct.models
-from adamct.batch import DataSpec
 from adamct.errors import InputError
 from adamct.serving import rebuild as rebuilding
 from adamct.serving.rebuild import build_node, rebuild, resolve_class
 from tests.conftest import CONF, MODELS, composed
+from tests.serving.checkpoints import NAMES, SPEC, checkpoint, config_of, error_line
 
-ITEMS = 30
-SPEC = DataSpec(num_items=ITEMS, num_users=8, max_len=6, item_counts=torch.zeros(ITEMS + 1))
-NAMES = [f"item-{number}" for number in range(1, ITEMS + 1)]
-ACTS = "tests.serving.test_rebuild.Act"
+ACT = "tests.serving.test_rebuild.Act"
 acted: list[object] = []
 
 
 class Act(nn.Module):
-    """A stranger's module."""
+    """A module outside of adamct, which records its calls."""
 
     def __init__(self, *args: object, **values: object) -> None:
         acted.append((args, values))
         super().__init__()
 
 
-def config_of(name: str) -> dict[str, Any]:
-    config = OmegaConf.to_container(composed(f"model={name}").model, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
-
-
-def checkpoint(name: str = "nextitnet") -> dict[str, Any]:
-    """What is read of a run's checkpoint."""
-    model = rebuild(config_of(name), SPEC)
-    return {
-        "identity": {"model": config_of(name), "dataset": {"num_items": ITEMS, "num_users": 8, "max_len": 6}},
-        "item_ids": list(NAMES),
-        "state_dict": {f"model.{key}": value for key, value in model.state_dict().items()},
-    }
-
-
-def refused(folder: Path, content: object) -> str:
-    """The line that says why a checkpoint of some content is not loaded."""
-    torch.save(content, folder / "bad.ckpt")
-    with pytest.raises(InputError) as told:
-        adamct.load(folder / "bad.ckpt")
-    line = str(told.value)
-    assert line.startswith(f"{folder / 'bad.ckpt'}: ")
-    assert "\n" not in line
-    return line.removeprefix(f"{folder / 'bad.ckpt'}: ")
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_is_built_as_a_run_builds_it(name: str) -> None:
-    ours, of_run = rebuild(config_of(name), SPEC), instantiate(composed(f"model={name}").model, _partial_=True)(SPEC)
-    assert type(ours) is type(of_run)
-    assert repr(ours) == repr(of_run)
-    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in of_run.state_dict().items()}
+def test_models_are_built_as_a_run_builds_them(name: str) -> None:
+    ours, expected = rebuild(config_of(name), SPEC), instantiate(composed(f"model={name}").model, _partial_=True)(SPEC)
+    assert type(ours) is type(expected)
+    assert repr(ours) == repr(expected)
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in expected.state_dict().items()}
 
 
-def test_every_class_is_known_that_configs_and_studies_name() -> None:
-    named = r"_target_[:=] *(\S*?adamct\.models\.\w+\.\w+|torch\.nn\.\w+)"
+def test_every_class_in_the_configs_is_allowed() -> None:
+    pattern = r"_target_[:=] *(\S*?adamct\.models\.\w+\.\w+|torch\.nn\.\w+)"
     files = [*(CONF / "model").rglob("*.yaml"), *(CONF / "sweep").glob("*.yaml"), *(CONF / "tuned").rglob("*.yaml")]
-    targets = {target for file in files for target in re.findall(named, file.read_text())}
-    of_models = {
+    targets = {target for file in files for target in re.findall(pattern, file.read_text())}
+    model_targets = {
         target for file in files[: len(MODELS)] for target in re.findall(r"_target_: (\S+?)[,}\n]", file.read_text())
     }
     assert len(targets) > 20
-    assert of_models <= targets
+    assert model_targets <= targets
     assert all(resolve_class(target).__name__ == target.rpartition(".")[2] for target in targets)
 
 
-def test_a_model_of_ones_own_needs_no_entry_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_model_is_loaded_without_registration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(
         "from typing import NamedTuple\n"
         "from torch import nn\n"
@@ -110,11 +78,11 @@ def test_a_model_of_ones_own_needs_no_entry_anywhere(tmp_path: Path, monkeypatch
     assert len(row) == 2
     monkeypatch.undo()
     del sys.modules["adamct.models.mine"]
-    assert "No module named 'adamct.models.mine'" in refused(tmp_path, content)
+    assert "No module named 'adamct.models.mine'" in error_line(tmp_path, content)
 
 
-STRANGERS = [
-    ACTS,
+FOREIGN = [
+    ACT,
     "os.system",
     "setuptools._distutils.spawn.spawn",
     "builtins.print",
@@ -148,40 +116,40 @@ STRANGERS = [
     ["adamct.models.sasrec.SASRec"],
     {"_target_": "adamct.models.sasrec.SASRec"},
 ]
-"""What may not be called; `tests.serving.test_rebuild.Act` would tell that it was."""
+"""Targets that must not be called; `Act` records its calls."""
 
 
 ENDLESS: list[object] = []
 ENDLESS.append(ENDLESS)
 
 
-def strangers_since(modules: set[str]) -> set[str]:
-    """The modules that targets name, those of models aside, and that were imported since."""
-    named = {str(target).rpartition(".")[0] for target in STRANGERS}
+def foreign_imports_since(modules: set[str]) -> set[str]:
+    """Return the modules of foreign targets that were imported since, apart from those of models."""
+    named = {str(target).rpartition(".")[0] for target in FOREIGN}
     return {name for name in named & (set(sys.modules) - modules) if not name.startswith("adamct.models.")}
 
 
-@pytest.mark.parametrize("target", STRANGERS, ids=str)
-def test_no_stranger_is_called_or_imported(target: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", FOREIGN, ids=str)
+def test_foreign_target_is_not_called_or_imported(target: object, tmp_path: Path) -> None:
     node, imported = {"_target_": target, "data": "x"}, set(sys.modules)
     content = checkpoint()
     for place in (node, [node], {"a": [[1, {"b": node}]]}):
         content["identity"]["model"] = config_of("nextitnet") | {"dilations": place}
-        assert refused(tmp_path, content).startswith(f"names {target!r:.80}, which is not loaded")
+        assert error_line(tmp_path, content).startswith(f"names {target!r:.80}, which is not loaded")
     content["identity"]["model"] = config_of("nextitnet") | {"_target_": target}
-    assert refused(tmp_path, content).startswith(f"names {target!r:.80}, which is not loaded")
+    assert error_line(tmp_path, content).startswith(f"names {target!r:.80}, which is not loaded")
     assert not acted
-    assert not strangers_since(imported)
+    assert not foreign_imports_since(imported)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
-        ({"_args_": [{"_target_": ACTS}]}, "the keys ['_args_']"),
+        ({"_args_": [{"_target_": ACT}]}, "the keys ['_args_']"),
         ({"_convert_": "object"}, "the keys ['_convert_']"),
         ({"_recursive_": False}, "the keys ['_recursive_']"),
         ({"dilations": {"_partial_": True}}, "the keys ['_partial_']"),
-        ({"dilations": {"_target_": "torch.nn.Identity", "_partial_": [ACTS]}}, "must be true or false"),
+        ({"dilations": {"_target_": "torch.nn.Identity", "_partial_": [ACT]}}, "must be true or false"),
         ({"dilations": {1: 2}}, "the keys ['1']"),
         ({"dilations": ["${oc.env:HOME}"]}, "has the interpolation '${oc.env:HOME}'"),
         ({"hidden_size": "${eval:1}"}, "has the interpolation"),
@@ -194,61 +162,14 @@ def test_no_stranger_is_called_or_imported(target: object, tmp_path: Path) -> No
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_description_of_no_model_is_told(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_config_of_no_model_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     content = checkpoint()
     content["identity"]["model"] |= changes
-    assert told in refused(tmp_path, content)
+    assert message in error_line(tmp_path, content)
     assert not acted
 
 
-def without(content: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != key}
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda c: without(c, "identity"), "not a checkpoint of this project"),
-        (lambda c: without(c, "item_ids"), "train the model again"),
-        (lambda c: without(c, "state_dict"), "KeyError: 'state_dict'"),
-        (lambda c: c | {"identity": []}, "not a checkpoint of this project"),
-        (lambda c: c | {"identity": {}}, "KeyError: 'dataset'"),
-        (lambda c: c | {"identity": without(c["identity"], "model")}, "KeyError: 'model'"),
-        (lambda c: c | {"identity": c["identity"] | {"model": ["a"]}}, "has no config of a model"),
-        (lambda c: c | {"identity": c["identity"] | {"model": {}}}, "has no config of a model"),
-        (lambda c: c | {"identity": c["identity"] | {"dataset": {}}}, "KeyError: 'num_items'"),
-        (lambda c: c | {"item_ids": "abc"}, "item_ids"),
-        (lambda c: c | {"item_ids": list(range(ITEMS))}, "item_ids"),
-        (lambda c: c | {"item_ids": ["a"] * ITEMS}, "item_ids"),
-        (lambda c: c | {"item_ids": NAMES[1:]}, "has num_items=30, but 29 item_ids"),
-        (lambda c: c | {"state_dict": {}}, "Missing key"),
-        (lambda c: c | {"state_dict": []}, "not a complete checkpoint"),
-        (lambda c: c | {"state_dict": {1: 2}}, "not a complete checkpoint"),
-        (lambda c: c | {"state_dict": dict.fromkeys(c["state_dict"], 0)}, "not a complete checkpoint"),
-        (lambda c: c | {"state_dict": {k: v[..., None] for k, v in c["state_dict"].items()}}, "size mismatch"),
-        (lambda c: c | {"state_dict": c["state_dict"] | {"model.more": torch.zeros(2)}}, "Unexpected key"),
-    ],
-)
-def test_a_damaged_checkpoint_is_told(damage: Callable[[dict[str, Any]], object], told: str, tmp_path: Path) -> None:
-    assert told in refused(tmp_path, damage(checkpoint()))
-
-
-@pytest.mark.parametrize("size", [0, -1, True, 2.0, "6", None, [6], 10**30, float("nan")], ids=repr)
-@pytest.mark.parametrize("key", ["num_items", "num_users", "max_len"])
-def test_sizes_are_whole_numbers(key: str, size: object, tmp_path: Path) -> None:
-    content = checkpoint("sasrec" if key == "max_len" else "hgn")
-    content["identity"]["dataset"][key] = size
-    assert refused(tmp_path, content)
-
-
-def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
-    torch.save(checkpoint(), tmp_path / "good.ckpt")
-    for device in ("cuda:99", "nonsense", "meta:x"):
-        with pytest.raises(InputError, match=f"device={device}: "):
-            adamct.load(tmp_path / "good.ckpt", device)
-
-
-KNOWN = [
+ALLOWED = [
     "adamct.models.adamct.NoHead",
     "adamct.models.adamct.Parts",
     "adamct.models.adamct.SharedInput",
@@ -266,7 +187,7 @@ NODES = st.recursive(
         ),
         st.builds(
             lambda target, values: {"_target_": target} | values,
-            st.sampled_from([*KNOWN * 4, *STRANGERS]),
+            st.sampled_from([*ALLOWED * 4, *FOREIGN]),
             st.dictionaries(
                 st.sampled_from(["hidden_size", "dropout", "entry", "_partial_", "_convert_"]), inner, max_size=3
             ),
@@ -277,7 +198,7 @@ NODES = st.recursive(
 
 
 def targets_in(value: Any) -> list[object]:
-    """The targets at any depth; those within a target are not of a kind that is hashable."""
+    """Return the targets at any depth. Not all are hashable."""
     if isinstance(value, dict):
         own = [value["_target_"]] if "_target_" in value else []
         return own + [target for key, inner in value.items() if key != "_target_" for target in targets_in(inner)]
@@ -285,12 +206,12 @@ def targets_in(value: Any) -> list[object]:
 
 
 @pytest.mark.parametrize("examples", [100, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_nothing_but_parts_of_models_is_ever_called(examples: int) -> None:
+def test_only_classes_of_models_are_called(examples: int) -> None:
     within = settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    within(given(NODES)(only_parts_are_called))()
+    within(given(NODES)(check_calls))()
 
 
-def only_parts_are_called(node: Any) -> None:
+def check_calls(node: Any) -> None:
     called, modules = [], set(sys.modules)
 
     def recorded(cls: type, **values: object) -> functools.partial[Any]:
@@ -306,7 +227,7 @@ def only_parts_are_called(node: Any) -> None:
         except TypeError:
             assert called
         else:
-            assert all(target in KNOWN for target in targets_in(node))
-    assert {f"{cls.__module__}.{cls.__name__}" for cls in called} <= {*KNOWN[:3], "torch.nn.modules.linear.Identity"}
+            assert all(target in ALLOWED for target in targets_in(node))
+    assert {f"{cls.__module__}.{cls.__name__}" for cls in called} <= {*ALLOWED[:3], "torch.nn.modules.linear.Identity"}
     assert not acted
-    assert not strangers_since(modules)
+    assert not foreign_imports_since(modules)
