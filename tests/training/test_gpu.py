@@ -8,7 +8,7 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adamct import kernels
 from adamct.batch import Batch, BatchNeeds, DataSpec
@@ -18,6 +18,7 @@ from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
 from datamodules.sequences import Sequences, TrainingBatches
 from tests.conftest import MODELS, TINY, Ended
+from tests.training.dropout import without_dropout
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -29,10 +30,7 @@ GPU = torch.device("cuda")
 def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> NextItemModel:
     """Build a model without dropout on the GPU."""
     torch.manual_seed(0)
-    model = build(SPEC, f"model={request.param}").to(GPU)
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    model = without_dropout(build(SPEC, f"model={request.param}")).to(GPU)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         pytest.skip("nothing to learn")
     return model

@@ -11,7 +11,6 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adamct.batch import Batch, DataSpec
@@ -20,6 +19,7 @@ from adamct.training import step
 from adamct.training.callbacks import Progress
 from adamct.training.step import training_loss
 from tests.conftest import MODELS, TINY, Ended
+from tests.training.dropout import without_dropout
 
 Run = Callable[..., Ended]
 Build = Callable[..., Any]
@@ -138,14 +138,9 @@ def test_wrong_compile_or_precision_is_an_error(
     assert all(name in ended.line for name in named), ended.line
 
 
-def undropped(name: str, build: Build) -> NextItemModel:
-    """Build a model with every dropout at 0."""
+def build_without_dropout(name: str, build: Build) -> NextItemModel:
     torch.manual_seed(0)
-    model = build(SPEC, f"model={name}")
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return model
+    return without_dropout(build(SPEC, f"model={name}"))
 
 
 @pytest.mark.slow
@@ -153,7 +148,7 @@ def undropped(name: str, build: Build) -> NextItemModel:
 def test_every_model_compiles_without_graph_breaks(
     name: str, build: Build, histories: Callable[..., Batch], traced: list[tuple[int, ...]]
 ) -> None:
-    model = undropped(name, build)
+    model = build_without_dropout(name, build)
     if model.all_positions:
         pytest.skip("its shapes depend on the data")
     loss = step.compiled(training_loss, "default", model, num_widths=1)
@@ -163,7 +158,7 @@ def test_every_model_compiles_without_graph_breaks(
 
 @pytest.mark.parametrize("name", MODELS)
 def test_half_precision_does_not_change_the_loss(name: str, build: Build, histories: Callable[..., Batch]) -> None:
-    model, batch = undropped(name, build), histories(LENGTHS, SPEC.max_len, SPEC.num_items)
+    model, batch = build_without_dropout(name, build), histories(LENGTHS, SPEC.max_len, SPEC.num_items)
     losses = []
     for enabled in (False, True):
         torch.manual_seed(0)  # of the masks of BERT4Rec

@@ -1,0 +1,16 @@
+"""Models without dropout, for tests that compare two computations of a loss."""
+
+from torch import nn
+
+from adamct.models.base import NextItemModel
+from adamct.models.layers import MultiHeadAttention
+
+
+def without_dropout(model: NextItemModel) -> NextItemModel:
+    """Set every dropout of a model to 0, also that of the attention weights."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, MultiHeadAttention):
+            module.dropout = 0.0
+    return model
