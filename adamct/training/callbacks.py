@@ -13,11 +13,11 @@ from adamct.training.checkpoints import BestCheckpoint
 from adamct.training.module import NextItemModule
 
 progress_log = logging.getLogger("adamct.progress")
-"""The line of each epoch. `conf/hydra/job_logging/run.yaml` writes it to the run's log file alone."""
+"""The logger of a line for each epoch. `conf/hydra/job_logging/run.yaml` writes it only to the run's log file."""
 
 
 class Timing(pl.Callback):
-    """The seconds of every epoch's training and of every validation, and the training samples per second."""
+    """The seconds of each epoch's training and of each validation, and the training samples per second."""
 
     def __init__(self) -> None:
         self.train_seconds: list[float] = []
@@ -26,11 +26,11 @@ class Timing(pl.Callback):
         self.started = 0.0
         self.validation_started = 0.0
         self.paused = 0.0
-        """Seconds of this epoch that were not training."""
+        """The seconds of this epoch that were not training."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Reset the GPU's peak memory, which earlier jobs of the process have set."""
-        if stage == "fit" and trainer.strategy.root_device.type == "cuda":  # asking torch.cuda would begin to use it
+        """Reset the GPU's peak memory, which earlier jobs of the process may have raised."""
+        if stage == "fit" and trainer.strategy.root_device.type == "cuda":  # asking torch.cuda would initialise it
             torch.cuda.reset_peak_memory_stats()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,7 +49,7 @@ class Timing(pl.Callback):
         self.validation_started = now()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the validation's seconds, and leave them out of the epoch's."""
+        """Add the validation's seconds, and exclude them from the epoch's."""
         seconds = now() - self.validation_started
         self.paused += seconds
         if not trainer.sanity_checking:
@@ -72,9 +72,9 @@ class Timing(pl.Callback):
 
 
 class History(pl.Callback):
-    """The training loss of every epoch, the scores of its last validation, and its mixture coefficients.
+    """The training loss of each epoch, the scores of its last validation, and its mixture coefficients.
 
-    The scores of an epoch without a validation are None. The coefficients are those that `MixtureMonitor` logs.
+    The scores of an epoch without a validation are None. `MixtureMonitor` logs the coefficients.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class History(pl.Callback):
 class Progress(RichProgressBar):
     """A progress bar with the loss and the best validation score so far, drawn four times a second.
 
-    Lightning asks for the values at every step. They are read only when they are drawn: a read makes a GPU wait.
+    Lightning asks for the values at every step. They are read only when drawn, because a read makes a GPU wait.
     """
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class Progress(RichProgressBar):
         self.read_at = -math.inf
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Return the loss of a step within the last quarter of a second, and the best score."""
+        """Return the loss of a recent step and the best score, at most a quarter of a second old."""
         if time.monotonic() - self.read_at >= 1 / self.refresh_rate:
             callbacks = trainer.checkpoint_callbacks
             best = next((c.best_model_score for c in callbacks if isinstance(c, BestCheckpoint)), None)

@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int, timing: Timing) -> dict[str, Any]:
-    """Return the parameters, the FLOPs of a query, the median seconds of an epoch and the peak memory in MiB.
+    """Return the parameters, the FLOPs of a query, the median seconds of epoch and validation, and the peak MiB.
 
     Args:
         model: the trained model.
         device: its device.
-        max_len: the width of the batches of models that are padded to it.
+        max_len: the width of the batches for models that pad to it.
         longest: the number of items of the longest history, at most ``max_len``.
         timing: the times of the run's epochs.
     """
@@ -39,9 +39,9 @@ def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int,
 
 
 def flops(model: NextItemModel, device: torch.device, width: int, length: int) -> int | None:
-    """Return the FLOPs of one user's query, after a history of a length in a batch of a width.
+    """Return the FLOPs of one user's query, with a history of ``length`` items in a batch of ``width`` items.
 
-    None if they cannot be counted, for example because memory is short. The run is recorded without them.
+    Return None if they cannot be counted, for example because memory is short. The run is recorded without them.
     """
     one = torch.ones(1, dtype=torch.long, device=device)
     model.eval()
@@ -49,7 +49,7 @@ def flops(model: NextItemModel, device: torch.device, width: int, length: int) -
         item_seq = (torch.arange(width, device=device) < length).long()[None]
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model.queries(Batch(user=one - 1, item_seq=item_seq, seq_len=one * length, target=one))
-    except Exception as error:  # of any library below the model
+    except Exception as error:  # any library below the model may fail
         log.warning("FLOPs of a query: not counted (%s: %.200s)", type(error).__name__, on_one_line(error))
         return None
     return counter.get_total_flops()

@@ -1,4 +1,4 @@
-"""The choice of a GPU for a run, so that jobs side by side share the GPUs evenly."""
+"""The choice of a GPU for a run, so that concurrent jobs share the GPUs evenly."""
 
 import getpass
 import itertools
@@ -20,8 +20,8 @@ def on_least_used_gpu(make_trainer: partial[pl.Trainer]) -> Iterator[partial[pl.
 
     Other trainers stay unchanged.
     """
-    wanted = make_trainer.keywords
-    on_one = wanted.get("devices") == 1 and wanted.get("accelerator") in ("auto", "gpu", "cuda")
+    options = make_trainer.keywords
+    on_one = options.get("devices") == 1 and options.get("accelerator") in ("auto", "gpu", "cuda")
     count = torch.cuda.device_count() if on_one else 0
     if count < 2:
         yield make_trainer
@@ -33,15 +33,15 @@ def on_least_used_gpu(make_trainer: partial[pl.Trainer]) -> Iterator[partial[pl.
 
 @contextmanager
 def least_used(count: int, folder: Path) -> Iterator[int]:
-    """Hold the first of the devices with the fewest holders, until the block or the process ends.
+    """Hold the first device with the fewest holders until the block or the process ends.
 
     Args:
-        count: the number of devices; more runs than devices share them evenly.
+        count: the number of devices. More runs than devices share them evenly.
         folder: the folder of the locks, on a disk of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for place in itertools.count():
-        share, device = divmod(place, count)
+    for number in itertools.count():
+        share, device = divmod(number, count)
         lock = FileLock(folder / f"{device}-{share}")
         try:
             lock.acquire(blocking=False)

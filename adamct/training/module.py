@@ -23,19 +23,20 @@ from adamct.values import Checked, PositiveInt
 
 
 class NextItemModule(Checked, pl.LightningModule):
-    """Trains any `NextItemModel` and ranks in three ways in one pass.
+    """The training of any `NextItemModel`, and its evaluation in three rankings in one pass.
 
     Args:
         model: the model.
-        loss: what a step of its training minimises.
+        loss: the loss of a training step.
         optimizer: makes the optimizer of the parameters.
-        scheduler: makes the scheduler of the optimizer, stepped every epoch; None keeps the learning rate.
-        spec: the data, whose users are ranked.
-        num_negatives: items of the sampled ranking, which names its metrics (``uni100``).
+        scheduler: makes the scheduler of the optimizer, which steps every epoch; None keeps the learning rate.
+        spec: the facts of the data.
+        num_negatives: the number of sampled items in the sampled ranking, which names its metrics (``uni100``).
         cutoffs: the k of Recall@k and NDCG@k.
-        seed: what dropout and all other randomness of training depends on.
-        identity: what a checkpoint must agree on to be loaded, as plain nested dicts.
-        item_ids: of the log, position i - 1 for item i, so that a checkpoint alone can recommend.
+        seed: the seed of dropout and all other randomness of training.
+        identity: the facts that a checkpoint must share to be loaded, as plain nested dicts.
+        item_ids: the items' ids in the log, that of item i at position i - 1. With them, a checkpoint alone can
+            recommend.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class NextItemModule(Checked, pl.LightningModule):
         self.cutoffs = tuple(cutoffs)
         self.rankings = names_of_rankings(num_negatives)
         self.tested: tuple[str, ...] = self.rankings
-        """The rankings that are tested with the weights of now."""
+        """The rankings that are tested with the current weights."""
         self.metrics = nn.ModuleDict(
             {
                 stage: nn.ModuleDict({name: RankingMetrics(spec.num_users, cutoffs) for name in self.rankings})
@@ -70,7 +71,7 @@ class NextItemModule(Checked, pl.LightningModule):
             }
         )
         self.lists = nn.ModuleDict({name: ListMetrics(spec.item_counts, LIST_LENGTH) for name in (FULL, FULL_UNSEEN)})
-        """What is recommended in each ranking among all items, of the test."""
+        """The metrics of the recommended lists of the test, for each ranking among all items."""
         self.scores: dict[str, dict[str, float]] = {}
         """The latest metrics of each stage, by their full names."""
         self.epoch_loss = EpochLoss()
@@ -81,12 +82,16 @@ class NextItemModule(Checked, pl.LightningModule):
         return any(parameter.requires_grad for parameter in self.model.parameters())
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take the weights of a checkpoint; InputError if they do not fit, as where the model's code has changed."""
+        """Load the weights of a checkpoint.
+
+        Raises:
+            InputError: the weights do not fit, for example because the model's code has changed.
+        """
         with naming_key("the checkpoint's weights do not fit the model"):
             return super().load_state_dict(state_dict, strict, assign)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and its scheduler stepped every epoch."""
+        """Return the optimizer, and its scheduler if there is one."""
         with naming_key("optimizer"):
             optimizer = self.make_optimizer(self.model.parameters())
         if self.make_scheduler is None:
@@ -95,12 +100,12 @@ class NextItemModule(Checked, pl.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed every step from its number, so that a resumed run needs no generator's state to continue exactly."""
-        place = (self.current_epoch, batch_idx, self.global_rank)
-        seed_torch(self.device, self.seed, Stream.TRAINING_STEP, *place)
+        """Seed every step by its number, so that a resumed run continues exactly without the generators' states."""
+        step = (self.current_epoch, batch_idx, self.global_rank)
+        seed_torch(self.device, self.seed, Stream.TRAINING_STEP, *step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Return the loss. Read nothing here: reading makes a GPU wait, and so does Lightning's ``prog_bar``."""
+        """Return the loss. It must not be read here: that makes a GPU wait, and so does Lightning's ``prog_bar``."""
         loss = self.loss(self.model, batch)
         step = self.global_step
         self.epoch_loss.add(self.current_epoch, step, len(batch.user), loss)
@@ -110,7 +115,7 @@ class NextItemModule(Checked, pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Read the losses now and then, so that a loss that is not finite ends the run."""
+        """Read the losses from time to time, so that a loss that is not finite ends the run."""
         if self.epoch_loss.is_due:
             self.epoch_loss.read()
 
@@ -119,7 +124,7 @@ class NextItemModule(Checked, pl.LightningModule):
         self.log("train/loss_epoch", self.epoch_loss.mean())
 
     def on_validation_start(self) -> None:
-        """Read the losses first: weights that are not finite must not be ranked."""
+        """Read the losses before the validation: weights that are not finite must not rank."""
         self.epoch_loss.read()
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
@@ -127,7 +132,7 @@ class NextItemModule(Checked, pl.LightningModule):
         self._rank("val", batch)
 
     def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
-        """Rank the test items, and list what is recommended."""
+        """Rank the test items, and count the recommended items."""
         self._rank("test", batch)
 
     def _rank(self, stage: str, batch: EvaluationBatch) -> None:
@@ -145,14 +150,14 @@ class NextItemModule(Checked, pl.LightningModule):
                         self._lists(ranking).update(top_items(*vectors, LIST_LENGTH, left_out)[0])
 
     def metric(self, stage: str, ranking: str) -> RankingMetrics:
-        """Return the ranks of one stage (val, test) in one ranking."""
+        """Return the metrics of one stage (val, test) in one ranking."""
         return cast(RankingMetrics, cast(nn.ModuleDict, self.metrics[stage])[ranking])
 
     def _lists(self, ranking: str) -> ListMetrics:
         return cast(ListMetrics, self.lists[ranking])
 
     def metric_names(self, stage: str) -> list[str]:
-        """Return the names of a stage's metrics of ranks, such as ``val/uni100/ndcg@10``."""
+        """Return the names of a stage's ranking metrics, such as ``val/uni100/ndcg@10``."""
         return [f"{stage}/{ranking}/{name}" for ranking in self.rankings for name in self.metric(stage, ranking).names]
 
     def on_validation_epoch_start(self) -> None:
@@ -161,27 +166,27 @@ class NextItemModule(Checked, pl.LightningModule):
             self.metric("val", ranking).reset()
 
     def on_test_epoch_start(self) -> None:
-        """Forget an earlier test of the same rankings; what was tested with other weights stays."""
+        """Forget earlier tests of the rankings that are tested now. Those with other weights stay."""
         for ranking in self.tested:
             self.metric("test", ranking).reset()
             if ranking in self.lists:
                 self._lists(ranking).reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/...``."""
-        self.scores["val"] = self._computed("val", self.rankings)
+        """Log the validation metrics."""
+        self.scores["val"] = self._compute("val", self.rankings)
         self.log_dict(self.scores["val"], sync_dist=False, rank_zero_only=False)
 
     def on_test_epoch_end(self) -> None:
-        """Log ``test/...``."""
-        found = self._computed("test", self.tested)
+        """Log the test metrics."""
+        scores = self._compute("test", self.tested)
         for ranking in self.tested:
             if ranking in self.lists:
-                found |= {f"test/{ranking}/{name}": value for name, value in self._lists(ranking).compute().items()}
-        self.scores.setdefault("test", {}).update(found)
-        self.log_dict(found, sync_dist=False, rank_zero_only=False)
+                scores |= {f"test/{ranking}/{name}": value for name, value in self._lists(ranking).compute().items()}
+        self.scores.setdefault("test", {}).update(scores)
+        self.log_dict(scores, sync_dist=False, rank_zero_only=False)
 
-    def _computed(self, stage: str, rankings: Sequence[str]) -> dict[str, float]:
+    def _compute(self, stage: str, rankings: Sequence[str]) -> dict[str, float]:
         return {
             f"{stage}/{ranking}/{name}": value
             for ranking in rankings
@@ -196,6 +201,6 @@ class NextItemModule(Checked, pl.LightningModule):
         checkpoint["epoch_loss"] = self.epoch_loss.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the scores and the epoch's loss. `adamct.training.stages.fit` has compared the identities."""
+        """Restore the validation scores and the epoch's loss. `adamct.training.stages.fit` compares the identities."""
         self.scores["val"] = checkpoint["val_scores"]
         self.epoch_loss.load(checkpoint["epoch_loss"])

@@ -1,4 +1,4 @@
-"""Which values of ``trainer.precision`` train."""
+"""Checks of ``trainer.precision``."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from adamct.errors import require
 
 WORKING = "32-true, 64-true, bf16-true, bf16-mixed or, on a GPU, 16-mixed"
 REFUSED = {
-    "16-true": "gradients underflow in half precision, which Adam divides by",
-    "transformer-engine": "its 8-bit layers take no batches of any size and length",
-    "transformer-engine-float16": "its 8-bit layers take no batches of any size and length",
+    "16-true": "Adam divides by gradients, which underflow in half precision",
+    "transformer-engine": "its 8-bit layers do not take batches of every size and length",
+    "transformer-engine-float16": "its 8-bit layers do not take batches of every size and length",
 }
 
 
@@ -18,23 +18,26 @@ def require_trains(precision: Any) -> None:
     """Refuse a precision that cannot train these models.
 
     Raises:
-        InputError: with the reason and the precisions that work.
+        InputError: the precision does not work.
     """
     reason = REFUSED.get(str(precision))
     require(reason is None, f"trainer.precision={precision}: {reason}; give {WORKING}")
 
 
-def require_kept(precision: Any, kept: str, device: torch.device) -> None:
+def require_supported(precision: Any, selected: str, device: torch.device) -> None:
     """Refuse a precision that the trainer's device does not have.
 
     Args:
-        precision: the one asked for.
-        kept: the one that Lightning takes.
-        device: the trainer's.
+        precision: the value of the key.
+        selected: the precision that Lightning has selected.
+        device: the trainer's device.
 
     Raises:
-        InputError: Lightning has put another precision in its place, or would fail when it moves the model.
+        InputError: Lightning has selected another precision, or would fail when it moves the model.
     """
-    replaced = str(precision) in ("16", "16-mixed") and kept != "16-mixed"
-    missing = kept == "64-true" and device.type == "mps"
-    require(not replaced and not missing, f"trainer.precision={precision}: not on this device ({device}); give another")
+    replaced = str(precision) in ("16", "16-mixed") and selected != "16-mixed"
+    missing = selected == "64-true" and device.type == "mps"
+    require(
+        not replaced and not missing,
+        f"trainer.precision={precision}: not supported on {device}; give another precision",
+    )

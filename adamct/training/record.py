@@ -37,13 +37,13 @@ def record(
     Args:
         folder: the run's folder.
         trainer: the trainer of the run.
-        module: the module that was trained or tested.
-        data: its data.
-        outcome: the chosen weights, and the end of training.
-        about: the run's config, and other facts about how it was started and ended.
+        module: the trained or tested module.
+        data: the data of the run.
+        outcome: the chosen weights, and the reason why training ended.
+        about: further entries of the record, such as the run's config.
     """
     tested = module.scores.get("test")
-    references = reference_scores(data, module) if tested else {}  # by all processes together
+    references = reference_scores(data, module) if tested else {}  # all processes take part
     if not trainer.is_global_zero:
         return
     callbacks = callbacks_of(trainer)
@@ -80,7 +80,7 @@ def facts_of(data: Dataset) -> dict[str, Any]:
 
 
 def validated(chosen: Sequence[Chosen]) -> dict[str, float]:
-    """Return the validation metrics of each ranking, from the weights that are chosen for it."""
+    """Return the validation metrics of each ranking, with the weights that are chosen for it."""
     return {
         name: value
         for choice, _, scores in chosen
@@ -91,7 +91,7 @@ def validated(chosen: Sequence[Chosen]) -> dict[str, float]:
 
 
 def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
-    """Return, for each ranking, the metric that chose its weights and their epoch."""
+    """Return the metric that chose the weights, and their epoch, by ranking."""
     return {
         ranking: {"monitor": choice.monitor, "epoch": epoch}
         for choice, epoch, _ in chosen
@@ -100,7 +100,7 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
 
 
 def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[str, float]]:
-    """Return the test metrics of the references that the data offers."""
+    """Return the test metrics of the data's reference rankers, by their names."""
     rankers = data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
@@ -118,7 +118,7 @@ def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[st
 
 
 def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:
-    """Write every user's test rank in each ranking, and the facts of its test item, in the order of user ids."""
+    """Write the ranks of all test items in each ranking, and the items' facts, in the order of user ids."""
     arrays = {name: module.metric("test", name).joined.numpy() for name in module.rankings} | facts._asdict()
     small = {name: values.astype(np.min_scalar_type(values.max())) for name, values in arrays.items()}
     write_arrays(folder / RANKS, small)

@@ -1,7 +1,7 @@
 """The choice of the weights that each ranking is tested with, and the end of training.
 
-All come from one training. A metric among all items that was chosen by a ranking among samples cannot stand beside
-published ones, whose weights were chosen by the metric itself.
+All weights come from one training. Published metrics among all items have weights that the same metric chose. A metric
+whose weights a sampled ranking chose cannot be compared with them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,22 @@ from adamct.training.module import NextItemModule
 from adamct.values import Checked, PositiveInt
 
 BEST = "best.ckpt"
-"""The weights that ``monitor`` chooses."""
+"""The checkpoint that ``monitor`` chooses."""
 
 
 class Choice(NamedTuple):
-    """Weights that one validation metric chooses for some rankings."""
+    """A checkpoint that one validation metric chooses for some rankings."""
 
     monitor: str | None
-    """The metric, such as ``val/uni100/ndcg@10``; None for weights that ``ckpt`` names, whatever chose them."""
+    """The metric, such as ``val/uni100/ndcg@10``; None for a checkpoint that ``ckpt`` names."""
     file: str
-    """The checkpoint's name."""
+    """The checkpoint's file name."""
     rankings: tuple[str, ...]
     """The rankings that are tested with these weights."""
 
 
 class Chosen(NamedTuple):
-    """The weights that a `Choice` has led to."""
+    """The chosen weights of a `Choice`."""
 
     choice: Choice
     epoch: int
@@ -39,19 +39,19 @@ class Chosen(NamedTuple):
     """All validation metrics of these weights."""
 
 
-def choices(rankings: Sequence[str], known: Sequence[str], monitor: str, per_ranking: bool) -> tuple[Choice, ...]:
-    """Return which metric chooses the weights of each ranking; the first choice is the monitor's own.
+def choices(rankings: Sequence[str], metrics: Sequence[str], monitor: str, per_ranking: bool) -> tuple[Choice, ...]:
+    """Return the choices of weights for all rankings. The first choice is the monitor's.
 
     Args:
         rankings: the names of all rankings.
-        known: the names of all validation metrics.
+        metrics: the names of all validation metrics.
         monitor: the metric that chooses ``best.ckpt``.
-        per_ranking: whether every other ranking is chosen by the same metric of its own, into a file named after it.
+        per_ranking: whether the same metric in each other ranking chooses that ranking's weights, in a file of its own.
 
     Raises:
-        InputError: there is no such metric.
+        InputError: the monitor is not a validation metric.
     """
-    require(monitor in known, f"monitor={monitor}: must be one of {', '.join(known)}")
+    require(monitor in metrics, f"monitor={monitor}: must be one of {', '.join(metrics)}")
     if not per_ranking:
         return (Choice(monitor, BEST, tuple(rankings)),)
     _, own, metric = Metric.parse(monitor)
@@ -63,11 +63,11 @@ def choices(rankings: Sequence[str], known: Sequence[str], monitor: str, per_ran
 
 
 class Patience(Checked, pl.Callback):
-    """Stops training when none of some metrics has improved for a number of validations.
+    """Early stopping after a number of validations in which no monitored metric has improved.
 
     Args:
-        monitors: names of validation metrics; higher is better.
-        patience: how many validations without an improvement.
+        monitors: the names of the validation metrics; higher is better.
+        patience: the number of validations without an improvement.
     """
 
     def __init__(self, monitors: Sequence[str], patience: PositiveInt):
@@ -78,11 +78,11 @@ class Patience(Checked, pl.Callback):
 
     @property
     def exhausted(self) -> bool:
-        """Whether training has stopped, or is to stop."""
+        """Whether the patience is used up, so that training stops."""
         return self.waited >= self.patience
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare; all processes have the same scores, so that they stop together."""
+        """Compare the scores. All processes have the same ones, so they stop together."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.note(cast(NextItemModule, pl_module).scores["val"])
@@ -90,15 +90,15 @@ class Patience(Checked, pl.Callback):
             trainer.should_stop = True
 
     def note(self, scores: Mapping[str, float]) -> None:
-        """Compare a validation's scores with the best before it."""
+        """Compare a validation's scores with the best earlier ones."""
         better = {name: scores[name] for name in self.monitors if scores[name] > self.best.get(name, -1.0)}
         self.best |= better
         self.waited = 0 if better else self.waited + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best scores, and how many validations have passed since."""
+        """Return the best scores and the number of validations since then."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on waiting."""
+        """Restore the best scores and the number of validations since then."""
         self.best, self.waited = dict(state_dict["best"]), state_dict["waited"]

@@ -1,4 +1,4 @@
-"""What a training step computes, and its compilation."""
+"""The loss of a training step, and its compilation."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor, bool], Tensor]
 
 
 def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
-    """Return the objective of the model's pairs plus its penalty, in single precision or the weights' where wider."""
+    """Return the objective of the model's pairs plus its penalty, in single precision or the weights' wider one."""
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
         vectors = in_single_precision(queries, model.item_table(), model.item_bias())
@@ -27,29 +27,28 @@ def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cro
 
 
 def compiled(loss: Loss, mode: CompileMode, model: NextItemModel, num_widths: int) -> Loss:
-    """A loss that `torch.compile` compiles anew for each shape of a batch.
+    """Return a loss that `torch.compile` compiles once for each shape of a batch.
 
-    Compiled is this function and neither the LightningModule, whose logging cannot be, nor the model, so that
-    checkpoints stay as they are. Of the shapes there is a whole batch of every width, and a smaller one at an epoch's
-    end.
+    The LightningModule is not compiled because its logging cannot be. The model is not compiled so that checkpoints
+    keep their keys. Each width has two shapes: a full batch, and a smaller one at an epoch's end.
 
     Args:
         loss: the loss of a model and a batch.
-        mode: as `torch.compile` takes it.
-        model: the model it will be given.
-        num_widths: how many widths batches have.
+        mode: the mode of `torch.compile`.
+        model: the model that the loss is called with.
+        num_widths: the number of widths that batches have.
 
     Raises:
-        InputError: a model whose shapes depend on the data.
+        InputError: the shapes of the model depend on the data.
     """
     name = type(model).__name__
     require(
         not model.all_positions,
-        f"compile={mode}: {name} predicts another number of items at every step, which is compiled anew each time; "
+        f"compile={mode}: {name} predicts another number of items at every step, so each step would compile again; "
         "give compile=null",
     )
     import torch._dynamo  # takes seconds
 
-    torch.compiler.reset()  # what an earlier job of this process compiled counts towards the limit
+    torch.compiler.reset()  # earlier jobs of this process count towards the limit
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * num_widths)
     return torch.compile(loss, mode=mode, dynamic=False)

@@ -22,7 +22,7 @@ from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.training.callbacks import History, Progress, Timing
 from adamct.training.checkpoints import BestCheckpoint, LastCheckpoint, StopOnSignal
-from adamct.training.precision import require_kept, require_trains
+from adamct.training.precision import require_supported, require_trains
 from adamct.training.selection import Choice, Patience
 from adamct.values import MatmulPrecision
 
@@ -80,7 +80,7 @@ def build_trainer(
             plugins=[*(configured.get("plugins") or []), AtomicCheckpointIO(), *environments()],
             default_root_dir=folder,
         )
-    require_kept(precision, trainer.precision, trainer.strategy.root_device)
+    require_supported(precision, trainer.precision, trainer.strategy.root_device)
     require_tasks(trainer.num_devices, trainer.num_nodes)
     return trainer
 

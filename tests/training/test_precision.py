@@ -11,7 +11,7 @@ from lightning_fabric.plugins.precision.precision import _PRECISION_INPUT_STR  #
 
 from adamct.batch import DataSpec
 from adamct.errors import InputError
-from adamct.training.precision import require_kept
+from adamct.training.precision import require_supported
 from adamct.training.step import training_loss
 from tests.conftest import MODELS, TINY, Ended
 
@@ -58,7 +58,7 @@ def test_other_precisions_are_refused_before_training(
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "kept"),
+    ("precision", "device", "selected"),
     [
         ("16-mixed", "cuda", "16-mixed"),
         (16, "cuda", "16-mixed"),
@@ -67,16 +67,17 @@ def test_other_precisions_are_refused_before_training(
         (None, "mps", "32-true"),
     ],
 )
-def test_a_precision_that_a_device_has_is_kept(precision: Any, device: str, kept: str) -> None:
-    require_kept(precision, kept, torch.device(device))
+def test_a_precision_that_a_device_has_is_kept(precision: Any, device: str, selected: str) -> None:
+    require_supported(precision, selected, torch.device(device))
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "kept"), [(16, "cpu", "bf16-mixed"), (64, "mps", "64-true"), ("64-true", "mps", "64-true")]
+    ("precision", "device", "selected"),
+    [(16, "cpu", "bf16-mixed"), (64, "mps", "64-true"), ("64-true", "mps", "64-true")],
 )
-def test_a_precision_that_a_device_lacks_is_refused(precision: Any, device: str, kept: str) -> None:
+def test_a_precision_that_a_device_lacks_is_refused(precision: Any, device: str, selected: str) -> None:
     with pytest.raises(InputError, match=f"trainer.precision={precision}: .*{device}"):
-        require_kept(precision, kept, torch.device(device))
+        require_supported(precision, selected, torch.device(device))
 
 
 def test_loss_of_half_precision_weights_is_single_precision(
