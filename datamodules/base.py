@@ -15,6 +15,7 @@ from adamct.dataset import Ranker
 from adamct.errors import require
 from adamct.evaluation.ranking import rank_targets
 from adamct.randomness import Stream, numpy_generator
+from adamct.scores import VectorScores
 from adamct.values import Checked, PositiveInt, Seed
 from datamodules.fingerprint import Prepared, fingerprint
 from datamodules.negatives import UniformNegatives
@@ -156,7 +157,8 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
     def _popularity(self, batch: EvaluationBatch) -> Ranks:
         histories, candidates = batch
         counts = self.item_counts.to(histories.user.device)[:, None]  # (V, 1)
-        return rank_targets(counts.new_ones(len(histories.user), 1), counts, None, histories.target, candidates)
+        scores = VectorScores(counts.new_ones(len(histories.user), 1), counts, None)
+        return rank_targets(scores, histories.target, candidates)
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
         """Return which users are of each hidden kind; empty, because the kinds of a real log are unknown."""

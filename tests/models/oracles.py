@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
@@ -43,7 +42,8 @@ def agree(ours: Tensor, reference: Tensor | npt.ArrayLike, tolerance: float = 1e
 
 
 def scores(model: Any, batch: Batch) -> Tensor:
-    return F.linear(model.queries(batch), model.item_table(), model.item_bias())
+    all_scores = model.scores(batch)
+    return all_scores.block(0, all_scores.num_items)
 
 
 def lists(batch: Batch) -> list[list[int]]:
