@@ -17,6 +17,10 @@ from adamct.runs.schema import check
 from adamct.runs.threads import THREADS, Threads, let_threads_sleep, threads_of_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adamct.batch import DataSpec
+    from adamct.models.base import NextItemModel
     from adamct.training.module import NextItemModule
 
 log = logging.getLogger("adamct.run")
@@ -90,7 +94,15 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             print(f"recommendations: {recommend(cfg, module, data, folder.path)}")
         if plan.stages != ["predict"]:
             folder.own()
-            record(folder.path, trainer, module, data, outcome, {"config": config, **start_of_run()})
+            record(
+                folder.path,
+                trainer,
+                module=module,
+                data=data,
+                outcome=outcome,
+                references={name: make_model(node) for name, node in cfg.references.items()},
+                about={"config": config, **start_of_run()},
+            )
     return outcome.chosen[0].val_scores[cfg.monitor]
 
 
@@ -100,7 +112,7 @@ def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule
     from adamct.training.build import Configured, build_module
 
     configured = Configured(
-        model=instantiate(cfg.model, _partial_=True, _convert_="all"),  # plain dicts and lists, as a checkpoint has
+        model=make_model(cfg.model),
         objective=instantiate(cfg.loss, _partial_=True),
         optimizer=instantiate(cfg.optimizer),
         scheduler=instantiate(cfg.scheduler),
@@ -109,6 +121,11 @@ def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule
     width_multiple = 1 if cfg.compile is None else cfg.compile_widths
     data.adapt_batches(BatchNeeds(module.model.pad_to_max_len, module.model.all_positions, width_multiple))
     return module
+
+
+def make_model(node: DictConfig) -> "Callable[[DataSpec], NextItemModel]":
+    """Return the constructor of the model that a node names."""
+    return instantiate(node, _partial_=True, _convert_="all")  # plain dicts and lists, as a checkpoint has
 
 
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:

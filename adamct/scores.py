@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 from torch import Tensor
 
 
@@ -67,6 +69,43 @@ class VectorScores(Scores):
         padded = target.repeat(-(-width // len(target)))[:width]
         bias = None if self.item_bias is None else self.item_bias[padded]
         return F.linear(self.queries, self.item_table[padded], bias).diagonal()
+
+
+class SparseScores(Scores):
+    """The scores ``sparse + weight * shared``, in single precision.
+
+    Args:
+        sparse: the scores (B, V) that depend on the user; most are 0.
+        weight: the weight of the shared scores for each user.
+        shared: a score of each item that all users share.
+        device: the device of the blocks. The sparse scores stay on the CPU.
+    """
+
+    def __init__(
+        self, sparse: csr_array, weight: Float[np.ndarray, " B"], shared: Float[np.ndarray, " V"], device: torch.device
+    ):
+        super().__init__((len(weight), len(shared)), torch.float32, device)
+        self.sparse = csr_array(sparse, dtype=np.float32)
+        self.weight = weight.astype(np.float32, copy=False)
+        self.shared = shared.astype(np.float32, copy=False)
+
+    def rows(self, first: int, last: int) -> "SparseScores":
+        """Return the scores of some users."""
+        return SparseScores(self.sparse[first:last], self.weight[first:last], self.shared, self.device)
+
+    def block(self, first: int, last: int) -> Float[Tensor, "B W"]:
+        """Compute the scores for some items."""
+        dense = self.sparse[:, first:last].toarray()
+        dense += self.weight[:, None] * self.shared[first:last]
+        return torch.from_numpy(dense).to(self.device)
+
+    def for_targets(self, target: Int[Tensor, " B"], width: int) -> Float[Tensor, " B"]:
+        """Compute each user's score for its own target. A score's rounding does not depend on its block."""
+        item = target.numpy(force=True)
+        ones = np.ones(len(item), np.float32)
+        selected = csr_array((ones, item, np.arange(len(item) + 1)), self.sparse.shape)
+        own = (self.sparse * selected).sum(1) + self.weight * self.shared[item]
+        return torch.from_numpy(own).to(self.device)
 
 
 def in_single_precision(

@@ -2,16 +2,18 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 
-from adamct.batch import TestFacts
-from adamct.dataset import Dataset
+from adamct.batch import DataSpec, EvaluationBatch, Ranks, TestFacts
+from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
+from adamct.evaluation.ranking import rank_targets
+from adamct.models.base import NextItemModel
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.runs.provenance import provenance
 from adamct.training.callbacks import History, Timing
@@ -30,6 +32,7 @@ def record(
     module: NextItemModule,
     data: Dataset,
     outcome: Outcome,
+    references: Mapping[str, Callable[[DataSpec], NextItemModel]],
     about: dict[str, Any],
 ) -> None:
     """Write ``results.json`` and, if the run was tested, ``ranks.npz``, and print the table of its scores.
@@ -40,10 +43,11 @@ def record(
         module: the trained or tested module.
         data: the data of the run.
         outcome: the chosen weights, and the reason why training ended.
+        references: constructors of models without training, whose scores are shown beside the module's.
         about: further entries of the record, such as the run's config.
     """
     tested = module.scores.get("test")
-    references = reference_scores(data, module) if tested else {}  # all processes take part
+    reference_metrics = reference_scores(references, data, module) if tested else {}  # all processes take part
     if not trainer.is_global_zero:
         return
     callbacks = callbacks_of(trainer)
@@ -51,7 +55,7 @@ def record(
     history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
     results = {
         "metrics": {**validated(outcome.chosen), **(tested or {})},
-        "references": references,
+        "references": reference_metrics,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
         "identity": module.identity,
@@ -65,7 +69,7 @@ def record(
     }
     if tested:
         save_ranks(folder, module, data.test_facts())
-        print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
+        print_scores({type(module.model).__name__: tested, **reference_metrics}, weights(outcome.chosen), module.learns)
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     log.info("results: %s", folder / RESULTS)
 
@@ -99,9 +103,11 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
     }
 
 
-def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[str, float]]:
-    """Return the test metrics of the data's reference rankers, by their names."""
-    rankers = data.references()
+def reference_scores(
+    references: Mapping[str, Callable[[DataSpec], NextItemModel]], data: Dataset, module: NextItemModule
+) -> dict[str, dict[str, float]]:
+    """Return the test metrics of reference models and of the data's own rankers, by their names."""
+    rankers = {name: ranker_by(make_model(data.spec)) for name, make_model in references.items()} | data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
@@ -115,6 +121,16 @@ def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[st
         }
         for name in rankers
     }
+
+
+def ranker_by(model: NextItemModel) -> Ranker:
+    """Return a ranker by a model's scores."""
+
+    def rank(batch: EvaluationBatch) -> Ranks:
+        histories, candidates = batch
+        return rank_targets(model.to(histories.user.device).scores(histories), histories.target, candidates)
+
+    return rank
 
 
 def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:

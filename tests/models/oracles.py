@@ -12,14 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from adamct.batch import Batch, DataSpec
+from adamct.batch import Batch, DataSpec, TrainingPart
 from adamct.models.layers import Activation, MultiHeadAttention, TransformerLayer
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
 Histories = Callable[[Sequence[int], int, int], Batch]
 
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0))
+TRAINING = TrainingPart(np.random.default_rng(0).integers(1, 31, 40), np.arange(0, 41, 5))
+SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0), training=TRAINING)
 D, WINDOW = 8, 5
 LENGTHS = (1, 8, 3, 5)
 ACTIVATIONS: dict[Activation, Callable[[float], float]] = {

@@ -17,13 +17,13 @@ from adamct.errors import InputError
 from adamct.models.base import VectorModel
 from adamct.serving.export import export, main
 from adamct.serving.recommender import Recommender, load
-from tests.conftest import CONF, MODELS, TINY, Ended
+from tests.conftest import CONF, MODELS, SPARSE, TINY, UNTRAINED, Ended
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 SPEC = DataSpec(num_items=30, num_users=8, max_len=6, item_counts=torch.arange(31.0))
 NAMES = [f"item-{number}" for number in range(1, 31)]
-EXPORTED = sorted({*MODELS} - {"gru4rec", "popularity"})
+EXPORTED = sorted({*MODELS} - {"gru4rec", *UNTRAINED})
 
 
 def recommender(build: Callable[..., Any], name: str) -> Recommender:
@@ -63,6 +63,13 @@ def test_exported_files_score_as_the_model(name: str, build: Callable[..., Any],
         if (bias := model.item_bias()) is not None:
             expected = expected + bias
     np.testing.assert_allclose(scores_of(tmp_path, item_seq, seq_len, user), expected.numpy(), atol=limit)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_model_without_an_encoder_is_refused(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no encoder to export; its scores are not products of vectors"):
+        export(recommender(build, name), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 class Looping(VectorModel):
@@ -123,7 +130,6 @@ def test_command_exports_and_prints_the_difference(
     assert ended.value.code == f"error: {tmp_path / 'none.ckpt'}: no such checkpoint"
 
 
-@pytest.mark.integration
 @pytest.mark.integration
 @pytest.mark.slow
 def test_exported_recurrent_model_takes_any_length(tmp_path: Path, run: Callable[..., Ended]) -> None:

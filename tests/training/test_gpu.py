@@ -17,7 +17,7 @@ from adamct.models.base import VectorModel
 from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
 from datamodules.sequences import Sequences, TrainingBatches
-from tests.conftest import MODELS, TINY, Ended
+from tests.conftest import MODELS, TINY, UNTRAINED, Ended
 from tests.training.dropout import without_dropout
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -30,10 +30,9 @@ GPU = torch.device("cuda")
 def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> VectorModel:
     """Build a model without dropout on the GPU."""
     torch.manual_seed(0)
-    model = without_dropout(build(SPEC, f"model={request.param}")).to(GPU)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if request.param in UNTRAINED:
         pytest.skip("nothing to learn")
-    return model
+    return without_dropout(build(SPEC, f"model={request.param}")).to(GPU)
 
 
 def batches(width_multiple: int = 4) -> TrainingBatches:
