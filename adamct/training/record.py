@@ -2,18 +2,16 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 
-from adamct.batch import DataSpec, EvaluationBatch, Ranks, TestFacts
+from adamct.batch import TestFacts
 from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
-from adamct.evaluation.ranking import rank_targets
-from adamct.models.base import NextItemModel
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.runs.provenance import provenance
 from adamct.training.callbacks import History, Timing
@@ -32,7 +30,7 @@ def record(
     module: NextItemModule,
     data: Dataset,
     outcome: Outcome,
-    references: Mapping[str, Callable[[DataSpec], NextItemModel]],
+    references: Mapping[str, Ranker],
     about: dict[str, Any],
 ) -> None:
     """Write ``results.json`` and, if the run was tested, ``ranks.npz``, and print the table of its scores.
@@ -43,7 +41,7 @@ def record(
         module: the trained or tested module.
         data: the data of the run.
         outcome: the chosen weights, and the reason why training ended.
-        references: constructors of models without training, whose scores are shown beside the module's.
+        references: the rankers that the model is compared with, by their names.
         about: further entries of the record, such as the run's config.
     """
     tested = module.scores.get("test")
@@ -104,10 +102,9 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
 
 
 def reference_scores(
-    references: Mapping[str, Callable[[DataSpec], NextItemModel]], data: Dataset, module: NextItemModule
+    rankers: Mapping[str, Ranker], data: Dataset, module: NextItemModule
 ) -> dict[str, dict[str, float]]:
-    """Return the test metrics of reference models and of the data's own rankers, by their names."""
-    rankers = {name: ranker_by(make_model(data.spec)) for name, make_model in references.items()} | data.references()
+    """Return the test metrics of rankers, by their names."""
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
@@ -121,16 +118,6 @@ def reference_scores(
         }
         for name in rankers
     }
-
-
-def ranker_by(model: NextItemModel) -> Ranker:
-    """Return a ranker by a model's scores."""
-
-    def rank(batch: EvaluationBatch) -> Ranks:
-        histories, candidates = batch
-        return rank_targets(model.to(histories.user.device).scores(histories), histories.target, candidates)
-
-    return rank
 
 
 def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:

@@ -136,7 +136,7 @@ def traits_of(run: Run) -> dict[str, str]:
     choices = {
         key: as_text(value)
         for key, value in run.choices.items()
-        if key not in UNNAMED_GROUPS and not key.startswith(("hydra/", "tuned/"))
+        if key not in UNNAMED_GROUPS and not key.startswith(("hydra/", "tuned/", "model@references."))
     }
     return choices | {
         key: value.rpartition(".")[2] if key.endswith("_target_") else value for key, value in defining(run).items()
