@@ -27,6 +27,7 @@ from adamct.report.sections.mixtures import by_kind, over_training
 from adamct.report.sections.order import order
 from adamct.report.sections.provenance import provenance
 from adamct.report.sections.rankings import rankings_table
+from adamct.report.sections.references import references_table
 from adamct.report.sections.sensitivity import sensitivity
 from adamct.report.sections.served import recommended_table, served
 from adamct.report.sections.significance import significance_table
@@ -122,6 +123,7 @@ def block_parts(block: Block) -> list[Table | Drawing]:
     comparisons = compare(block)
     candidates = [
         comparison_table(block, comparisons),
+        references_table(block),
         claims_table(block, comparisons),
         *sensitivity(block),
         *order(block),

@@ -71,6 +71,7 @@ class Record(TypedDict):
     identity: dict[str, Any]
     choices: dict[str, str | None]
     overrides: list[str]
+    references: NotRequired[dict[str, dict[MetricKey, Score]]]
     chosen: NotRequired[dict[str, Chosen]]
     ended_by: NotRequired[str | None]
     pruned: NotRequired[bool]
