@@ -29,8 +29,8 @@ class ItemKNN(NextItemModel):
     neighbours among the most recent sessions alone, and gives no score to items without a neighbour; here all sessions
     are searched, because logs need not have times, and such items are in the order of popularity.
 
-    The user's own training session is among the sessions, because a person may not be known. It takes one of the k
-    places and adds to items that the user has had, never to the held-out ones.
+    The user's own training session is among the sessions, because a history does not tell whose it is. It takes one of
+    the k places and adds to the scores of items that the user has had; it has no held-out item.
 
     Args:
         spec: the facts of the data.

@@ -46,7 +46,7 @@ def resize(module: SparseCounts, state_dict: dict[str, Tensor], prefix: str, *_:
     """Give a module as many entries as a checkpoint has."""
     for name in ("indices", "data"):
         loaded = state_dict.get(prefix + name)
-        if isinstance(loaded, Tensor):
+        if isinstance(loaded, Tensor) and loaded.is_contiguous():  # no more entries than the file has
             setattr(module, name, getattr(module, name).new_empty(loaded.numel()))
 
 

@@ -66,6 +66,12 @@ def test_sparse_matrix_with_wrong_indices_is_refused(name: str, values: list[int
     assert "a sparse matrix of the checkpoint: " in error_line(tmp_path, content)
 
 
+def test_repeated_entries_of_a_sparse_matrix_are_refused(tmp_path: Path) -> None:
+    content = checkpoint("markov")
+    content["state_dict"]["model.transitions.indices"] = torch.zeros(1, dtype=torch.long).expand(10**15)
+    assert "size mismatch" in error_line(tmp_path, content)
+
+
 @pytest.mark.parametrize("size", [0, -1, True, 2.0, "6", None, [6], 10**30, float("nan")], ids=repr)
 @pytest.mark.parametrize("key", ["num_items", "num_users", "max_len"])
 def test_sizes_must_be_whole_numbers(key: str, size: object, tmp_path: Path) -> None:
