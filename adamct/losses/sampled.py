@@ -144,9 +144,9 @@ class GeneralisedBinaryCrossEntropy(Sampled):
 
     -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
 
-    With t = 0, β is 1: the binary cross-entropy of C negatives. With C = 1 it is not `BinaryCrossEntropy`: one item is
-    then the negative of all targets of a step, and few items are negatives at all in an epoch. The authors draw C
-    negatives for each target.
+    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. Even with C = 1 it is not `BinaryCrossEntropy`: the
+    targets of a step then share one negative, so an epoch has as many negatives as steps. The authors draw C negatives
+    for each target.
 
     Args:
         spec: the facts of the dataset.
