@@ -37,12 +37,15 @@ class LinearRecurrence(nn.Module):
         self.log_angle = nn.Parameter((2 * math.pi * torch.rand(state_size)).log())  # log θ
         self.log_scale = nn.Parameter((1 - area).log() / 2)  # log γ
 
-    def powers(self, length: int) -> Float[Tensor, "S N2 N2"]:
-        """Return γ λ^{t-s} for all positions t and s <= t, as real matrices, in single precision or a wider one."""
+    def powers(self, position: Int[Tensor, " N"]) -> Float[Tensor, "S N2 N2"]:
+        """Return γ λ^{t-s} for all positions t >= s, and 0 for t < s, as real matrices, at least in single precision.
+
+        Args:
+            position: the numbers from 0 to N - 1.
+        """
         logs = torch.stack([self.log_decay, self.log_angle, self.log_scale])
         logs = logs.to(torch.promote_types(logs.dtype, torch.float32))  # angles reach hundreds of radians
         decay, angle, scale = logs.exp()[..., None, None]  # each (S, 1, 1)
-        position = torch.arange(length, device=logs.device)
         lag = (position[:, None] - position).clamp(min=0)  # (N, N)
         radius = (scale * (-decay * lag).exp()).tril()
         real, imaginary = radius * (angle * lag).cos(), radius * (angle * lag).sin()
@@ -52,7 +55,8 @@ class LinearRecurrence(nn.Module):
         length, rows, _ = x.shape
         inputs = torch.addmm(self.input.bias[:, None], self.input.weight, x.flatten(0, 1).T)
         inputs = inputs.view(-1, 2 * length, rows)  # (S, 2 N, B)
-        states = self.powers(length).to(inputs.dtype) @ inputs
+        powers = self.powers(torch.arange(length, device=x.device))
+        states = powers.to(inputs.dtype) @ inputs
         return self.output(states.view(-1, length * rows).T).view(length, rows, -1)
 
 
