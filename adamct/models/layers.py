@@ -1,5 +1,6 @@
 """The parts that two or more models share."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -69,6 +70,29 @@ def causal_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 N N"]:
     return padding_mask(is_item) + later
 
 
+def inverse_fourier(
+    length: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, "length F"], Float[Tensor, "length F"]]:
+    """Return the matrices that turn the Fourier transform of a real sequence back into the sequence.
+
+    The first is multiplied with the real parts of the frequencies 0 to ``length // 2``, the second with their imaginary
+    parts. The sum of the products is `torch.fft.irfft`, which has neither half precision nor an export to ONNX.
+    """
+    wide = torch.promote_types(dtype, torch.float32)
+    position = torch.arange(length, device=device)
+    frequency = torch.arange(length // 2 + 1, device=device)
+    angle = (position[:, None] * frequency % length).to(wide) * (2 * math.pi / length)
+    is_its_own_conjugate = 2 * frequency % length == 0  # the others stand for two frequencies of the full transform
+    weight = (2 - is_its_own_conjugate.to(wide)) / length
+    return (angle.cos() * weight).to(dtype), (-angle.sin() * weight).to(dtype)
+
+
+def circulant(kernel: Float[Tensor, "max_len *D"], length: int) -> Float[Tensor, "N N *D"]:
+    """Return the matrix of the circular convolution with a kernel, for any ``length`` adjacent positions."""
+    position = torch.arange(length, device=kernel.device)
+    return kernel[(position[:, None] - position) % len(kernel)]
+
+
 class ConvolutionOverPositions(kernels.Conv1d):
     """A `Conv1d` whose input and output have the channels last."""
 
@@ -94,6 +118,20 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         attended = kernels.scaled_dot_product_attention(query, key, value, mask, dropout)
         return attended.transpose(1, 2).flatten(2)
+
+
+class FeedForward(nn.Module):
+    """LN(x + Dpt(GELU(x W_1 + b_1) W_2 + b_2))."""
+
+    def __init__(self, hidden_size: int, inner_size: int, dropout: float):
+        super().__init__()
+        self.inner = nn.Linear(hidden_size, inner_size)
+        self.outer = nn.Linear(inner_size, hidden_size)
+        self.dropout = kernels.Dropout(dropout)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return self.norm(x + self.dropout(self.outer(F.gelu(self.inner(x)))))
 
 
 class TransformerLayer(nn.Module):

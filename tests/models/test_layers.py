@@ -6,7 +6,14 @@ import torch
 import torch.nn.functional as F
 
 from adamct.batch import Batch
-from adamct.models.layers import MultiHeadAttention, causal_mask, last_items, select_positions
+from adamct.models.layers import (
+    MultiHeadAttention,
+    causal_mask,
+    circulant,
+    inverse_fourier,
+    last_items,
+    select_positions,
+)
 from tests.models.oracles import SPEC, WINDOW, Build, Histories, array, lists, row_of
 
 
@@ -53,3 +60,23 @@ def test_attention_without_dropout_is_the_same_in_training() -> None:
     attention, x = MultiHeadAttention(8, 2, 0.0, bias=True), torch.randn(4, 6, 8)
     mask = causal_mask(torch.ones(4, 6, dtype=torch.bool))
     assert torch.equal(attention.train()(x, mask), attention.eval()(x, mask))
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 12, 50])
+def test_inverse_fourier_is_a_sum_of_waves(length: int) -> None:
+    rng = np.random.default_rng(0)
+    x, frequencies = rng.standard_normal(length), range(length // 2 + 1)
+    cosines, sines = map(array, inverse_fourier(length, torch.device("cpu"), torch.float64))
+    spectrum = [sum(x[t] * np.exp(-2j * np.pi * f * t / length) for t in range(length)) for f in frequencies]
+    np.testing.assert_allclose(cosines @ np.real(spectrum) + sines @ np.imag(spectrum), x, rtol=0, atol=1e-12)
+    real, imaginary = rng.standard_normal((2, len(frequencies)))  # imaginary parts without an effect among them
+    expected = np.fft.irfft(real + 1j * imaginary, length)
+    np.testing.assert_allclose(cosines @ real + sines @ imaginary, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 4, 7])
+def test_circulant_convolves_circularly(length: int) -> None:
+    rng = np.random.default_rng(0)
+    kernel, x = rng.standard_normal(7), rng.standard_normal(length)
+    expected = [sum(kernel[(i - j) % 7] * x[j] for j in range(length)) for i in range(length)]
+    np.testing.assert_allclose(array(circulant(torch.tensor(kernel), length) @ torch.tensor(x)), expected)

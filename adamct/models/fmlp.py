@@ -1,0 +1,91 @@
+"""FMLP-Rec: learned filters in the frequency domain (Zhou et al., WWW 2022).
+
+"Filter-enhanced MLP is All You Need for Sequential Recommendation".
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from adamct import kernels
+from adamct.batch import Batch, DataSpec
+from adamct.models.base import NextItemModel
+from adamct.models.layers import (
+    INIT_STD,
+    LAYER_NORM_EPS,
+    FeedForward,
+    circulant,
+    initialize,
+    inverse_fourier,
+    item_embedding,
+    last_items,
+)
+from adamct.values import DropoutRate, PositiveInt
+
+
+class FilterLayer(nn.Module):
+    """LN(x + Dpt(F^-1(W * F(x)))), with a complex weight in W for each frequency and feature.
+
+    By the convolution theorem the filter is a circular convolution over ``max_len`` positions. Its kernel is the
+    inverse Fourier transform of W. Padding is 0 to it.
+    """
+
+    def __init__(self, max_len: int, hidden_size: int, dropout: float):
+        super().__init__()
+        self.max_len = max_len
+        self.spectrum = nn.Parameter(torch.randn(2, max_len // 2 + 1, hidden_size) * INIT_STD)  # real, imaginary
+        self.dropout = kernels.Dropout(dropout)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+
+    def forward(
+        self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], count: int
+    ) -> Float[Tensor, "B count D"]:
+        """Return the output at the last ``count`` positions."""
+        cosines, sines = inverse_fourier(self.max_len, x.device, self.spectrum.dtype)
+        kernel = cosines @ self.spectrum[0] + sines @ self.spectrum[1]  # (max_len, D)
+        matrices = circulant(kernel, x.shape[1])[-count:]  # (count, N, D)
+        filtered = torch.einsum("bjd,ijd->bid", x * is_item.unsqueeze(-1).to(x.dtype), matrices)
+        return self.norm(x[:, -count:] + self.dropout(filtered))
+
+
+class FMLPRec(NextItemModel):
+    """Items and positions, blocks of a filter and a feed-forward network, and scores with the item embeddings.
+
+    A filter mixes all positions of a history, earlier and later ones. So each prefix needs a pass of its own, and
+    ``all_positions`` is impossible.
+
+    Histories end at the last position, as in the authors' code, so that a position is a distance from the prediction.
+    In the authors' code the filter sees the vectors of padding, which are positions alone. Here padding is 0 to the
+    filter and takes part in nothing. Training uses the cross-entropy over all items, as every model here, instead of
+    the binary cross-entropy with one negative.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt,
+        inner_size: PositiveInt,
+        dropout: DropoutRate,
+    ):
+        super().__init__()
+        self.item_embedding = item_embedding(spec, hidden_size)
+        self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.dropout = kernels.Dropout(dropout)
+        self.filters = nn.ModuleList(FilterLayer(spec.max_len, hidden_size, dropout) for _ in range(num_layers))
+        self.feed_forwards = nn.ModuleList(FeedForward(hidden_size, inner_size, dropout) for _ in range(num_layers))
+        self.apply(initialize)
+
+    def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
+        length, max_len = batch.item_seq.shape[1], self.position_embedding.num_embeddings
+        item_seq = last_items(batch.item_seq, batch.seq_len, length)  # left-padded
+        hidden = self.item_embedding(item_seq) + self.position_embedding.weight[max_len - length :]
+        hidden, is_item = self.dropout(self.norm(hidden)), item_seq != 0
+        counts = [length] * (len(self.filters) - 1) + [1]
+        for filter_layer, feed_forward, count in zip(self.filters, self.feed_forwards, counts, strict=True):
+            hidden = feed_forward(filter_layer(hidden, is_item, count))
+        return hidden[:, 0]
+
+    def item_table(self) -> Float[Tensor, "V D"]:
+        return self.item_embedding.weight
