@@ -24,7 +24,9 @@ from adamct.models.layers import (
 from adamct.values import DropoutRate, PositiveInt, Probability
 
 
-def low_pass(is_item: Bool[Tensor, "B N"], max_len: int, num_low_frequencies: int, dtype: torch.dtype) -> Float[Tensor, "B N N"]:
+def low_pass(
+    is_item: Bool[Tensor, "B N"], max_len: int, num_low_frequencies: int, dtype: torch.dtype
+) -> Float[Tensor, "B N N"]:
     """Return the matrices that keep the ``num_low_frequencies`` lowest frequencies of histories of ``max_len`` positions.
 
     The columns of padding are 0.
