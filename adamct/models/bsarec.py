@@ -24,15 +24,15 @@ from adamct.models.layers import (
 from adamct.values import DropoutRate, PositiveInt, Probability
 
 
-def low_pass(
-    is_item: Bool[Tensor, "B N"], max_len: int, num_low_frequencies: int, dtype: torch.dtype
+def low_pass_filter(
+    is_item: Bool[Tensor, "B N"], max_len: int, num_frequencies: int, dtype: torch.dtype
 ) -> Float[Tensor, "B N N"]:
-    """Return the matrices that keep the ``num_low_frequencies`` lowest frequencies of histories of ``max_len`` positions.
+    """Return the matrices that keep the lowest frequencies of each history over ``max_len`` positions.
 
-    The columns of padding are 0.
+    Padding is 0 to the filter: its columns are 0.
     """
     cosines, _ = inverse_fourier(max_len, is_item.device, dtype)
-    kernel = cosines[:, :num_low_frequencies].sum(1)  # its Fourier transform is 1 at low frequencies and else 0
+    kernel = cosines[:, :num_frequencies].sum(1)  # its Fourier transform is 1 at the low frequencies and 0 elsewhere
     return circulant(kernel, is_item.shape[1]) * is_item[:, None].to(dtype)
 
 
@@ -90,14 +90,15 @@ class BSARecBlock(nn.Module):
 class BSARec(NextItemModel):
     """Items and positions, blocks of a filter beside attention, and scores with the item embeddings.
 
-    The filter divides the Fourier transform of a history over ``max_len`` positions: frequencies below ``num_low_frequencies`` are
-    low. It is computed as a matrix over positions, which is the same in any part of a history. Every position sees all
-    others through it, later ones too. So each prefix needs a pass of its own, and ``all_positions`` is impossible.
+    The filter acts on the Fourier transform of a history over ``max_len`` positions, where the first
+    ``num_low_frequencies`` are low, the mean among them. It is a projection, and computed as a matrix over the
+    positions. Each position sees all others through it, later ones too. So each prefix of a history needs a pass of its
+    own, and the model has no ``all_positions``.
 
-    Histories end at the last position, as in the authors' code, so that a position is a distance from the prediction.
-    The authors' code gives padding a vector, a position, and a class of the softmax, and the filter sees it. Here
-    padding is 0 to the filter and takes part in nothing. Their training also has each user's first item as a target,
-    predicted from padding alone.
+    Histories end at the last position, as in the authors' code: a position is the distance from the prediction. That
+    code pads histories to ``max_len`` with a trained vector, which the filter sees and the softmax has as a class. Here
+    padding is 0 to the filter and takes part in nothing. Its training also predicts each user's first item, from
+    padding alone, and leaves out what is before a user's last ``max_len`` training items.
     """
 
     def __init__(
@@ -130,11 +131,12 @@ class BSARec(NextItemModel):
         hidden = self.item_embedding(item_seq) + self.position_embedding.weight[max_len - length :]
         hidden = self.dropout(self.norm(hidden))
         is_item = item_seq != 0
-        filters, mask = low_pass(is_item, max_len, self.num_low_frequencies, hidden.dtype), causal_mask(is_item)
+        mask = causal_mask(is_item)
+        low_pass = low_pass_filter(is_item, max_len, self.num_low_frequencies, hidden.dtype)
         *inner, last = self.blocks
         for block in inner:
-            hidden = block(hidden, filters, mask, length)
-        return last(hidden, filters, mask, 1)[:, 0]
+            hidden = block(hidden, low_pass, mask, length)
+        return last(hidden, low_pass, mask, 1)[:, 0]
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

@@ -23,41 +23,42 @@ from adamct.models.layers import (
 from adamct.values import DropoutRate, PositiveInt
 
 
-class FilterLayer(nn.Module):
-    """LN(x + Dpt(F^-1(W * F(x)))), with a complex weight in W for each frequency and feature.
+class FilterBlock(nn.Module):
+    """FFN(LN(x + Dpt(F^-1(W * F(x))))), where F is the Fourier transform over the positions.
 
-    By the convolution theorem the filter is a circular convolution over ``max_len`` positions. Its kernel is the
-    inverse Fourier transform of W. Padding is 0 to it.
+    W has a complex weight for each frequency and feature. By the convolution theorem the filter is a circular
+    convolution over ``max_len`` positions, and its kernel is F^-1(W). Padding is 0 to it.
     """
 
-    def __init__(self, max_len: int, hidden_size: int, dropout: float):
+    def __init__(self, max_len: int, hidden_size: int, inner_size: int, dropout: float):
         super().__init__()
         self.max_len = max_len
-        self.spectrum = nn.Parameter(torch.randn(2, max_len // 2 + 1, hidden_size) * INIT_STD)  # real, imaginary
+        self.weight = nn.Parameter(torch.randn(2, max_len // 2 + 1, hidden_size) * INIT_STD)  # real, imaginary parts
         self.dropout = kernels.Dropout(dropout)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+        self.feed_forward = FeedForward(hidden_size, inner_size, dropout)
 
     def forward(
         self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], count: int
     ) -> Float[Tensor, "B count D"]:
         """Return the output at the last ``count`` positions."""
-        cosines, sines = inverse_fourier(self.max_len, x.device, self.spectrum.dtype)
-        kernel = cosines @ self.spectrum[0] + sines @ self.spectrum[1]  # (max_len, D)
+        cosines, sines = inverse_fourier(self.max_len, x.device, self.weight.dtype)
+        kernel = cosines @ self.weight[0] + sines @ self.weight[1]  # (max_len, D)
         matrices = circulant(kernel, x.shape[1])[-count:]  # (count, N, D)
-        filtered = torch.einsum("bjd,ijd->bid", x * is_item.unsqueeze(-1).to(x.dtype), matrices)
-        return self.norm(x[:, -count:] + self.dropout(filtered))
+        filtered = torch.einsum("ijd,bjd->bid", matrices, x * is_item.unsqueeze(-1).to(x.dtype))
+        return self.feed_forward(self.norm(x[:, -count:] + self.dropout(filtered)))
 
 
 class FMLPRec(NextItemModel):
     """Items and positions, blocks of a filter and a feed-forward network, and scores with the item embeddings.
 
-    A filter mixes all positions of a history, earlier and later ones. So each prefix needs a pass of its own, and
-    ``all_positions`` is impossible.
+    A filter mixes all positions of a history, later ones too. So each prefix of a history needs a pass of its own, and
+    the model has no ``all_positions``.
 
-    Histories end at the last position, as in the authors' code, so that a position is a distance from the prediction.
-    In the authors' code the filter sees the vectors of padding, which are positions alone. Here padding is 0 to the
-    filter and takes part in nothing. Training uses the cross-entropy over all items, as every model here, instead of
-    the binary cross-entropy with one negative.
+    Histories end at the last position, as in the authors' code: a position is the distance from the prediction. That
+    code pads histories to ``max_len`` with a random vector that is never trained, and the filter sees it. Here padding
+    is 0 to the filter and takes part in nothing. Training uses the cross-entropy over all items, not the authors'
+    binary cross-entropy with one negative.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class FMLPRec(NextItemModel):
         self.position_embedding = nn.Embedding(spec.max_len, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
         self.dropout = kernels.Dropout(dropout)
-        self.filters = nn.ModuleList(FilterLayer(spec.max_len, hidden_size, dropout) for _ in range(num_layers))
-        self.feed_forwards = nn.ModuleList(FeedForward(hidden_size, inner_size, dropout) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(
+            FilterBlock(spec.max_len, hidden_size, inner_size, dropout) for _ in range(num_layers)
+        )
         self.apply(initialize)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
@@ -82,10 +84,10 @@ class FMLPRec(NextItemModel):
         item_seq = last_items(batch.item_seq, batch.seq_len, length)  # left-padded
         hidden = self.item_embedding(item_seq) + self.position_embedding.weight[max_len - length :]
         hidden, is_item = self.dropout(self.norm(hidden)), item_seq != 0
-        counts = [length] * (len(self.filters) - 1) + [1]
-        for filter_layer, feed_forward, count in zip(self.filters, self.feed_forwards, counts, strict=True):
-            hidden = feed_forward(filter_layer(hidden, is_item, count))
-        return hidden[:, 0]
+        *inner, last = self.blocks
+        for block in inner:
+            hidden = block(hidden, is_item, length)
+        return last(hidden, is_item, 1)[:, 0]
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

@@ -87,8 +87,8 @@ def inverse_fourier(
     return (angle.cos() * weight).to(dtype), (-angle.sin() * weight).to(dtype)
 
 
-def circulant(kernel: Float[Tensor, "max_len *D"], length: int) -> Float[Tensor, "N N *D"]:
-    """Return the matrix of the circular convolution with a kernel, for any ``length`` adjacent positions."""
+def circulant(kernel: Float[Tensor, "max_len ..."], length: int) -> Float[Tensor, "N N ..."]:
+    """Return the matrix of a circular convolution over ``max_len`` positions, for any ``length`` adjacent ones."""
     position = torch.arange(length, device=kernel.device)
     return kernel[(position[:, None] - position) % len(kernel)]
 

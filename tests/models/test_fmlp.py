@@ -8,10 +8,10 @@ from adamct.batch import Batch, DataSpec
 from tests.models.oracles import SPEC, Array, Build, agree, array, feed_forward, layer_norm, lists, scores
 
 
-def filtered(x: Array, spectrum: Array) -> Array:
-    """Multiply the Fourier transform of a history, after zeros up to ``max_len``, with complex weights."""
+def filtered(x: Array, weight: Array) -> Array:
+    """Multiply the Fourier transform of a history, after zeros up to ``max_len``, with the complex weights."""
     padded = np.concatenate([np.zeros((SPEC.max_len - len(x), x.shape[1])), x])
-    weighted = np.fft.rfft(padded, axis=0) * (spectrum[0] + 1j * spectrum[1])
+    weighted = np.fft.rfft(padded, axis=0) * (weight[0] + 1j * weight[1])
     return np.fft.irfft(weighted, SPEC.max_len, axis=0)[-len(x) :]
 
 
@@ -20,8 +20,8 @@ def test_fmlp_is_its_equations(make_model: Build, batch: Batch) -> None:
     table, positions = array(model.item_embedding.weight), array(model.position_embedding.weight)
     for history, ours in zip(lists(batch), scores(model, batch), strict=True):
         x = layer_norm(table[history] + positions[-len(history) :], model.norm)
-        for layer, network in zip(model.filters, model.feed_forwards, strict=True):
-            x = feed_forward(layer_norm(x + filtered(x, array(layer.spectrum)), layer.norm), network)
+        for block in model.blocks:
+            x = feed_forward(layer_norm(x + filtered(x, array(block.weight)), block.norm), block.feed_forward)
         agree(ours, table @ x[-1])
 
 
