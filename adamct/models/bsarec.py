@@ -15,9 +15,8 @@ from adamct.models.layers import (
     FeedForward,
     MultiHeadAttention,
     causal_mask,
-    circulant,
+    circular_convolution,
     initialize,
-    inverse_fourier,
     item_embedding,
     last_items,
 )
@@ -31,9 +30,9 @@ def low_pass_filter(
 
     Padding is 0 to the filter: its columns are 0.
     """
-    cosines, _ = inverse_fourier(max_len, is_item.device, dtype)
-    kernel = cosines[:, :num_frequencies].sum(1)  # its Fourier transform is 1 at the low frequencies and 0 elsewhere
-    return circulant(kernel, is_item.shape[1]) * is_item[:, None].to(dtype)
+    is_low = torch.arange(max_len // 2 + 1, device=is_item.device) < num_frequencies
+    spectrum = is_low.to(torch.promote_types(dtype, torch.float32))
+    return circular_convolution(spectrum, max_len, is_item.shape[1]).to(dtype) * is_item[:, None]
 
 
 class FrequencyRescaler(nn.Module):
@@ -49,10 +48,13 @@ class FrequencyRescaler(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], low_pass: Float[Tensor, "B N N"], count: int
-    ) -> Float[Tensor, "B count D"]:
-        """Return the output at the last ``count`` positions."""
-        low, x = low_pass[:, -count:] @ x, x[:, -count:]
+        self, x: Float[Tensor, "B N D"], low_pass: Float[Tensor, "B N N"], last_only: bool
+    ) -> Float[Tensor, "B out D"]:
+        """Return the output at the last position or at all."""
+        if last_only:
+            low, x = low_pass[:, -1:] @ x, x[:, -1:]
+        else:
+            low = low_pass @ x
         return self.norm(x + self.dropout(low + self.sqrt_beta**2 * (x - low)))
 
 
@@ -78,12 +80,17 @@ class BSARecBlock(nn.Module):
         self.feed_forward = FeedForward(hidden_size, inner_size, dropout)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], low_pass: Float[Tensor, "B N N"], mask: Float[Tensor, "B 1 N N"], count: int
-    ) -> Float[Tensor, "B count D"]:
-        """Return the output at the last ``count`` positions."""
-        filtered = self.rescaler(x, low_pass, count)
-        attended = self.output(self.attention(x, mask)[:, -count:])
-        attended = self.attention_norm(x[:, -count:] + self.dropout(attended))
+        self,
+        x: Float[Tensor, "B N D"],
+        low_pass: Float[Tensor, "B N N"],
+        mask: Float[Tensor, "B 1 N N"],
+        last_only: bool = False,
+    ) -> Float[Tensor, "B out D"]:
+        """Return the output at the last position or at all."""
+        filtered, attended = self.rescaler(x, low_pass, last_only), self.attention(x, mask)
+        if last_only:
+            x, attended = x[:, -1:], attended[:, -1:]
+        attended = self.attention_norm(x + self.dropout(self.output(attended)))
         return self.feed_forward(torch.lerp(attended, filtered, self.filter_weight))
 
 
@@ -135,8 +142,8 @@ class BSARec(NextItemModel):
         low_pass = low_pass_filter(is_item, max_len, self.num_low_frequencies, hidden.dtype)
         *inner, last = self.blocks
         for block in inner:
-            hidden = block(hidden, low_pass, mask, length)
-        return last(hidden, low_pass, mask, 1)[:, 0]
+            hidden = block(hidden, low_pass, mask)
+        return last(hidden, low_pass, mask, last_only=True)[:, 0]
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

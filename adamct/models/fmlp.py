@@ -14,9 +14,8 @@ from adamct.models.layers import (
     INIT_STD,
     LAYER_NORM_EPS,
     FeedForward,
-    circulant,
+    circular_convolution,
     initialize,
-    inverse_fourier,
     item_embedding,
     last_items,
 )
@@ -27,7 +26,7 @@ class FilterBlock(nn.Module):
     """FFN(LN(x + Dpt(F^-1(W * F(x))))), where F is the Fourier transform over the positions.
 
     W has a complex weight for each frequency and feature. By the convolution theorem the filter is a circular
-    convolution over ``max_len`` positions, and its kernel is F^-1(W). Padding is 0 to it.
+    convolution over ``max_len`` positions. Padding is 0 to it.
     """
 
     def __init__(self, max_len: int, hidden_size: int, inner_size: int, dropout: float):
@@ -39,14 +38,16 @@ class FilterBlock(nn.Module):
         self.feed_forward = FeedForward(hidden_size, inner_size, dropout)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], count: int
-    ) -> Float[Tensor, "B count D"]:
-        """Return the output at the last ``count`` positions."""
-        cosines, sines = inverse_fourier(self.max_len, x.device, self.weight.dtype)
-        kernel = cosines @ self.weight[0] + sines @ self.weight[1]  # (max_len, D)
-        matrices = circulant(kernel, x.shape[1])[-count:]  # (count, N, D)
-        filtered = torch.einsum("ijd,bjd->bid", matrices, x * is_item.unsqueeze(-1).to(x.dtype))
-        return self.feed_forward(self.norm(x[:, -count:] + self.dropout(filtered)))
+        self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], last_only: bool = False
+    ) -> Float[Tensor, "B out D"]:
+        """Return the output at the last position or at all."""
+        real, imaginary = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))  # no half precision
+        matrix = circular_convolution(torch.complex(real, imaginary), self.max_len, x.shape[1]).to(x.dtype)  # (N, N, D)
+        items = x * is_item.unsqueeze(-1).to(x.dtype)
+        if last_only:
+            matrix, x = matrix[-1:], x[:, -1:]
+        filtered = torch.einsum("ijd,bjd->bid", matrix, items)
+        return self.feed_forward(self.norm(x + self.dropout(filtered)))
 
 
 class FMLPRec(NextItemModel):
@@ -86,8 +87,8 @@ class FMLPRec(NextItemModel):
         hidden, is_item = self.dropout(self.norm(hidden)), item_seq != 0
         *inner, last = self.blocks
         for block in inner:
-            hidden = block(hidden, is_item, length)
-        return last(hidden, is_item, 1)[:, 0]
+            hidden = block(hidden, is_item)
+        return last(hidden, is_item, last_only=True)[:, 0]
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

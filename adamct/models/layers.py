@@ -1,12 +1,11 @@
 """The parts that two or more models share."""
 
-import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor, nn
 
 from adamct import kernels
@@ -18,6 +17,8 @@ MASKED_SCORE = -torch.finfo(torch.bfloat16).max
 """The term added to the attention scores of padding, near the end of the range of bfloat16 and all wider types."""
 INIT_STD = 0.02
 
+Length: TypeAlias = int | torch.SymInt
+"""A number of positions; symbolic while a model is exported."""
 Activation = Literal["gelu", "relu", "swish", "tanh", "sigmoid"]
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -49,7 +50,7 @@ def select_positions(hidden: Float[Tensor, "B N D"], position: Int[Tensor, " B"]
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), position]
 
 
-def last_items(item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: int) -> Int[Tensor, "B count"]:
+def last_items(item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: Length) -> Int[Tensor, "B count"]:
     """Return the last ``count`` items of each history, left-padded with 0."""
     position = seq_len[:, None] - count + torch.arange(count, device=item_seq.device)  # (B, count)
     return item_seq.gather(1, position.clamp(min=0)).masked_fill(position < 0, 0)
@@ -70,27 +71,20 @@ def causal_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 N N"]:
     return padding_mask(is_item) + later
 
 
-def inverse_fourier(
-    length: int, device: torch.device, dtype: torch.dtype
-) -> tuple[Float[Tensor, "length F"], Float[Tensor, "length F"]]:
-    """Return the matrices that turn the Fourier transform of a real sequence back into the sequence.
+def circular_convolution(spectrum: Inexact[Tensor, "F ..."], max_len: int, length: Length) -> Float[Tensor, "N N ..."]:
+    """Return the matrix that multiplies the Fourier transform of ``max_len`` positions with a spectrum.
 
-    The first is multiplied with the real parts of the frequencies 0 to ``length // 2``, the second with their imaginary
-    parts. The sum of the products is `torch.fft.irfft`, which has neither half precision nor an export to ONNX.
+    By the convolution theorem this is a circular convolution, whose kernel is the inverse transform of the spectrum.
+    The matrix is for any ``length`` adjacent positions, with zeros at all others.
+
+    Args:
+        spectrum: the factors of the frequencies 0 to ``max_len // 2``, real or complex, not in half precision.
+        max_len: the number of positions that are transformed.
+        length: the number of positions that the matrix is for, at most ``max_len``.
     """
-    wide = torch.promote_types(dtype, torch.float32)
-    position = torch.arange(length, device=device)
-    frequency = torch.arange(length // 2 + 1, device=device)
-    angle = (position[:, None] * frequency % length).to(wide) * (2 * math.pi / length)
-    is_its_own_conjugate = 2 * frequency % length == 0  # the others stand for two frequencies of the full transform
-    weight = (2 - is_its_own_conjugate.to(wide)) / length
-    return (angle.cos() * weight).to(dtype), (-angle.sin() * weight).to(dtype)
-
-
-def circulant(kernel: Float[Tensor, "max_len ..."], length: int) -> Float[Tensor, "N N ..."]:
-    """Return the matrix of a circular convolution over ``max_len`` positions, for any ``length`` adjacent ones."""
+    kernel = torch.fft.irfft(spectrum, max_len, dim=0)
     position = torch.arange(length, device=kernel.device)
-    return kernel[(position[:, None] - position) % len(kernel)]
+    return kernel[(position[:, None] - position) % max_len]
 
 
 class ConvolutionOverPositions(kernels.Conv1d):
