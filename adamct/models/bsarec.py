@@ -4,7 +4,7 @@
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct import kernels
@@ -24,15 +24,12 @@ from adamct.values import DropoutRate, PositiveInt, Probability
 
 
 def low_pass_filter(
-    is_item: Bool[Tensor, "B N"], max_len: int, num_frequencies: int, dtype: torch.dtype
-) -> Float[Tensor, "B N N"]:
-    """Return the matrices that keep the lowest frequencies of each history over ``max_len`` positions.
-
-    Padding is 0 to the filter: its columns are 0.
-    """
-    is_low = torch.arange(max_len // 2 + 1, device=is_item.device) < num_frequencies
+    position: Int[Tensor, " N"], max_len: int, num_frequencies: int, dtype: torch.dtype
+) -> Float[Tensor, "N N"]:
+    """Return the matrix that keeps the lowest frequencies of ``max_len`` positions, for some of them."""
+    is_low = torch.arange(max_len // 2 + 1, device=position.device) < num_frequencies
     spectrum = is_low.to(torch.promote_types(dtype, torch.float32))
-    return circular_convolution(spectrum, max_len, is_item.shape[1]).to(dtype) * is_item[:, None]
+    return circular_convolution(spectrum, max_len, position).to(dtype)
 
 
 class FrequencyRescaler(nn.Module):
@@ -133,13 +130,12 @@ class BSARec(NextItemModel):
         self.apply(initialize)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        length, max_len = batch.item_seq.shape[1], self.position_embedding.num_embeddings
-        item_seq = last_items(batch.item_seq, batch.seq_len, length)  # left-padded
-        hidden = self.item_embedding(item_seq) + self.position_embedding.weight[max_len - length :]
-        hidden = self.dropout(self.norm(hidden))
+        item_seq, max_len = last_items(batch.item_seq, batch.seq_len), self.position_embedding.num_embeddings
+        position = torch.arange(max_len - item_seq.shape[1], max_len, device=item_seq.device)
+        hidden = self.dropout(self.norm(self.item_embedding(item_seq) + self.position_embedding(position)))
         is_item = item_seq != 0
+        low_pass = low_pass_filter(position, max_len, self.num_low_frequencies, hidden.dtype) * is_item[:, None]
         mask = causal_mask(is_item)
-        low_pass = low_pass_filter(is_item, max_len, self.num_low_frequencies, hidden.dtype)
         *inner, last = self.blocks
         for block in inner:
             hidden = block(hidden, low_pass, mask)

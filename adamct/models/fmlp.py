@@ -4,7 +4,7 @@
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from adamct import kernels
@@ -38,11 +38,15 @@ class FilterBlock(nn.Module):
         self.feed_forward = FeedForward(hidden_size, inner_size, dropout)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], is_item: Bool[Tensor, "B N"], last_only: bool = False
+        self,
+        x: Float[Tensor, "B N D"],
+        is_item: Bool[Tensor, "B N"],
+        position: Int[Tensor, " N"],
+        last_only: bool = False,
     ) -> Float[Tensor, "B out D"]:
         """Return the output at the last position or at all."""
-        real, imaginary = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))  # no half precision
-        matrix = circular_convolution(torch.complex(real, imaginary), self.max_len, x.shape[1]).to(x.dtype)  # (N, N, D)
+        real, imaginary = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+        matrix = circular_convolution(torch.complex(real, imaginary), self.max_len, position).to(x.dtype)  # (N, N, D)
         items = x * is_item.unsqueeze(-1).to(x.dtype)
         if last_only:
             matrix, x = matrix[-1:], x[:, -1:]
@@ -81,14 +85,14 @@ class FMLPRec(NextItemModel):
         self.apply(initialize)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        length, max_len = batch.item_seq.shape[1], self.position_embedding.num_embeddings
-        item_seq = last_items(batch.item_seq, batch.seq_len, length)  # left-padded
-        hidden = self.item_embedding(item_seq) + self.position_embedding.weight[max_len - length :]
-        hidden, is_item = self.dropout(self.norm(hidden)), item_seq != 0
+        item_seq, max_len = last_items(batch.item_seq, batch.seq_len), self.position_embedding.num_embeddings
+        position = torch.arange(max_len - item_seq.shape[1], max_len, device=item_seq.device)
+        hidden = self.dropout(self.norm(self.item_embedding(item_seq) + self.position_embedding(position)))
+        is_item = item_seq != 0
         *inner, last = self.blocks
         for block in inner:
-            hidden = block(hidden, is_item)
-        return last(hidden, is_item, last_only=True)[:, 0]
+            hidden = block(hidden, is_item, position)
+        return last(hidden, is_item, position, last_only=True)[:, 0]
 
     def item_table(self) -> Float[Tensor, "V D"]:
         return self.item_embedding.weight

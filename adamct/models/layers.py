@@ -1,7 +1,7 @@
 """The parts that two or more models share."""
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,6 @@ MASKED_SCORE = -torch.finfo(torch.bfloat16).max
 """The term added to the attention scores of padding, near the end of the range of bfloat16 and all wider types."""
 INIT_STD = 0.02
 
-Length: TypeAlias = int | torch.SymInt
-"""A number of positions; symbolic while a model is exported."""
 Activation = Literal["gelu", "relu", "swish", "tanh", "sigmoid"]
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -50,8 +48,11 @@ def select_positions(hidden: Float[Tensor, "B N D"], position: Int[Tensor, " B"]
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), position]
 
 
-def last_items(item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: Length) -> Int[Tensor, "B count"]:
-    """Return the last ``count`` items of each history, left-padded with 0."""
+def last_items(
+    item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: int | None = None
+) -> Int[Tensor, "B count"]:
+    """Return the last ``count`` items of each history, left-padded with 0; None for N."""
+    count = item_seq.shape[1] if count is None else count
     position = seq_len[:, None] - count + torch.arange(count, device=item_seq.device)  # (B, count)
     return item_seq.gather(1, position.clamp(min=0)).masked_fill(position < 0, 0)
 
@@ -71,19 +72,19 @@ def causal_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 N N"]:
     return padding_mask(is_item) + later
 
 
-def circular_convolution(spectrum: Inexact[Tensor, "F ..."], max_len: int, length: Length) -> Float[Tensor, "N N ..."]:
+def circular_convolution(
+    spectrum: Inexact[Tensor, "F ..."], max_len: int, position: Int[Tensor, " N"]
+) -> Float[Tensor, "N N ..."]:
     """Return the matrix that multiplies the Fourier transform of ``max_len`` positions with a spectrum.
 
     By the convolution theorem this is a circular convolution, whose kernel is the inverse transform of the spectrum.
-    The matrix is for any ``length`` adjacent positions, with zeros at all others.
 
     Args:
         spectrum: the factors of the frequencies 0 to ``max_len // 2``, real or complex, not in half precision.
         max_len: the number of positions that are transformed.
-        length: the number of positions that the matrix is for, at most ``max_len``.
+        position: the positions that the matrix is for; the input is 0 at all others.
     """
     kernel = torch.fft.irfft(spectrum, max_len, dim=0)
-    position = torch.arange(length, device=kernel.device)
     return kernel[(position[:, None] - position) % max_len]
 
 
