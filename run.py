@@ -8,7 +8,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.runs.config import description, names_folder, resolved, start_of_run
+from adamct.runs.config import description, names_folder, resolved
 from adamct.runs.folder import CHECKPOINTS, RESULTS, RunFolder, finished_before
 from adamct.runs.job import run_command, run_job
 from adamct.runs.processes import processes_here, require_one_folder
@@ -52,7 +52,7 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool, threads: Threads) -> float:
     """Build data, module and trainer, run the stages and record them. Return the best validation score."""
     # These imports take seconds. --help, --cfg and finished runs do not need them.
-    from adamct.training.build import build_module, build_references
+    from adamct.training.build import build_module
     from adamct.training.record import record
     from adamct.training.stages import Plan, run_stages
     from adamct.training.tables import print_statistics
@@ -78,15 +78,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             print(f"recommendations: {recommend(cfg, module, data, folder.path)}")
         if plan.stages != ["predict"]:
             folder.own()
-            record(
-                folder.path,
-                trainer,
-                module=module,
-                data=data,
-                outcome=outcome,
-                references=build_references(cfg, data),
-                about={"config": config, **start_of_run()},
-            )
+            record(folder.path, trainer, module, data, outcome, config)
     return outcome.chosen[0].val_scores[cfg.monitor]
 
 

@@ -1,14 +1,15 @@
 """A model and its loss, built from a config for a dataset, in their LightningModule."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.batch import BatchNeeds, DataSpec, EvaluationBatch, Ranks
-from adamct.dataset import Dataset, Ranker
+from adamct.batch import BatchNeeds, DataSpec
+from adamct.dataset import Dataset
 from adamct.errors import naming_key
-from adamct.evaluation.ranking import rank_targets
 from adamct.identity import identity_of
 from adamct.models.base import NextItemModel
 from adamct.runs.config import resolved
@@ -29,7 +30,7 @@ def build_module(cfg: DictConfig, data: Dataset) -> NextItemModule:
     config = resolved(cfg)
     make_objective = instantiate(cfg.loss, _partial_=True)
     with naming_key("model"):
-        model = build_model(cfg.model, data.spec)
+        model = model_constructor(cfg.model)(data.spec)
     with naming_key("loss"):
         loss = partial(training_loss, objective=make_objective(data.spec))
     if cfg.compile is not None:
@@ -51,29 +52,6 @@ def build_module(cfg: DictConfig, data: Dataset) -> NextItemModule:
     )
 
 
-def build_model(node: DictConfig, spec: DataSpec) -> NextItemModel:
-    """Build the model of a config node."""
-    return instantiate(node, _partial_=True, _convert_="all")(spec)  # plain dicts and lists, as in a checkpoint
-
-
-def build_references(cfg: DictConfig, data: Dataset) -> dict[str, Ranker]:
-    """Build the rankers that the model is compared with: the configured models, and those of the dataset.
-
-    Raises:
-        InputError: a model refuses its values.
-    """
-    rankers = {}
-    for name, node in cfg.references.items():
-        with naming_key(f"references.{name}"):
-            rankers[str(name)] = ranker_by(build_model(node, data.spec))
-    return rankers | data.references()
-
-
-def ranker_by(model: NextItemModel) -> Ranker:
-    """Return a ranker by the scores of a model."""
-
-    def rank(batch: EvaluationBatch) -> Ranks:
-        histories, candidates = batch
-        return rank_targets(model.to(histories.user.device).scores(histories), histories.target, candidates)
-
-    return rank
+def model_constructor(node: DictConfig | dict[str, Any]) -> Callable[[DataSpec], NextItemModel]:
+    """Return the constructor of a configured model."""
+    return instantiate(node, _partial_=True, _convert_="all")  # plain dicts and lists, as in a checkpoint

@@ -2,18 +2,22 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 
-from adamct.batch import TestFacts
+from adamct.batch import EvaluationBatch, Ranks, TestFacts
 from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
+from adamct.evaluation.ranking import rank_targets
+from adamct.models.base import NextItemModel
+from adamct.runs.config import start_of_run
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.runs.provenance import provenance
+from adamct.training.build import model_constructor
 from adamct.training.callbacks import History, Timing
 from adamct.training.cost import cost
 from adamct.training.module import NextItemModule
@@ -30,8 +34,7 @@ def record(
     module: NextItemModule,
     data: Dataset,
     outcome: Outcome,
-    references: Mapping[str, Ranker],
-    about: dict[str, Any],
+    config: dict[str, Any],
 ) -> None:
     """Write ``results.json`` and, if the run was tested, ``ranks.npz``, and print the table of its scores.
 
@@ -41,11 +44,10 @@ def record(
         module: the trained or tested module.
         data: the data of the run.
         outcome: the chosen weights, and the reason why training ended.
-        references: the rankers that the model is compared with, by their names.
-        about: further entries of the record, such as the run's config.
+        config: the run's resolved config. The scores of its ``references`` stand beside the module's.
     """
     tested = module.scores.get("test")
-    reference_metrics = reference_scores(references, data, module) if tested else {}  # all processes take part
+    references = reference_scores(config["references"], data, module) if tested else {}  # all processes take part
     if not trainer.is_global_zero:
         return
     callbacks = callbacks_of(trainer)
@@ -53,7 +55,7 @@ def record(
     history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
     results = {
         "metrics": {**validated(outcome.chosen), **(tested or {})},
-        "references": reference_metrics,
+        "references": references,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
         "identity": module.identity,
@@ -61,13 +63,14 @@ def record(
         "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
         "seed": module.seed,
         **provenance(module.device),
-        **about,
+        "config": config,
+        **start_of_run(),
         "pruned": pruned(trainer),
         "history": history,
     }
     if tested:
         save_ranks(folder, module, data.test_facts())
-        print_scores({type(module.model).__name__: tested, **reference_metrics}, weights(outcome.chosen), module.learns)
+        print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     log.info("results: %s", folder / RESULTS)
 
@@ -102,9 +105,16 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
 
 
 def reference_scores(
-    rankers: Mapping[str, Ranker], data: Dataset, module: NextItemModule
+    nodes: dict[str, dict[str, Any]], data: Dataset, module: NextItemModule
 ) -> dict[str, dict[str, float]]:
-    """Return the test metrics of rankers, by their names."""
+    """Return the test metrics of reference models and of the data's own rankers, by their names.
+
+    Args:
+        nodes: the configs of the models, by name.
+        data: the data to test on.
+        module: the module whose rankings and metrics are used.
+    """
+    rankers = {name: ranker_by(model_constructor(node)(data.spec)) for name, node in nodes.items()} | data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
@@ -118,6 +128,16 @@ def reference_scores(
         }
         for name in rankers
     }
+
+
+def ranker_by(model: NextItemModel) -> Ranker:
+    """Return a ranker by a model's scores."""
+
+    def rank(batch: EvaluationBatch) -> Ranks:
+        histories, candidates = batch
+        return rank_targets(model.to(histories.user.device).scores(histories), histories.target, candidates)
+
+    return rank
 
 
 def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec, TrainingPart
-from adamct.models.layers import Activation, MultiHeadAttention, TransformerLayer
+from adamct.models.layers import Activation, FeedForward, MultiHeadAttention, TransformerLayer
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
@@ -101,6 +101,11 @@ def causal(i: int, j: int) -> bool:
 
 def everywhere(i: int, j: int) -> bool:
     return True
+
+
+def feed_forward(x: Array, module: FeedForward) -> Array:
+    """Return LN(x + GELU(x W_1 + b_1) W_2 + b_2)."""
+    return layer_norm(x + linear(gelu(linear(x, module.inner)), module.outer), module.norm)
 
 
 def transformer(x: Array, layer: TransformerLayer, visible: Callable[[int, int], bool]) -> Array:
