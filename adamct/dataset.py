@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from jaxtyping import Bool
 
-from adamct.batch import DataSpec, EvaluationBatch, HeldOutStatistics, Ranks, Statistics, TestFacts
+from adamct.batch import BatchNeeds, DataSpec, EvaluationBatch, HeldOutStatistics, Ranks, Statistics, TestFacts
 
 Ranker: TypeAlias = Callable[[EvaluationBatch], Ranks]
 """Ranks the targets of an evaluation batch."""
@@ -56,6 +56,10 @@ class Dataset(Protocol):
         """The number of items in the longest history that a model reads."""
         ...
 
+    def adapt_batches(self, needs: BatchNeeds) -> None:
+        """Make the batches of all dataloaders as a model needs them."""
+        ...
+
     def test_dataloader(self) -> Iterable[EvaluationBatch]:
         """Return the test batches."""
         ...
@@ -65,7 +69,7 @@ class Dataset(Protocol):
         ...
 
     def references(self) -> dict[str, Ranker]:
-        """Return rankers that a model is compared with, by their names."""
+        """Return rankers that only this dataset has, by their names; models are compared with them."""
         ...
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:

@@ -95,7 +95,7 @@ class Recommender:
         position = np.arange(self.max_len if self.model.pad_to_max_len else int(lengths.max()))
         index = np.minimum(offsets[1:, None] - lengths[:, None] + position, len(items) - 1)
         padded = np.where(position < lengths[:, None], items[index], 0)
-        device = self.model.item_table().device
+        device = self.model.device
         tensors = (torch.from_numpy(array.astype(np.int64)).to(device) for array in (users, padded, lengths))
         user, item_seq, seq_len = tensors
         return Batch(user, item_seq, seq_len, torch.zeros_like(user))
@@ -122,9 +122,9 @@ class Recommender:
         """
         require(isinstance(k, int | np.integer) and k >= 1, f"k={k!r}: must be a whole number of at least 1")
         require(unseen in (True, False), f"unseen={unseen!r}: must be True or False")
-        queries, table = self.model.queries(self.build_batch(items, offsets, users)), self.model.item_table()
-        seen = seen_items(items, offsets, table.device) if unseen else None
-        numbers, scores = (best.cpu() for best in top_items(queries, table, self.model.item_bias(), k, seen))
+        seen = seen_items(items, offsets, self.model.device) if unseen else None
+        all_scores = self.model.scores(self.build_batch(items, offsets, users))
+        numbers, scores = (best.cpu() for best in top_items(all_scores, k, seen))
         if scores.isnan().any():
             raise InputError("the scores of some histories are NaN: the weights must be finite; train the model again")
         return numbers, scores
