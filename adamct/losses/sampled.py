@@ -144,7 +144,7 @@ class GeneralisedBinaryCrossEntropy(Sampled):
 
     -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
 
-    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. Even with C = 1 it is not `BinaryCrossEntropy`: the
+    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. Even C = 1 does not give `BinaryCrossEntropy`: the
     targets of a step then share one negative, so an epoch has as many negatives as steps. The authors draw C negatives
     for each target.
 
