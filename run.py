@@ -96,7 +96,6 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
 
 def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
     """Build the module that the config names for a dataset, and give the dataset the needs of its model."""
-    from adamct.batch import BatchNeeds
     from adamct.training.build import Configured, build_module
 
     configured = Configured(
@@ -107,7 +106,7 @@ def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule
     )
     module = build_module(configured, data, config)
     width_multiple = 1 if cfg.compile is None else cfg.compile_widths
-    data.adapt_batches(BatchNeeds(module.model.pad_to_max_len, module.model.all_positions, width_multiple))
+    data.adapt_batches(module.model.batch_needs(width_multiple))
     return module
 
 
@@ -121,7 +120,12 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
 
     keys, interactions = cfg.predict, data.interactions
     people = people_of(
-        interactions, keys.users, keys.histories, instantiate(keys.columns), module.model.uses_user_embedding
+        interactions,
+        has_times=data.has_times,
+        users=keys.users,
+        histories=keys.histories,
+        columns=instantiate(keys.columns),
+        only_users=module.model.uses_user_embedding,
     )
     titles = None if keys.titles is None else read_titles(Path(keys.titles), interactions.item_ids)
     with naming_key("predict"):

@@ -44,7 +44,7 @@ def build_module(configured: Configured, data: Dataset, config: dict[str, Any]) 
         loss = partial(training_loss, objective=configured.objective(data.spec))
     if config["compile"] is not None:
         loss = compiled(loss, config["compile"], model, num_widths=-(-data.spec.max_len // config["compile_widths"]))
-    sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
+    facts = {name: value for name, value in data.spec._asdict().items() if name != "item_counts"}
     return NextItemModule(
         model=model,
         loss=loss,
@@ -54,6 +54,6 @@ def build_module(configured: Configured, data: Dataset, config: dict[str, Any]) 
         num_negatives=data.num_negatives,
         cutoffs=config["cutoffs"],
         seed=config["seed"],
-        identity=identity_of(config, {**data.identity, **sizes}),
+        identity=identity_of(config, {**data.identity, **facts}),
         item_ids=data.item_ids,
     )
