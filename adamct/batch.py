@@ -92,7 +92,8 @@ class Batch(NamedTuple):
 
     def select(self, index: Int[Tensor, " b"] | Sequence[int]) -> "Batch":
         """Return the histories at some indices."""
-        return Batch(*(None if part is None else part[index] for part in self))
+        times = None if self.times is None else self.times[index]
+        return Batch(self.user[index], self.item_seq[index], self.seq_len[index], self.target[index], times)
 
 
 class Seen(NamedTuple):

@@ -125,8 +125,9 @@ class HSTU(CausalModel):
         items, positions = self.item_embedding(batch.item_seq), self.position_embedding.weight[:length]
         hidden = self.dropout(size**0.5 * items + positions)
         mask = hidden.new_ones(length, length).tril() / max_len
-        timed = self.uses_times and batch.times is not None
-        buckets = time_buckets(batch.times, self.num_time_buckets) if timed else None
+        buckets = None
+        if self.uses_times and batch.times is not None:
+            buckets = time_buckets(batch.times, self.num_time_buckets)
         for layer in self.layers:
             hidden = layer(hidden, mask, buckets)
         return hidden

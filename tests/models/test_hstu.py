@@ -37,7 +37,7 @@ def transduced(x: Array, layer: HSTULayer, times: Sequence[int] | None) -> Array
             for j in range(i + 1):
                 rab = array(layer.bias.position)[i - j]
                 if times is not None:
-                    rab += array(layer.bias.time)[bucket(times[i] - times[j])]
+                    rab += array(layer.bias.get_parameter("time"))[bucket(times[i] - times[j])]
                 attended[i, own] += silu(q[i, own] @ k[j, own] + rab) / SPEC.max_len * v[j, own]
     return x + linear(unit(attended) * u, layer.output)
 
