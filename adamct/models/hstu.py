@@ -84,10 +84,10 @@ class HSTU(CausalModel):
     are those of the authors' code: each item attends to itself and earlier ones, A is divided by the maximal length,
     the items are multiplied by sqrt(D) and added to position embeddings, and times are in buckets.
 
-    The authors' code departs from ours in three ways. It measures times from the item after item i, so the state that
-    predicts an item reads the time of that item. Other models do not know this time, and ours are measured from
-    item i. It adds 11 to the maximal length. It draws the negatives of its loss for each prediction instead of for
-    each step.
+    Three things differ from the authors' code. Its bias of item i measures times from the item after i, so the state
+    that predicts an item knows when the user has it. Other models do not know this, and here the times are measured
+    from item i. Its maximal length is that of the histories plus 11. It draws other negatives for each prediction;
+    `adamct.losses.sampled` draws one set a step.
 
     A history without times, such as a list of item ids, gets no bias for times.
     """
