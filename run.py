@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -25,12 +24,12 @@ SCRIPT = Path(__file__).resolve()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """Run one job. Its best validation score is what a sweep optimises."""
+    """Run one job, and return its best validation score, which a sweep optimises."""
     return run_job(cfg, experiment, SCRIPT)
 
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
-    """Check a config, take the run's folder, and compute what has not been computed there before."""
+    """Check a config, lock the run's folder, and compute the run unless it has finished there before."""
     from datamodules.sources import is_unchanged
 
     for name, text in description(cfg).items():
@@ -52,31 +51,20 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
 
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool, threads: Threads) -> float:
     """Build data, module and trainer, run the stages and record them. Return the best validation score."""
-    # The imports take seconds, and --help, --cfg and finished runs do without them.
-    from adamct.search.pruning import trial_reports
-    from adamct.training.gpus import on_least_used_gpu
+    # These imports take seconds. --help, --cfg and finished runs do not need them.
+    from adamct.training.build import build_module
     from adamct.training.record import record
-    from adamct.training.selection import choices
     from adamct.training.stages import Plan, run_stages
     from adamct.training.tables import print_statistics
-    from adamct.training.trainer import build_trainer, fit_callbacks, set_up_torch
+    from adamct.training.trainer import configured_trainer, set_up_torch
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
     print_statistics(data.statistics, data.held_out)
-    module = build(cfg, config, data)
+    module = build_module(cfg, data)
     folder.claim(module.identity, config["stages"])
-    per_ranking = cfg.select_per_ranking and module.learns
-    chosen_by = choices(module.rankings, module.metric_names("val"), cfg.monitor, per_ranking)
-    plan = Plan(config["stages"], folder.path / CHECKPOINTS, chosen_by, cfg.ckpt, cfg.resume)
-    added = [*instantiate(cfg.callbacks).values()]
-    with on_least_used_gpu(instantiate(cfg.trainer, _partial_=True, callbacks=added)) as make_trainer:
-        callbacks = []
-        if "fit" in plan.stages:
-            every = cfg.save_every_n_steps
-            callbacks = fit_callbacks(plan.folder, data.spec.num_users, plan.choices, cfg.patience, every)
-            callbacks += trial_reports(HydraConfig.get().sweeper, cfg.monitor)
-        trainer = build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder.path, quiet)
+    plan = Plan.of(config, module, folder.path / CHECKPOINTS)
+    with configured_trainer(cfg, plan, data.spec.num_users, folder.path, quiet) as trainer:
 
         def begin() -> None:
             folder.begin()
@@ -94,24 +82,8 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
     return outcome.chosen[0].val_scores[cfg.monitor]
 
 
-def build(cfg: DictConfig, config: dict[str, Any], data: Any) -> "NextItemModule":
-    """Build the module that the config names for a dataset, and give the dataset the needs of its model."""
-    from adamct.training.build import Configured, build_module
-
-    configured = Configured(
-        model=instantiate(cfg.model, _partial_=True, _convert_="all"),  # plain dicts and lists, as a checkpoint has
-        objective=instantiate(cfg.loss, _partial_=True),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
-    )
-    module = build_module(configured, data, config)
-    width_multiple = 1 if cfg.compile is None else cfg.compile_widths
-    data.adapt_batches(module.model.batch_needs(width_multiple))
-    return module
-
-
 def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
-    """Write what the trained model recommends to users of the log or to people with other histories."""
+    """Write the model's recommendations for users of the log or for people with other histories."""
     from adamct.errors import naming_key
     from adamct.serving.predictions import write_recommendations
     from adamct.serving.recommender import Recommender
@@ -121,7 +93,7 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
     keys, interactions = cfg.predict, data.interactions
     people = people_of(
         interactions,
-        has_times=data.has_times,
+        has_times=data.spec.has_times,
         users=keys.users,
         histories=keys.histories,
         columns=instantiate(keys.columns),

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from jaxtyping import Bool
 
-from adamct.batch import DataSpec, EvaluationBatch, HeldOutStatistics, Ranks, Statistics, TestFacts
+from adamct.batch import BatchNeeds, DataSpec, EvaluationBatch, HeldOutStatistics, Ranks, Statistics, TestFacts
 
 Ranker: TypeAlias = Callable[[EvaluationBatch], Ranks]
 """Ranks the targets of an evaluation batch."""
@@ -54,6 +54,10 @@ class Dataset(Protocol):
     @property
     def longest_history(self) -> int:
         """The number of items in the longest history that a model reads."""
+        ...
+
+    def adapt_batches(self, needs: BatchNeeds) -> None:
+        """Make the batches of all dataloaders as a model needs them."""
         ...
 
     def test_dataloader(self) -> Iterable[EvaluationBatch]:

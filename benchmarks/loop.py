@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel
-from adamct.runs.config import resolved
-from adamct.training.build import Configured, build_module
+from adamct.training.build import build_module
 from adamct.training.module import NextItemModule
 from adamct.training.selection import choices
 from adamct.training.step import training_loss
@@ -78,14 +77,9 @@ def loop(side: str, *overrides: str) -> dict[str, float]:
 def parts(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModule]:
     """Build the config, its data and the module of `run.py` around the empty model."""
     cfg = compose_config(*overrides)
+    cfg.model = {"_target_": f"{__name__}.{Empty.__name__}"}
     data = instantiate(cfg.dataset)
-    configured = Configured(
-        model=Empty,
-        objective=instantiate(cfg.loss, _partial_=True),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
-    )
-    return cfg, data, build_module(configured, data, resolved(cfg))
+    return cfg, data, build_module(cfg, data)
 
 
 def lightning_epochs(

@@ -17,15 +17,15 @@ LIST_LENGTH = 10
 class RankingMetrics(Metric):
     """Recall@k, NDCG@k and MRR from the rank of each user's one relevant item.
 
-    The state is one rank per user, 0 where there is none yet, and processes are joined by addition: as long as each
-    user is ranked by one process, the metrics are the same to the last bit for any number of processes and batches.
+    The state is a rank for each user, 0 for users without one. The ranks of several processes are added. As each user
+    is ranked by one process, the metrics are equal to the last bit for any number of processes and batches.
     """
 
     full_state_update = False
     ranks: Int[Tensor, " U"]
-    """This process's users."""
+    """The ranks of this process's users."""
     joined: Int[Tensor, " U"]
-    """All users, as of the last `compute`, on the CPU."""
+    """The ranks of all users at the last `compute`, on the CPU."""
 
     def __init__(self, num_users: int, cutoffs: Sequence[int]):
         super().__init__()
@@ -34,16 +34,16 @@ class RankingMetrics(Metric):
         self.add_state("ranks", torch.zeros(num_users, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, user: Int[Tensor, " B"], rank: Int[Tensor, " B"]) -> None:
-        """Note the ranks of some users' targets."""
+        """Store the ranks of some users' targets."""
         self.ranks[user] = rank
 
     def compute(self) -> dict[str, float]:
-        """Return the metrics' means over the users that have a rank, and keep the ranks of all processes in ``joined``.
+        """Return the means of the metrics over the users with a rank, and store all processes' ranks in ``joined``.
 
-        They are computed on the CPU, since not every device has double precision.
+        The CPU computes them, because some devices lack double precision.
 
         Raises:
-            InputError: a user's scores are no numbers.
+            InputError: a user's scores are NaN.
         """
         self.joined = self.ranks.cpu().clone()
         if (self.joined < 0).any():
@@ -58,14 +58,14 @@ class RankingMetrics(Metric):
 
 
 class ListMetrics(Metric):
-    """Coverage, popularity and Gini coefficient of what is recommended; the state is how often each item is listed.
+    """Coverage, popularity and Gini coefficient of recommended lists. The state counts how often each item is listed.
 
     - ``coverage@k``: the share of the catalogue that is in any list (Ge, Delgado-Battenfeld & Jannach, RecSys '10).
     - ``popularity@k``: how often a listed item occurs in training, the mean over all places of all lists (Yin et al.,
       VLDB '12).
     - ``gini@k``: the Gini coefficient of the shares p_1 <= ... <= p_n that the n items of the catalogue have of all
-      places, sum_j (2j - n - 1) p_j / (n - 1) (Shani & Gunawardana, Recommender Systems Handbook, 2011): 0 where all
-      items are listed equally often, 1 where only one is listed.
+      places, sum_j (2j - n - 1) p_j / (n - 1) (Shani & Gunawardana, Recommender Systems Handbook, 2011): 0 if all
+      items are listed equally often, 1 if only one is listed.
     """
 
     full_state_update = False
@@ -79,12 +79,12 @@ class ListMetrics(Metric):
         self.add_state("listed", torch.zeros(len(item_counts), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, lists: Int[Tensor, "B k"]) -> None:
-        """Count the items of some users' lists; 0 is an empty place."""
+        """Count the items of some lists, in which 0 is an empty place."""
         items = lists.flatten()
         self.listed.index_add_(0, items, torch.ones_like(items))
 
     def compute(self) -> dict[str, float]:
-        """Return the metrics, nothing where no item was listed."""
+        """Return the metrics, an empty dict if no item was listed."""
         listed, popularity = self.listed.cpu().double()[1:], self.item_counts[1:]
         if not listed.any():
             return {}

@@ -61,7 +61,7 @@ def shown_metrics(ranking: str) -> tuple[str, ...]:
 
 
 def candidates(ranking: str, num_items: int, count: int | None, excluded: str | None) -> str:
-    """Describe what a ranking ranks the target among.
+    """Describe the items that a ranking ranks the target among.
 
     Args:
         ranking: its name.

@@ -55,7 +55,7 @@ def last_items(item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: 
 
 
 def padding_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1 N"]:
-    """Return what is added to attention scores to give padding no weight: 0 for items, `MASKED_SCORE` for padding.
+    """Return a mask to be added to attention scores: 0 for items, `MASKED_SCORE` for padding.
 
     The mask is of floats because torch's CPU kernels for booleans are not vectorised.
     """

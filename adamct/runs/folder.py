@@ -1,6 +1,6 @@
-"""The folder of a run: who may write to it, and what it says to a command that is given again.
+"""The folder of a run: its lock, the identity of its run, and its results.
 
-Imports nothing that takes long.
+The module imports nothing slow.
 """
 
 import json
@@ -26,15 +26,15 @@ CHECKPOINTS = "checkpoints"
 IDENTITY = ".identity.json"
 """The identity of the run whose results or checkpoints a folder holds."""
 COEFFICIENTS, CORRELATIONS = "coefficients.npz", "item_correlations.npz"
-"""What `adamct.analysis.mixture_coefficients` and `adamct.analysis.item_correlations` write."""
+"""The files of `adamct.analysis.mixture_coefficients` and `adamct.analysis.item_correlations`."""
 
 
 class RunFolder:
-    """A folder that one run at a time uses, and that no other run changes once it holds results or checkpoints.
+    """A folder that one run uses at a time. Once it holds results or checkpoints, no other run can change it.
 
-    Within the ``with`` block other processes are kept out. What describes the run is written at once where the folder
-    holds nothing to lose. Otherwise it waits until `claim` has shown that the run is the one that the folder holds and,
-    where that has finished, until the run goes on (`begin`) or has a new record (`own`).
+    The ``with`` block holds the folder's lock. `describe` writes a file at once if the folder holds no run yet. If it
+    does, the file waits until `claim` has compared the runs. If that run has finished, the file waits until the run
+    continues (`begin`) or has a new record (`own`).
 
     Args:
         path: the folder.
@@ -47,13 +47,13 @@ class RunFolder:
         self.waiting: dict[str, str] = {}
 
     def __enter__(self) -> "RunFolder":
-        if is_first():  # the other processes of the run follow it
+        if is_first():  # for all processes of the run
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 self.lock.acquire(blocking=False)
             except Timeout:
                 raise InputError(
-                    f"{self.path}: another run is going on there; wait for its end, or give another hydra.run.dir"
+                    f"{self.path}: another run is using this folder; wait until it ends, or give another hydra.run.dir"
                 ) from None
             if not self.holds_run():
                 self.own()
@@ -63,27 +63,27 @@ class RunFolder:
         self.lock.release()
 
     def holds_run(self) -> bool:
-        """Whether there are results or checkpoints, which another run must not replace."""
+        """Whether the folder holds results or checkpoints, which another run must not replace."""
         return (self.path / RESULTS).exists() or any((self.path / CHECKPOINTS).glob("*.ckpt"))
 
     def describe(self, name: str, text: str) -> None:
-        """Write a file about the run, as soon as the folder is known to be the run's."""
+        """Write a file about the run as soon as the run owns the folder."""
         if self.owned:
             write_first(self.path / name, text)
         else:
             self.waiting[name] = text
 
     def claim(self, identity: dict[str, Any], stages: Sequence[str]) -> None:
-        """Make sure that the folder is the run's, which from now on may replace what it holds.
+        """Check that the folder belongs to the run, so that the run may replace its files.
 
         Raises:
-            InputError: it holds the results or checkpoints of another run, or results of a stage that the run lacks.
+            InputError: the folder holds results or checkpoints of another run, or results of further stages.
         """
         if self.holds_run():
             held = self._identity()
             if held is None:
                 raise InputError(
-                    f"{self.path}: holds {RESULTS} or checkpoints, but not which run they are of; move them away, or "
+                    f"{self.path}: holds {RESULTS} or checkpoints of an unknown run; move them away, or "
                     "give another hydra.run.dir"
                 )
             if difference := next(differences(held, identity), None):
@@ -102,7 +102,7 @@ class RunFolder:
         write_first(self.path / IDENTITY, json.dumps(identity, indent=2) + "\n")
 
     def begin(self) -> None:
-        """Set the record of a finished run aside, whose weights training is about to change."""
+        """Rename the record of a finished run, because training is about to change its weights."""
         if is_first():
             for name in (RESULTS, RANKS):
                 if (self.path / name).exists():
@@ -110,13 +110,13 @@ class RunFolder:
         self.own()
 
     def record_failure(self, error: BaseException) -> None:
-        """Leave the traceback of what ended the run, unless the folder is or holds another run."""
-        with suppress(InputError), self:  # where the run has not come to take it
+        """Write the traceback of the error that ended the run, unless the folder belongs to another run."""
+        with suppress(InputError), self:  # another run may hold the lock
             if self.owned:
                 write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
 
     def own(self) -> None:
-        """Write what describes the run."""
+        """Take the folder, and write the files that describe the run."""
         self.owned = True
         if is_first():
             (self.path / ERROR).unlink(missing_ok=True)
@@ -135,14 +135,14 @@ class RunFolder:
         results = read_json(self.path / RESULTS)
         try:
             return list(results["config"]["stages"])
-        except (TypeError, KeyError):  # a damaged record, which is to be made again
+        except (TypeError, KeyError):  # a damaged record, which the run replaces
             return []
 
 
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the results that a run of the same config left in a folder, None if none has finished there.
+    """Return the results of a finished run of the same config in a folder, None if there are none.
 
-    Keys that say how a run is executed may differ, and it may have run more stages.
+    Keys of `EXECUTION` may differ, and the finished run may have more stages.
     """
     results = read_json(folder / RESULTS)
     try:
@@ -150,21 +150,21 @@ def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | No
         now = omit(as_json(config), EXECUTION)
         ran, wanted = before.pop("stages"), now.pop("stages")
         _ = results["metrics"][config["monitor"]]
-    except (TypeError, KeyError, AttributeError):  # not the record of such a run
+    except (TypeError, KeyError, AttributeError):  # no record, or one without this monitor
         return None
     return results if before == now and set(wanted) <= set(ran) else None
 
 
 def record_kill(folder: Path, reason: str) -> None:
-    """Leave the reason in the folder of a run that was killed and could not do so itself, unless it had finished."""
+    """Write the reason into the folder of a killed run, unless the run had finished."""
     print(f"failed: {folder}: {reason}", file=sys.stderr)
     if not (folder / RESULTS).exists():
-        with suppress(OSError):  # where the folder itself is what the run could not write to
+        with suppress(OSError):  # the folder itself may not be writable
             write_first(folder / ERROR, f"{reason}\n")
 
 
 def read_json(path: Path) -> Any:
-    """Return what a file of JSON holds, None where there is none or it cannot be read."""
+    """Return the content of a JSON file, None if it does not exist or cannot be read."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
@@ -172,7 +172,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_first(path: Path, text: str) -> None:
-    """Write a file of the run's folder from the first of its processes, whole or not at all."""
+    """Write a file of the run's folder from the run's first process, completely or not at all."""
     if is_first():
         with writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def write_first(path: Path, text: str) -> None:
 
 
 def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
-    """Write a compressed ``.npz``, whole or not at all."""
+    """Write a compressed ``.npz``, completely or not at all."""
     import numpy as np
 
     with writing(path.parent):

@@ -1,11 +1,11 @@
-"""The number of threads that a run computes with: the key's, or one that fits the machine's load.
+"""The number of threads of a run: that of the key, or one that suits the machine's load.
 
-Sums depend on the number of threads in their last bit. So a run that goes on keeps the number it began with, which its
-folder holds in `THREADS`.
+The last bit of a sum depends on the number of threads. A resumed run therefore keeps its number, which the file
+`THREADS` of its folder holds.
 
-The load is the whole machine's. It may leave too few threads to a container; there give ``threads=N``.
+The load is that of the whole machine, which may give a container too few threads. There, give ``threads=N``.
 
-torch is imported where it is needed: OpenMP reads how threads are to wait when torch is imported.
+The functions import torch, because `let_threads_sleep` must run before torch is imported.
 """
 
 import os
@@ -19,15 +19,15 @@ from adamct.errors import require
 from adamct.values import PositiveInt
 
 THREADS = "threads.txt"
-"""The file of a run's folder with the number."""
+"""The file in a run's folder that holds the number."""
 ENOUGH = 1.3
-"""Twice the threads must make an operation this many times as fast."""
+"""The factor by which doubling the threads must speed up an operation."""
 REPEATS = 5
-"""Measurements of each number of threads; the fastest counts."""
+"""The number of measurements for each number of threads. The fastest counts."""
 
 Wanted: TypeAlias = PositiveInt | Literal["auto"]
 Measure = Callable[[int], float]
-"""Seconds that an operation takes with some threads."""
+"""Return the seconds of an operation with a number of threads."""
 
 
 class Threads(NamedTuple):
@@ -41,10 +41,10 @@ class Threads(NamedTuple):
 
 
 def let_threads_sleep() -> None:
-    """Tell OpenMP that threads without work sleep, unless the environment says how they wait.
+    """Make OpenMP's idle threads sleep, unless the environment sets how they wait.
 
-    By default they spin, which takes the cores from other processes, and from the thread that they wait for. This has
-    an effect only before torch is imported.
+    By default they spin, which takes cores from other processes and from the thread that they wait for. The setting
+    has an effect only before torch is imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # of Intel's OpenMP
@@ -52,16 +52,16 @@ def let_threads_sleep() -> None:
 
 @contextmanager
 def threads_of_run(wanted: Wanted, processes: int, folder: Path, resume: str | None) -> Iterator[Threads]:
-    """Let torch, and the processes that the block starts, compute with the run's number of threads.
+    """Set the number of threads for torch and for the processes that the block starts.
 
     Args:
-        wanted: the number of each process, or ``auto``.
-        processes: how many processes the run trains in on this machine, which share its cores.
-        folder: the run's.
-        resume: the checkpoint to go on from, ``auto`` for that of the folder, None for a run from scratch.
+        wanted: the number for each process, or ``auto``.
+        processes: how many processes of the run share the cores of this machine.
+        folder: the run's folder.
+        resume: the checkpoint to resume from, ``auto`` for that of the folder, None for a run from scratch.
 
     Raises:
-        InputError: the number in the environment is not a whole number from 1.
+        InputError: OMP_NUM_THREADS is not a whole number from 1.
     """
     choice = given(wanted) or begun_with(folder, resume) or from_environment()
     choice = choice or measured(usable_cores(), load(), processes)
@@ -71,12 +71,12 @@ def threads_of_run(wanted: Wanted, processes: int, folder: Path, resume: str | N
 
 @contextmanager
 def computing_with(number: int) -> Iterator[None]:
-    """Let torch, and the processes that the block starts, compute with some threads."""
+    """Set a number of threads for torch and for the processes that the block starts."""
     import torch
 
     before, in_environment = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(number)
-    os.environ["OMP_NUM_THREADS"] = str(number)  # Lightning leaves torch's number alone where this is set
+    os.environ["OMP_NUM_THREADS"] = str(number)  # Lightning keeps torch's number if this is set
     try:
         yield
     finally:
@@ -88,24 +88,24 @@ def computing_with(number: int) -> Iterator[None]:
 
 
 def given(wanted: Wanted) -> Threads | None:
-    """Return the number that the key names, None where it is ``auto``."""
+    """Return the number of the key, None for ``auto``."""
     return None if wanted == "auto" else Threads(wanted, "(as asked)")
 
 
 def begun_with(folder: Path, resume: str | None) -> Threads | None:
-    """Return the number that a run to go on with began with, None where nothing tells it."""
+    """Return the number that a resumed run began with, None if it is unknown."""
     if resume is None:
         return None
     path = (folder if resume == "auto" else Path(resume).resolve().parents[1]) / THREADS
     if not path.exists():
         return None
     text = path.read_text().strip()
-    require(text.isdecimal() and int(text) >= 1, f"{path}: holds no number of threads; delete it or give threads=N")
+    require(text.isdecimal() and int(text) >= 1, f"{path}: is not a number of threads; delete it or give threads=N")
     return Threads(int(text), "(as the run began)")
 
 
 def from_environment() -> Threads | None:
-    """Return the number in OMP_NUM_THREADS, which launchers set, None where it is not set.
+    """Return the number in OMP_NUM_THREADS, which launchers set, None if it is not set.
 
     Raises:
         InputError: it is not a number.
@@ -113,7 +113,7 @@ def from_environment() -> Threads | None:
     text = os.environ.get("OMP_NUM_THREADS")
     if text is None:
         return None
-    first = text.partition(",")[0].strip()  # the others are of nested regions
+    first = text.partition(",")[0].strip()  # the other numbers are for nested regions
     require(first.isdecimal() and int(first) >= 1, f"OMP_NUM_THREADS={text}: must be a whole number from 1")
     return Threads(int(first), "(OMP_NUM_THREADS)")
 
@@ -126,10 +126,10 @@ def usable_cores() -> int:
 
 
 def load() -> float:
-    """Return how many other threads compute now, 0 where the system does not tell.
+    """Return how many other threads compute now, 0 if the system does not say.
 
-    The mean over the last minute counts work that has just ended, such as an earlier run; Linux also tells how many
-    threads can run at this moment, this one among them.
+    The mean over the last minute also counts work that has just ended, such as an earlier run. Linux also reports how
+    many threads run at this moment, including this one.
     """
     if not hasattr(os, "getloadavg"):
         return 0.0
@@ -144,13 +144,13 @@ def load() -> float:
 
 
 def measured(cores: int, load: float, processes: int = 1, measure: Measure | None = None) -> Threads:
-    """Choose as many threads as cores are free, or fewer where more bring too little.
+    """Choose as many threads as there are free cores, or fewer if more threads are hardly faster.
 
     Args:
-        cores: the cores that the process may use.
+        cores: the number of cores that the process may use.
         load: how many of them other threads use.
         processes: how many processes share the free cores.
-        measure: the seconds of an operation; None measures one of a training step's size.
+        measure: measures an operation; None for `Operation`.
     """
     free = max(1, round(cores - load) // processes)
     of_cores = f"of {cores} cores (load {load:.1f})"
@@ -161,7 +161,7 @@ def measured(cores: int, load: float, processes: int = 1, measure: Measure | Non
     while number < free:
         more = min(2 * number, free)
         faster = seconds / (with_more := measure(more))
-        # A step to fewer than twice as many threads need not bring as much.
+        # Less than twice as many threads need a smaller speed-up.
         if faster < 1 + (ENOUGH - 1) * (more / number - 1):
             return Threads(number, f"{of_cores[:-1]}; {more} are {faster:.1f} times as fast)")
         number, seconds = more, with_more
@@ -169,7 +169,7 @@ def measured(cores: int, load: float, processes: int = 1, measure: Measure | Non
 
 
 class Operation:
-    """A piece of a training step: a transformer's feed-forward layer and the logits of a few queries."""
+    """A part of a training step: a transformer's feed-forward layer and the logits of a few queries."""
 
     def __init__(self) -> None:
         import torch
@@ -178,7 +178,7 @@ class Operation:
         self.wide = torch.full((64, 256), 0.01)
 
     def __call__(self, number: int) -> float:
-        """Return the seconds that it takes with some threads, the least of a few times."""
+        """Return the seconds with a number of threads, the least of a few runs."""
         import torch
 
         before = torch.get_num_threads()
@@ -191,7 +191,7 @@ class Operation:
             torch.set_num_threads(before)
 
     def once(self) -> float:
-        """Return the seconds of one time."""
+        """Return the seconds of one run."""
         import torch.nn.functional as F
 
         began = time.perf_counter()

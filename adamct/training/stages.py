@@ -15,7 +15,7 @@ from adamct.search.pruning import TrialReport
 from adamct.training.callbacks import History, Timing
 from adamct.training.checkpoints import LAST, BestCheckpoint
 from adamct.training.module import NextItemModule
-from adamct.training.selection import Choice, Chosen, Patience
+from adamct.training.selection import Choice, Chosen, Patience, choices
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,22 @@ class Plan(NamedTuple):
     """Without fit: the weights of all rankings, or a folder of checkpoints with those of each."""
     resume: str | None
     """The checkpoint to continue from; ``auto`` for the folder's own if it has one; None to train from scratch."""
+
+    @classmethod
+    def of(cls, config: dict[str, Any], module: NextItemModule, folder: Path) -> "Plan":
+        """Return the plan of a config.
+
+        Args:
+            config: the run's resolved config.
+            module: the module of the run.
+            folder: the run's folder of checkpoints.
+
+        Raises:
+            InputError: the monitor is not a validation metric.
+        """
+        per_ranking = config["select_per_ranking"] and module.learns
+        chosen_by = choices(module.rankings, module.metric_names("val"), config["monitor"], per_ranking)
+        return cls(config["stages"], folder, chosen_by, config["ckpt"], config["resume"])
 
 
 class Outcome(NamedTuple):

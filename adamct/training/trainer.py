@@ -2,14 +2,17 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
@@ -20,10 +23,13 @@ from adamct.checkpoint import AtomicCheckpointIO
 from adamct.errors import naming_key
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
+from adamct.search.pruning import trial_reports
 from adamct.training.callbacks import History, Progress, Timing
 from adamct.training.checkpoints import BestCheckpoint, LastCheckpoint, StopOnSignal
+from adamct.training.gpus import on_least_used_gpu
 from adamct.training.precision import require_supported, require_trains
 from adamct.training.selection import Choice, Patience
+from adamct.training.stages import Plan
 from adamct.values import MatmulPrecision
 
 NOTHING = nullcontext()
@@ -42,6 +48,27 @@ def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
     kernels.keep_freed_memory()
     seed_libraries(seed)
     torch.set_float32_matmul_precision(matmul_precision)
+
+
+@contextmanager
+def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path, quiet: bool) -> Iterator[pl.Trainer]:
+    """Build a run's trainer, and hold its GPU until the block ends.
+
+    Args:
+        cfg: the run's config.
+        plan: the stages of the run.
+        num_users: the number of users that are validated.
+        folder: the run's folder.
+        quiet: whether to leave out the progress bar even if it is configured.
+    """
+    added = [*instantiate(cfg.callbacks).values()]
+    with on_least_used_gpu(instantiate(cfg.trainer, _partial_=True, callbacks=added)) as make_trainer:
+        callbacks = []
+        if "fit" in plan.stages:
+            every = cfg.save_every_n_steps
+            callbacks = fit_callbacks(plan.folder, num_users, plan.choices, cfg.patience, every)
+            callbacks += trial_reports(HydraConfig.get().sweeper, cfg.monitor)
+        yield build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder, quiet)
 
 
 def build_trainer(

@@ -109,7 +109,7 @@ def test_results_of_an_unknown_run_are_kept(tmp_path: Path, run: Run) -> None:
     (tmp_path / "results.json").write_text('{"foreign": true}')
     ended = run(*TINY, SEED, f"hydra.run.dir={tmp_path}")
     assert ended.code == 1
-    assert f"{tmp_path}: holds results.json or checkpoints, but not which run they are of" in ended.line
+    assert f"{tmp_path}: holds results.json or checkpoints of an unknown run" in ended.line
     assert {*contents(tmp_path)} - {"run.log"} == {"results.json"}
     assert (tmp_path / "results.json").read_text() == '{"foreign": true}'
 
@@ -129,7 +129,7 @@ def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path, run: Run) -> None
     with FileLock(tmp_path / ".lock"):
         ended = run(*TINY, f"hydra.run.dir={tmp_path}")
     assert ended == Ended(
-        1, f"error: {tmp_path}: another run is going on there; wait for its end, or give another hydra.run.dir"
+        1, f"error: {tmp_path}: another run is using this folder; wait until it ends, or give another hydra.run.dir"
     )
     assert {*contents(tmp_path)} <= {"run.log"}
 

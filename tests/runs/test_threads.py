@@ -109,7 +109,7 @@ def test_processes_here_are_the_devices(devices: object, count: int) -> None:
 
 def test_unreadable_numbers_of_threads_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "threads.txt").write_text("two")
-    with pytest.raises(InputError, match=r"threads.txt: holds no number of threads"):
+    with pytest.raises(InputError, match=r"threads.txt: is not a number of threads"):
         threads.begun_with(tmp_path, "auto")
     monkeypatch.setenv("OMP_NUM_THREADS", "two")
     with pytest.raises(InputError, match="OMP_NUM_THREADS=two"):
