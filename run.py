@@ -8,7 +8,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.runs.config import description, names_folder, resolved, start_of_run
+from adamct.runs.config import description, names_folder, resolved
 from adamct.runs.folder import CHECKPOINTS, RESULTS, RunFolder, finished_before
 from adamct.runs.job import run_command, run_job
 from adamct.runs.processes import processes_here, require_one_folder
@@ -78,7 +78,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: b
             print(f"recommendations: {recommend(cfg, module, data, folder.path)}")
         if plan.stages != ["predict"]:
             folder.own()
-            record(folder.path, trainer, module, data, outcome, {"config": config, **start_of_run()})
+            record(folder.path, trainer, module, data, outcome, config)
     return outcome.chosen[0].val_scores[cfg.monitor]
 
 

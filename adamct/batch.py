@@ -15,6 +15,17 @@ from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 
+class TrainingPart(NamedTuple):
+    """The items that each user is trained on, oldest first: user u has ``items[offsets[u] : offsets[u + 1]]``."""
+
+    items: Int[np.ndarray, " T"]
+    offsets: Int[np.ndarray, " bounds"]
+
+    def users(self) -> Int[np.ndarray, " T"]:
+        """Return the user of each item."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
 class DataSpec(NamedTuple):
     """The facts of a dataset that a model is built from."""
 
@@ -25,7 +36,9 @@ class DataSpec(NamedTuple):
     max_len: int
     """The number of most recent items that are kept of a history."""
     item_counts: Float[Tensor, " V"]
-    """The occurrences of each item in the training part."""
+    """The occurrences of each item in the training part; zeros for a model that is loaded from a checkpoint."""
+    training: TrainingPart = TrainingPart(np.empty(0, np.int64), np.zeros(1, np.int64))
+    """The sequences that models without training count; without users for a model that is loaded from a checkpoint."""
     has_times: bool = False
     """Whether the data has the time of each interaction, not only their order."""
 

@@ -69,7 +69,7 @@ class Dataset(Protocol):
         ...
 
     def references(self) -> dict[str, Ranker]:
-        """Return rankers that a model is compared with, by their names."""
+        """Return rankers that only this dataset has, by their names; models are compared with them."""
         ...
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:

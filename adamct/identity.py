@@ -14,6 +14,7 @@ from adamct.keys import flat
 EXECUTION = (
     "output_dir",
     "data_dir",
+    "references",
     "resume",
     "save_every_n_steps",
     "threads",

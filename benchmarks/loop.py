@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.training.build import build_module
 from adamct.training.module import NextItemModule
 from adamct.training.selection import choices
@@ -29,7 +29,7 @@ EPOCHS = {1: 10, STEPS: 3}
 SMALL = ("dataset.batch_size=16", "trainer.limit_val_batches=1", "hydra.output_subdir=null")
 
 
-class Empty(NextItemModel):
+class Empty(VectorModel):
     """A model of one parameter."""
 
     def __init__(self, spec: DataSpec):
@@ -102,7 +102,8 @@ def plain_epochs(
     cfg: DictConfig, data: SequenceDataModule, module: NextItemModule, steps: int, epochs: int
 ) -> list[float]:
     """Return when each epoch began in a loop that trains and ranks in the same way, and stores nothing."""
-    optimizer = module.configure_optimizers()
+    model, optimizer = module.model, module.configure_optimizers()
+    assert isinstance(model, VectorModel)
     batches, held_out = data.train_dataloader(), data.val_dataloader()
     times = []
     for epoch in range(epochs):
@@ -110,7 +111,7 @@ def plain_epochs(
         batches.set_epoch(epoch)
         for batch in islice(batches, steps):
             optimizer.zero_grad()
-            training_loss(module.model, batch).backward()
+            training_loss(model, batch).backward()
             optimizer.step()
         module.eval()
         with torch.inference_mode():

@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from adamct import kernels
 from adamct.batch import Batch, EvaluationBatch
 from adamct.evaluation.ranking import rank_targets
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.randomness import Stream
 from adamct.runs.provenance import peak_resident_mib
 from adamct.training.callbacks import now
@@ -87,16 +87,15 @@ def unseen(side: str, *overrides: str) -> dict[str, float]:
     return ranked(side, our_ranks if side == "ours" else reference.unseen_ranks, FULLY_RANKED, *overrides)
 
 
-def our_ranks(model: NextItemModel, batch: EvaluationBatch) -> Any:
+def our_ranks(model: VectorModel, batch: EvaluationBatch) -> Any:
     """Rank the targets as `adamct.training.module` does."""
     histories, candidates = batch
-    queries = model.queries(histories)
-    return rank_targets(queries, model.item_table(), model.item_bias(), histories.target, candidates)
+    return rank_targets(model.scores(histories), histories.target, candidates)
 
 
 @torch.inference_mode()
 def ranked(
-    side: str, rank: Callable[[NextItemModel, EvaluationBatch], Any], num_users: int | None, *overrides: str
+    side: str, rank: Callable[[VectorModel, EvaluationBatch], Any], num_users: int | None, *overrides: str
 ) -> dict[str, float]:
     """Rank users of the validation split, evenly chosen over the lengths of their histories; None ranks all users."""
     _, data, model = build(*overrides)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from adamct.batch import Batch, EvaluationBatch
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from datamodules.sequences import Examples, Sequences
 
 PAIRS = 2048
@@ -28,13 +28,13 @@ def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterato
             yield Batch(*batch)
 
 
-def loss(model: NextItemModel, batch: Batch) -> Tensor:
+def loss(model: VectorModel, batch: Batch) -> Tensor:
     """Return the cross-entropy of the logits of all items."""
     queries, targets = model.training_pairs(batch)
     return F.cross_entropy(F.linear(queries, model.item_table(), model.item_bias()), targets) + model.penalty(batch)
 
 
-def sampled_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
+def sampled_ranks(model: VectorModel, batch: EvaluationBatch) -> Tensor:
     """Return the rank of each target among its negatives, encoding a user's history once for each candidate."""
     histories = batch.histories
     candidates = torch.cat([histories.target[:, None], batch.candidates.negatives], 1)  # (B, 1 + C)
@@ -44,20 +44,20 @@ def sampled_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
     return 1 + (scores[:, 1:] >= scores[:, :1]).sum(1)
 
 
-def pair_scores(model: NextItemModel, batch: Batch, rows: Tensor, candidates: Tensor) -> Tensor:
+def pair_scores(model: VectorModel, batch: Batch, rows: Tensor, candidates: Tensor) -> Tensor:
     """Return the score of one candidate for each history."""
     scores = (model.queries(batch.select(rows)) * model.item_table()[candidates]).sum(1)
     bias = model.item_bias()
     return scores if bias is None else scores + bias[candidates]
 
 
-def full_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
+def full_ranks(model: VectorModel, batch: EvaluationBatch) -> Tensor:
     """Return the rank of each target among all items, by sorting them."""
     histories = batch.histories
     return places(F.linear(model.queries(histories), model.item_table(), model.item_bias()), histories.target)
 
 
-def unseen_ranks(model: NextItemModel, batch: EvaluationBatch) -> Tensor:
+def unseen_ranks(model: VectorModel, batch: EvaluationBatch) -> Tensor:
     """Return the rank of each target among the items that its user has not had, by masking the others and sorting."""
     histories, (_, seen) = batch
     scores = F.linear(model.queries(histories), model.item_table(), model.item_bias())

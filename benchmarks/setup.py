@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.randomness import seed_libraries
 from datamodules.base import SequenceDataModule
 
@@ -22,7 +22,7 @@ def compose_config(*overrides: str) -> DictConfig:
         return compose("config", list(overrides))
 
 
-def build(*overrides: str) -> tuple[DictConfig, SequenceDataModule, NextItemModel]:
+def build(*overrides: str) -> tuple[DictConfig, SequenceDataModule, VectorModel]:
     """Build the config with overrides, its data and its model."""
     cfg = compose_config(*overrides)
     seed_libraries(cfg.seed)

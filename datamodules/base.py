@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from adamct.batch import BatchNeeds, DataSpec, EvaluationBatch, HeldOutStatistics, Ranks, Statistics, TestFacts
+from adamct.batch import BatchNeeds, DataSpec, HeldOutStatistics, Statistics, TestFacts, TrainingPart
 from adamct.dataset import Ranker
 from adamct.errors import require
-from adamct.evaluation.ranking import rank_targets
 from adamct.randomness import Stream, numpy_generator
 from adamct.values import Checked, PositiveInt, Seed
 from datamodules.fingerprint import Prepared, fingerprint
@@ -105,7 +104,7 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
     def spec(self) -> DataSpec:
         """The facts that a model is built from."""
         num_items, num_users = len(self.interactions.item_ids), len(self.interactions.user_ids)
-        return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.has_times)
+        return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.training, self.has_times)
 
     @property
     def item_ids(self) -> list[str]:
@@ -145,18 +144,29 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
     @cached_property
     def item_counts(self) -> Float[Tensor, " V"]:
         """The occurrences of each item in the training part."""
-        items, offsets = self.interactions.items, self.interactions.offsets
-        trained = np.arange(len(items)) < np.repeat(self.split.train_end, np.diff(offsets))
-        return torch.from_numpy(np.bincount(items[trained], minlength=len(self.interactions.item_ids) + 1)).float()
+        num_items = len(self.interactions.item_ids)
+        return torch.from_numpy(np.bincount(self.training.items, minlength=num_items + 1)).float()
+
+    @cached_property
+    def training(self) -> TrainingPart:
+        """The training part of all users, in the order of their histories."""
+        items, offsets, train_end = self.interactions.items, self.interactions.offsets, self.split.train_end
+        user = np.repeat(np.arange(len(train_end)), np.diff(offsets))
+        index = np.flatnonzero(np.arange(len(items)) < train_end[user])
+        if self.sort_keys is not None:
+            index = index[np.lexsort((self.sort_keys[index], user[index]))]
+        return TrainingPart(items[index], np.append(0, np.cumsum(train_end - offsets[:-1])))
+
+    @cached_property
+    def sort_keys(self) -> Float[np.ndarray, " T"] | None:
+        """The numbers that the items of a shuffled history are sorted by; None keeps the order of the data."""
+        if not self.shuffle_histories:
+            return None
+        return numpy_generator(self.seed, Stream.SHUFFLED_HISTORIES).random(len(self.interactions.items))
 
     def references(self) -> dict[str, Ranker]:
-        """Return rankers that a model is compared with, by their names: popularity."""
-        return {"popularity": self._popularity}
-
-    def _popularity(self, batch: EvaluationBatch) -> Ranks:
-        histories, candidates = batch
-        counts = self.item_counts.to(histories.user.device)[:, None]  # (V, 1)
-        return rank_targets(counts.new_ones(len(histories.user), 1), counts, None, histories.target, candidates)
+        """Return rankers that only this dataset has, by their names; models are compared with them."""
+        return {}
 
     def user_kinds(self) -> dict[str, Bool[np.ndarray, " U"]]:
         """Return which users are of each hidden kind; empty, because the kinds of a real log are unknown."""
@@ -223,9 +233,7 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
     def _sequences(self) -> Sequences:
         items, offsets, times, *_ = self.interactions
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        sort_keys = None
-        if self.shuffle_histories:
-            sort_keys = torch.from_numpy(numpy_generator(self.seed, Stream.SHUFFLED_HISTORIES).random(len(items)))
+        sort_keys = None if self.sort_keys is None else torch.from_numpy(self.sort_keys)
         items, offsets, train_end = map(torch.from_numpy, (items, offsets, self.split.train_end))
         kept_times = torch.from_numpy(times) if self.needs.times and self.has_times else None
         return Sequences(items, offsets, train_end, self.max_len, sort_keys, kept_times).to(device)

@@ -44,7 +44,7 @@ def test_results_agree_with_ranks_and_config(finished: Path) -> None:
     assert record["config"]["model"]["hidden_size"] == 8
     assert "seed=3" in record["overrides"]
     assert record["cost"]["epochs"] == 3
-    assert set(record["references"]) == {"popularity", "planted optimum"}
+    assert set(record["references"]) == {"popularity", "markov", "planted optimum"}
     best, popularity = (record["references"][name] for name in ("planted optimum", "popularity"))
     assert best["test/uni20/ndcg@10"] > popularity["test/uni20/ndcg@10"]
     # In the embedded data no item repeats: the optimum gives those that were seen no chance, and popularity does.

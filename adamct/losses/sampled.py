@@ -1,7 +1,7 @@
 """Losses that compare each target with a few sampled items, for catalogues too large to score in full at every step.
 
-Each loss draws one set of negatives a step, for all queries together: M queries and C negatives are one product of
-(M, D) and (D, C). A negative that is a query's own target is left out for this query.
+Each loss but `BinaryCrossEntropy` draws one set of negatives a step, for all queries together: M queries and C
+negatives are one product of (M, D) and (D, C). A negative that is a query's own target is left out for this query.
 """
 
 from abc import abstractmethod
@@ -19,6 +19,18 @@ from adamct.values import PositiveInt, Probability
 
 Proposal = Literal["uniform", "popularity", "in_batch"]
 """The distribution that negatives are drawn from; see `SampledCrossEntropy`."""
+
+
+def require_items_only(padding_is_a_class: bool) -> None:
+    """Refuse a model with padding as a class of the softmax, because negatives are sampled from the items.
+
+    Raises:
+        InputError: padding is a class of the model.
+    """
+    require(
+        not padding_is_a_class,
+        "loss: negatives are sampled from the items, but padding is a class of this model; give loss=cross_entropy",
+    )
 
 
 class Sampled(ItemLoss):
@@ -46,10 +58,7 @@ class Sampled(ItemLoss):
         Raises:
             InputError: padding is a class of the model.
         """
-        require(
-            not padding_is_a_class,
-            "loss: negatives are sampled from the items, but padding is a class of this model; give loss=cross_entropy",
-        )
+        require_items_only(padding_is_a_class)
         negatives = self.draw(targets)
         target_vectors, negative_vectors = item_table[targets], item_table[negatives]
         positive, negative = (queries * target_vectors).sum(1), F.linear(queries, negative_vectors)
@@ -135,6 +144,10 @@ class GeneralisedBinaryCrossEntropy(Sampled):
 
     -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
 
+    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. Even C = 1 does not give `BinaryCrossEntropy`: the
+    targets of a step then share one negative, so an epoch has as many negatives as steps. The authors draw C negatives
+    for each target.
+
     Args:
         spec: the facts of the dataset.
         num_negatives: the number of negatives drawn at each step.
@@ -159,3 +172,37 @@ class BayesianPersonalisedRanking(Sampled):
         """Return the mean over the pairs of a target and a negative."""
         higher = F.logsigmoid(positive[:, None] - negative).masked_fill(is_target, 0.0)
         return -(higher.sum(1) / (~is_target).sum(1).clamp(min=1)).mean()
+
+
+class BinaryCrossEntropy(ItemLoss):
+    """SASRec's loss (Kang & McAuley, ICDM '18, Eq. 7): -log σ(s_target) - log(1 - σ(s_j)), with a j for each target.
+
+    j is drawn uniformly from all items but the target. The paper also leaves out the user's other items, which this
+    loss does not know. On Beauty a draw is one of them with a probability below 0.1 % on average.
+    """
+
+    def __call__(
+        self,
+        queries: Float[Tensor, "M D"],
+        item_table: Float[Tensor, "V D"],
+        item_bias: Float[Tensor, " V"] | None,
+        targets: Int[Tensor, " M"],
+        padding_is_a_class: bool = False,
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss of the queries.
+
+        Raises:
+            InputError: padding is a class of the model.
+        """
+        require_items_only(padding_is_a_class)
+        pairs = torch.stack([targets, self.draw(targets)])  # (2, M)
+        scores = (queries * item_table[pairs]).sum(2)
+        if item_bias is not None:
+            scores = scores + item_bias[pairs]
+        positive, negative = scores
+        return -(F.logsigmoid(positive) + F.logsigmoid(-negative)).mean()
+
+    def draw(self, targets: Int[Tensor, " M"]) -> Int[Tensor, " M"]:
+        """Draw an item for each target uniformly from the other items."""
+        others = torch.randint(1, self.num_items, targets.shape, device=targets.device)
+        return others + (others >= targets)

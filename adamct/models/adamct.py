@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.models.adamct_layers import Coefficient, Hyperparameters, Mixture, Projection, SqueezeExcitation
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import (
     ACTIVATIONS,
     INIT_STD,
@@ -156,7 +156,7 @@ class AdaMCTLayer(nn.Module):
         return self.norm(residual + self.dropout(self.output(mixed)))
 
 
-class AdaMCT(NextItemModel):
+class AdaMCT(VectorModel):
     """Embeddings, L layers, and the last item's hidden vector as the query (Sections 3.3 to 3.5).
 
     The paper does not mention padding. The key ``padding`` chooses how the model treats it:

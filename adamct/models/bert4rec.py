@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import (
     INIT_STD,
     LAYER_NORM_EPS,
@@ -26,7 +26,7 @@ from adamct.models.layers import (
 from adamct.values import DropoutRate, PositiveInt, Probability
 
 
-class BERT4Rec(NextItemModel):
+class BERT4Rec(VectorModel):
     """A transformer that fills in masked training items, and predicts at a mask after the history (Section 3.6).
 
     In a share ``last_prob`` of the training histories only the last item is masked, as in prediction. The scores are

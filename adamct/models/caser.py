@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import item_embedding, last_items
 from adamct.values import DropoutRate, PositiveInt
 
 
-class Caser(NextItemModel):
+class Caser(VectorModel):
     """Convolutions over the last L items, and the user: scores are W' [z; P_u] + b' (Eq. 10).
 
     Horizontal filters of every height from 1 to L slide over the items and keep their largest response (Eq. 3-5).

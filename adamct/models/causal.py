@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adamct.batch import Batch
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import select_positions
 
 
-class CausalModel(NextItemModel):
+class CausalModel(VectorModel):
     """A model that predicts from the state at the last item, and can train on the states at all items in one pass.
 
     With ``all_positions`` an epoch is one pass over each user's history. It makes the predictions of all prefixes of

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import LAYER_NORM_EPS, TransformerLayer, causal_mask, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveFloat, PositiveInt
 
@@ -58,7 +58,7 @@ class TransformerWeights(nn.Module):
         return self.score(hidden).squeeze(-1).masked_fill(~is_item, -torch.inf).softmax(1)
 
 
-class CORE(NextItemModel):
+class CORE(VectorModel):
     """Weighted means of item embeddings (Eq. 1), compared with items by cosine over a temperature (Eq. 6).
 
     Histories and items share one space: only the weights come from a network. The items of the history and the items

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import MultiHeadAttention, item_embedding, padding_mask, select_positions
 from adamct.values import DropoutRate, PositiveInt, Probability
 
@@ -76,7 +76,7 @@ class AttentionLayer(nn.Module):
         return attended + self.dropout(self.outer(F.relu(self.inner(attended))))
 
 
-class GCSAN(NextItemModel):
+class GCSAN(VectorModel):
     """A graph network over each history's items, self-attention over its positions, and their weighted sum (Eq. 5-7).
 
     The query is w times the attention's last vector plus 1 - w times the graph's. RecBole's attention is BERT's block,

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import item_embedding, last_items
 from adamct.values import PositiveInt
 
 
-class HGN(NextItemModel):
+class HGN(VectorModel):
     """Gates on the features, then on the items, of the last L; scores are (u + s + sum of the L items) Q^T (Eq. 7).
 
     The user's vector u, the average s of the gated items (Eq. 5) and the items themselves are all multiplied with the

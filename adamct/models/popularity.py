@@ -4,10 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 
 
-class Popularity(NextItemModel):
+class Popularity(VectorModel):
     """Scores that are the items' counts in the training part; the model has no parameters."""
 
     item_counts: Tensor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
 from adamct.errors import require
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import item_embedding
 from adamct.values import DropoutRate, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -29,7 +29,7 @@ class AttentivePooling(nn.Module):
         return scores.masked_fill(~is_item.unsqueeze(-1), -torch.inf).softmax(1)
 
 
-class SINE(NextItemModel):
+class SINE(VectorModel):
     """Interest vectors from K of L prototypes for each history, summed with weights from the predicted intent.
 
     The softmaxes over positions leave padding out. Position embeddings take part only in the weights of Eq. 5.

@@ -23,6 +23,7 @@ from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps
 from adamct.report.sections.costs import cost_tables
 from adamct.report.sections.curves import drawings
+from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import by_kind, over_training
 from adamct.report.sections.order import order
 from adamct.report.sections.provenance import provenance
@@ -123,6 +124,7 @@ def block_parts(block: Block) -> list[Table | Drawing]:
     candidates = [
         comparison_table(block, comparisons),
         claims_table(block, comparisons),
+        losses_table(block),
         *sensitivity(block),
         *order(block),
         *by_kind(block),

@@ -65,6 +65,7 @@ class Config(TypedDict):
     scheduler: Node | None
     loss: Node
     model: Node
+    references: Mapping[str, Node]
     trainer: Node
     logger: Node | None
     callbacks: Mapping[str, Node]

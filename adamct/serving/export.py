@@ -21,7 +21,7 @@ from torch.export import Dim
 
 from adamct.batch import Batch
 from adamct.errors import InputError, explain, on_one_line, require
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.randomness import Stream, numpy_generator
 from adamct.serving.recommender import Recommender, load
 
@@ -37,7 +37,7 @@ INPUT_NAMES = ("item_seq", "seq_len", "user")
 class Encoder(nn.Module):
     """A module that computes the queries of a model from tensors alone."""
 
-    def __init__(self, model: NextItemModel):
+    def __init__(self, model: VectorModel):
         super().__init__()
         self.model = model
 
@@ -72,7 +72,10 @@ def export(recommender: Recommender, folder: Path, histories: Sequence[Sequence[
     require(
         all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), "ONNX needs its extra: pip install -e '.[export]'"
     )
-    model, encoder = recommender.model, Encoder(recommender.model).eval()
+    model = recommender.model
+    if not isinstance(model, VectorModel):
+        raise InputError(f"{type(model).__name__}: has no encoder to export; its scores are not products of vectors")
+    encoder = Encoder(model).eval()
     program = onnx_program(encoder, random_inputs(recommender, 3, recommender.max_len))
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".onnx", dir=folder) as temporary:  # deleted on any error

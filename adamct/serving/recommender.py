@@ -101,7 +101,7 @@ class Recommender:
         index = np.minimum(offsets[1:, None] - lengths[:, None] + position, len(items) - 1)
         is_item = position < lengths[:, None]
         padded = np.where(is_item, items[index], 0)
-        device = self.model.item_table().device
+        device = self.model.device
         tensors = (torch.from_numpy(array.astype(np.int64)).to(device) for array in (users, padded, lengths))
         user, item_seq, seq_len = tensors
         padded_times = None if times is None else torch.from_numpy(np.where(is_item, times[index], 0)).to(device)
@@ -130,9 +130,9 @@ class Recommender:
         """
         require(isinstance(k, int | np.integer) and k >= 1, f"k={k!r}: must be a whole number of at least 1")
         require(unseen in (True, False), f"unseen={unseen!r}: must be True or False")
-        queries, table = self.model.queries(self.build_batch(items, offsets, users, times)), self.model.item_table()
-        seen = seen_items(items, offsets, table.device) if unseen else None
-        numbers, scores = (best.cpu() for best in top_items(queries, table, self.model.item_bias(), k, seen))
+        seen = seen_items(items, offsets, self.model.device) if unseen else None
+        all_scores = self.model.scores(self.build_batch(items, offsets, users, times))
+        numbers, scores = (best.cpu() for best in top_items(all_scores, k, seen))
         if scores.isnan().any():
             raise InputError("the scores of some histories are NaN: the weights must be finite; train the model again")
         return numbers, scores
@@ -190,7 +190,7 @@ def restore(content: dict[str, Any]) -> Recommender:
     has_times = sizes.get("has_times", False)  # older checkpoints lack it, and no model of theirs reads times
     require(isinstance(has_times, bool), f"has has_times={has_times!r:.80}: must be true or false")
     require(num_items == len(item_ids), f"has num_items={num_items}, but {len(item_ids)} item_ids")
-    spec = DataSpec(num_items, num_users, max_len, torch.zeros(num_items + 1), has_times)
+    spec = DataSpec(num_items, num_users, max_len, torch.zeros(num_items + 1), has_times=has_times)
     model = rebuild(content["identity"]["model"], spec)
     prefix = "model."
     state = content["state_dict"].items()

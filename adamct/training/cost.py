@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adamct.batch import Batch
 from adamct.errors import on_one_line
-from adamct.models.base import NextItemModel
+from adamct.models.base import NextItemModel, VectorModel
 from adamct.runs.provenance import peak_resident_mib
 from adamct.training.callbacks import Timing
 
@@ -41,8 +41,11 @@ def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int,
 def flops(model: NextItemModel, device: torch.device, width: int, length: int) -> int | None:
     """Return the FLOPs of one user's query, with a history of ``length`` items in a batch of ``width`` items.
 
-    Return None if they cannot be counted, for example because memory is short. The run is recorded without them.
+    Return None if the model has no queries, or if they cannot be counted, for example because memory is short. The run
+    is recorded without them.
     """
+    if not isinstance(model, VectorModel):
+        return None
     one = torch.ones(1, dtype=torch.long, device=device)
     model.eval()
     try:

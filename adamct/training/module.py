@@ -15,7 +15,7 @@ from adamct.errors import naming_key
 from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
 from adamct.evaluation.names import FULL, FULL_UNSEEN, names_of_rankings
 from adamct.evaluation.ranking import rank_targets, top_items
-from adamct.models.base import NextItemModel
+from adamct.models.base import NextItemModel, VectorModel
 from adamct.randomness import Stream, seed_torch
 from adamct.training.epoch_loss import EpochLoss
 from adamct.training.step import Loss
@@ -106,6 +106,7 @@ class NextItemModule(Checked, pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss. It must not be read here: that makes a GPU wait, and so does Lightning's ``prog_bar``."""
+        assert isinstance(self.model, VectorModel)  # other models have nothing to train
         loss = self.loss(self.model, batch)
         step = self.global_step
         self.epoch_loss.add(self.current_epoch, step, len(batch.user), loss)
@@ -137,17 +138,16 @@ class NextItemModule(Checked, pl.LightningModule):
 
     def _rank(self, stage: str, batch: EvaluationBatch) -> None:
         histories, candidates = batch
-        queries = self.model.queries(histories)
-        with torch.autocast(queries.device.type, enabled=False):
-            vectors = queries, self.model.item_table(), self.model.item_bias()
-            ranked = rank_targets(*vectors, histories.target, candidates)
+        scores = self.model.scores(histories)
+        with torch.autocast(scores.device.type, enabled=False):
+            ranked = rank_targets(scores, histories.target, candidates)
             for ranking, rank in zip(self.rankings, ranked, strict=True):
                 if stage == "val" or ranking in self.tested:
                     self.metric(stage, ranking).update(histories.user, rank)
             if stage == "test":
                 for ranking, left_out in ((FULL, None), (FULL_UNSEEN, candidates.seen)):
                     if ranking in self.tested:
-                        self._lists(ranking).update(top_items(*vectors, LIST_LENGTH, left_out)[0])
+                        self._lists(ranking).update(top_items(scores, LIST_LENGTH, left_out)[0])
 
     def metric(self, stage: str, ranking: str) -> RankingMetrics:
         """Return the metrics of one stage (val, test) in one ranking."""

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from adamct.batch import TestFacts
-from adamct.dataset import Dataset
+from adamct.batch import EvaluationBatch, Ranks, TestFacts
+from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
+from adamct.evaluation.ranking import rank_targets
+from adamct.models.base import NextItemModel
+from adamct.runs.config import start_of_run
 from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
 from adamct.runs.provenance import provenance
+from adamct.training.build import model_constructor
 from adamct.training.callbacks import History, Timing
 from adamct.training.cost import cost
 from adamct.training.module import NextItemModule
@@ -30,7 +34,7 @@ def record(
     module: NextItemModule,
     data: Dataset,
     outcome: Outcome,
-    about: dict[str, Any],
+    config: dict[str, Any],
 ) -> None:
     """Write ``results.json`` and, if the run was tested, ``ranks.npz``, and print the table of its scores.
 
@@ -40,10 +44,10 @@ def record(
         module: the trained or tested module.
         data: the data of the run.
         outcome: the chosen weights, and the reason why training ended.
-        about: further entries of the record, such as the run's config.
+        config: the run's resolved config. The scores of its ``references`` stand beside the module's.
     """
     tested = module.scores.get("test")
-    references = reference_scores(data, module) if tested else {}  # all processes take part
+    references = reference_scores(config["references"], data, module) if tested else {}  # all processes take part
     if not trainer.is_global_zero:
         return
     callbacks = callbacks_of(trainer)
@@ -59,7 +63,8 @@ def record(
         "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
         "seed": module.seed,
         **provenance(module.device),
-        **about,
+        "config": config,
+        **start_of_run(),
         "pruned": pruned(trainer),
         "history": history,
     }
@@ -99,9 +104,17 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
     }
 
 
-def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[str, float]]:
-    """Return the test metrics of the data's reference rankers, by their names."""
-    rankers = data.references()
+def reference_scores(
+    nodes: dict[str, dict[str, Any]], data: Dataset, module: NextItemModule
+) -> dict[str, dict[str, float]]:
+    """Return the test metrics of reference models and of the data's own rankers, by their names.
+
+    Args:
+        nodes: the configs of the models, by name.
+        data: the data to test on.
+        module: the module whose rankings and metrics are used.
+    """
+    rankers = {name: ranker_by(model_constructor(node)(data.spec)) for name, node in nodes.items()} | data.references()
     metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
@@ -115,6 +128,16 @@ def reference_scores(data: Dataset, module: NextItemModule) -> dict[str, dict[st
         }
         for name in rankers
     }
+
+
+def ranker_by(model: NextItemModel) -> Ranker:
+    """Return a ranker by a model's scores."""
+
+    def rank(batch: EvaluationBatch) -> Ranks:
+        histories, candidates = batch
+        return rank_targets(model.to(histories.user.device).scores(histories), histories.target, candidates)
+
+    return rank
 
 
 def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:

@@ -8,17 +8,17 @@ from torch import Tensor
 
 from adamct.batch import Batch
 from adamct.errors import require
-from adamct.evaluation.ranking import in_single_precision
 from adamct.losses.cross_entropy import cross_entropy
-from adamct.models.base import NextItemModel
+from adamct.models.base import NextItemModel, VectorModel
+from adamct.scores import in_single_precision
 from adamct.values import CompileMode
 
-Loss = Callable[[NextItemModel, Batch], Tensor]
+Loss = Callable[[VectorModel, Batch], Tensor]
 Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor, bool], Tensor]
 """A loss of queries (M, D), the item table (V, D), its biases (V,), targets (M,), and `padding_is_a_class`."""
 
 
-def training_loss(model: NextItemModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
+def training_loss(model: VectorModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
     """Return the objective of the model's pairs plus its penalty, in single precision or the weights' wider one."""
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):

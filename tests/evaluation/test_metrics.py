@@ -19,6 +19,7 @@ from adamct.batch import Candidates, Ranks, Seen
 from adamct.errors import InputError
 from adamct.evaluation.metrics import ListMetrics, RankingMetrics
 from adamct.evaluation.ranking import BYTES_AT_ONCE, rank_targets, ranks, top_items
+from adamct.scores import VectorScores
 from tests.conftest import Largest
 
 NUM_ITEMS, NUM_NEGATIVES, NUM_USERS = 15, 6, 40
@@ -100,7 +101,9 @@ def test_ranks_of_any_histories_equal_counting(
     queries = torch.tensor(data.draw(st.lists(st.integers(-1, 1), min_size=num_users, max_size=num_users))).float()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BYTES_AT_ONCE, "cpu", 4 * (64 if blocks else 2**20))  # 2 users and at most 32 items
-        actual = rank_targets(queries[:, None], table[:, None].float(), None, torch.tensor(target), candidates)
+        actual = rank_targets(
+            VectorScores(queries[:, None], table[:, None].float(), None), torch.tensor(target), candidates
+        )
     scores = torch.outer(queries, table.float())
     assert [rank.tolist() for rank in actual] == counted(scores, torch.tensor(target), candidates)
 
@@ -164,7 +167,7 @@ def test_blocks_of_items_give_the_ranks_of_whole_rows(
     queries, table, bias, target, candidates = catalogue(num_items, 30, 5, levels)
     whole = ranks(F.linear(queries, table, bias if has_bias else None), target, candidates)
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)  # 4 users and at most 64 items
-    actual = rank_targets(queries, table, bias if has_bias else None, target, candidates)
+    actual = rank_targets(VectorScores(queries, table, bias if has_bias else None), target, candidates)
     assert [rank.tolist() for rank in actual] == [rank.tolist() for rank in whole]
 
 
@@ -172,14 +175,14 @@ def test_blocks_of_items_report_nan_scores(monkeypatch: pytest.MonkeyPatch) -> N
     queries, table, _, target, candidates = catalogue(200, 30, 5, None)
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
     queries[7] = torch.nan
-    for rank in rank_targets(queries, table, None, target, candidates):
+    for rank in rank_targets(VectorScores(queries, table, None), target, candidates):
         assert (rank < 1).nonzero().flatten().tolist() == [7]
 
 
 def test_half_a_million_items_rank_in_bounded_memory() -> None:
     queries, table, bias, target, candidates = catalogue(500_000, 40, 64, None)
     with Largest(table) as largest:
-        actual = rank_targets(queries, table, bias, target, candidates)
+        actual = rank_targets(VectorScores(queries, table, bias), target, candidates)
     assert largest.bytes <= BYTES_AT_ONCE["cpu"]
     scores = F.linear(queries, table, bias)
     assert scores.nbytes > 10 * BYTES_AT_ONCE["cpu"]
@@ -269,8 +272,8 @@ def test_two_processes_have_the_metrics_of_one(tmp_path: Path) -> None:
 def test_half_precision_vectors_have_single_scores(dtype: torch.dtype) -> None:
     queries, table, bias, target, candidates = catalogue(200, 30, 5, None)
     queries, table, bias = (tensor.to(dtype) for tensor in (queries, table, bias))
-    actual = rank_targets(queries, table, bias, target, candidates)
-    expected = rank_targets(queries.float(), table.float(), bias.float(), target, candidates)
+    actual = rank_targets(VectorScores(queries, table, bias), target, candidates)
+    expected = rank_targets(VectorScores(queries.float(), table.float(), bias.float()), target, candidates)
     assert [rank.tolist() for rank in actual] == [rank.tolist() for rank in expected]
 
 
@@ -280,7 +283,7 @@ def test_lists_have_the_items_by_score(num_items: int, leave_out: bool, monkeypa
     queries, table, bias, _, candidates = catalogue(num_items, 30, 5, None)
     table = torch.randn(table.shape, generator=torch.Generator().manual_seed(1))  # whose rows do not repeat
     monkeypatch.setitem(BYTES_AT_ONCE, "cpu", 4 * 256)
-    items, _ = top_items(queries, table, bias, 10, candidates.seen if leave_out else None)
+    items, _ = top_items(VectorScores(queries, table, bias), 10, candidates.seen if leave_out else None)
     for row, scores in enumerate(F.linear(queries, table, bias).tolist()):
         seen_items = candidates.seen.rows(row, row + 1).item.tolist() if leave_out else []
         unseen = [item for item in range(1, num_items + 1) if item not in seen_items]

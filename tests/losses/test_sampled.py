@@ -15,6 +15,7 @@ from adamct.errors import InputError
 from adamct.losses.cross_entropy import cross_entropy
 from adamct.losses.sampled import (
     BayesianPersonalisedRanking,
+    BinaryCrossEntropy,
     GeneralisedBinaryCrossEntropy,
     Proposal,
     Sampled,
@@ -43,7 +44,9 @@ def draw(count: int, with_bias: bool, scale: float) -> tuple[list[Tensor], Tenso
     return [scale * queries, table, bias] if with_bias else [scale * queries, table], targets
 
 
-def loss_with(objective: Sampled, negatives: tuple[int, ...], inputs: list[Tensor], targets: Tensor) -> float:
+def loss_with(
+    objective: Sampled | BinaryCrossEntropy, negatives: tuple[int, ...], inputs: list[Tensor], targets: Tensor
+) -> float:
     """Compute a loss of fixed negatives."""
     objective.draw = lambda targets: torch.tensor(negatives)  # pyright: ignore[reportAttributeAccessIssue]
     queries, table, *bias = inputs
@@ -103,6 +106,28 @@ def test_gbce_is_its_formula(
     ]
     loss = loss_with(GeneralisedBinaryCrossEntropy(SPEC, 4, t), negatives, *inputs_and_targets)
     assert loss == pytest.approx(mean(expected), 1e-5)
+
+
+def test_binary_cross_entropy_is_equation_7(inputs_and_targets: tuple[list[Tensor], Tensor]) -> None:
+    inputs, targets = inputs_and_targets
+    negatives = (3, 8, 1, 8)  # one for each target
+    expected = [
+        -math.log(sigma(row[target])) - math.log(1 - sigma(row[negative]))
+        for row, target, negative in zip(scores_of(inputs), targets.tolist(), negatives, strict=True)
+    ]
+    assert loss_with(BinaryCrossEntropy(SPEC), negatives, inputs, targets) == pytest.approx(mean(expected), 1e-5)
+
+
+def test_each_target_has_a_uniform_negative_that_is_not_the_target() -> None:
+    torch.manual_seed(0)
+    targets = torch.tensor([1, 8, NUM_ITEMS]).repeat_interleave(100_000)
+    negatives = BinaryCrossEntropy(SPEC).draw(targets).view(3, -1)
+    for target, drawn in zip((1, 8, NUM_ITEMS), negatives, strict=True):
+        share = torch.bincount(drawn, minlength=NUM_ITEMS + 1) / 100_000
+        expected = torch.full((NUM_ITEMS + 1,), 1 / (NUM_ITEMS - 1))
+        expected[[0, target]] = 0
+        torch.testing.assert_close(share, expected, atol=0.003, rtol=0)
+    assert (negatives[0] == negatives[1]).float().mean() < 0.1  # each its own
 
 
 @pytest.mark.parametrize("log_q", [True, False])
@@ -168,15 +193,17 @@ def test_items_are_drawn_by_probability_and_padding_never(proposal: Proposal) ->
     torch.testing.assert_close(share, torch.tensor(expected), atol=0.005, rtol=0)
 
 
-def test_sampled_loss_refuses_padding_as_a_class() -> None:
+@pytest.mark.parametrize("objective", [BayesianPersonalisedRanking(SPEC, 2), BinaryCrossEntropy(SPEC)])
+def test_sampled_loss_refuses_padding_as_a_class(objective: Sampled | BinaryCrossEntropy) -> None:
     (queries, table, bias), targets = draw(5, True, 0.5)
     with pytest.raises(InputError, match=r"^loss: .* padding is a class .* loss=cross_entropy"):
-        BayesianPersonalisedRanking(SPEC, 2)(queries, table, bias, targets, padding_is_a_class=True)
+        objective(queries, table, bias, targets, padding_is_a_class=True)
 
 
-@pytest.mark.parametrize(
-    "name", ["sampled_cross_entropy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gbce", "bpr"))]
-)
+SLOW = ("binary_cross_entropy", "bpr", "gbce")
+
+
+@pytest.mark.parametrize("name", ["sampled_cross_entropy", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
 def test_every_loss_of_the_config_trains(name: str, run: Callable[..., Ended], tmp_path: Path) -> None:
     assert run(*TINY, f"loss={name}", "trainer.max_epochs=4", f"hydra.run.dir={tmp_path}").code == 0
     losses = json.loads((tmp_path / "results.json").read_text())["history"]["train/loss"]

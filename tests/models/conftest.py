@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from adamct.batch import Batch, DataSpec
+from tests.conftest import UNTRAINED
 from tests.models.oracles import LENGTHS, SPEC, Build, D, Histories
 
 
@@ -19,7 +20,7 @@ def make_model(build: Build) -> Build:
 
     def make(name: str, spec: DataSpec = SPEC, **keys: object) -> Any:
         torch.manual_seed(0)
-        sizes = {} if name == "popularity" else {"hidden_size": D}
+        sizes = {} if name in UNTRAINED else {"hidden_size": D}
         model = build(spec, f"model={name}", **sizes, **keys).double().eval()
         with torch.no_grad():
             for parameter in model.parameters():

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamct.batch import Batch, DataSpec
-from adamct.models.layers import Activation, MultiHeadAttention, TransformerLayer
+from adamct.batch import Batch, DataSpec, TrainingPart
+from adamct.models.layers import Activation, FeedForward, MultiHeadAttention, TransformerLayer
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
 Histories = Callable[[Sequence[int], int, int], Batch]
 
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0), has_times=True)
+TRAINING = TrainingPart(np.random.default_rng(0).integers(1, 31, 40), np.arange(0, 41, 5))
+SPEC = DataSpec(30, num_users=8, max_len=12, item_counts=torch.arange(31.0), training=TRAINING, has_times=True)
 D, WINDOW = 8, 5
 LENGTHS = (1, 8, 3, 5)
 ACTIVATIONS: dict[Activation, Callable[[float], float]] = {
@@ -43,7 +43,8 @@ def agree(ours: Tensor, reference: Tensor | npt.ArrayLike, tolerance: float = 1e
 
 
 def scores(model: Any, batch: Batch) -> Tensor:
-    return F.linear(model.queries(batch), model.item_table(), model.item_bias())
+    all_scores = model.scores(batch)
+    return all_scores.block(0, all_scores.num_items)
 
 
 def lists(batch: Batch) -> list[list[int]]:
@@ -106,6 +107,11 @@ def causal(i: int, j: int) -> bool:
 
 def everywhere(i: int, j: int) -> bool:
     return True
+
+
+def feed_forward(x: Array, module: FeedForward) -> Array:
+    """Return LN(x + GELU(x W_1 + b_1) W_2 + b_2)."""
+    return layer_norm(x + linear(gelu(linear(x, module.inner)), module.outer), module.norm)
 
 
 def transformer(x: Array, layer: TransformerLayer, visible: Callable[[int, int], bool]) -> Array:

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import NextItemModel, VectorModel
 from adamct.training.step import training_loss
 from tests.conftest import MODELS
 from tests.models.oracles import SPEC, Build, Histories, cut, scores
@@ -30,13 +30,22 @@ def model(name: str, build: Build) -> NextItemModel:
 
 
 @pytest.fixture
-def learner(name: str, build: Build, configure: Build) -> NextItemModel:
+def vector_model(model: NextItemModel) -> VectorModel:
+    """The model; models that give scores themselves are skipped."""
+    if not isinstance(model, VectorModel):
+        pytest.skip("has no vectors")
+    return model
+
+
+@pytest.fixture
+def learner(name: str, build: Build, configure: Build) -> VectorModel:
     """The model with every dropout of its YAML set to 0; models without parameters are skipped."""
     rates = [str(key) for key in configure(f"model={name}").model if str(key).endswith("dropout")]
     torch.manual_seed(0)
     learner = build(SPEC, f"model={name}", **dict.fromkeys(rates, 0.0))
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         pytest.skip("has no parameters")
+    assert isinstance(learner, VectorModel)
     return learner
 
 
@@ -61,10 +70,9 @@ def test_some_model_has_a_yaml() -> None:
     assert {"adamct", "adamct_paper"} <= set(MODELS)
 
 
-def test_vectors_have_the_shapes_and_types_of_the_contract(model: NextItemModel, padded: Batch) -> None:
-    batch = trimmed(model, padded)
+def test_vectors_have_the_shapes_and_types_of_the_contract(vector_model: VectorModel, padded: Batch) -> None:
+    model, batch = vector_model, trimmed(vector_model, padded)
     table, bias, queries = model.item_table(), model.item_bias(), model.queries(batch)
-    assert isinstance(model, NextItemModel)
     assert len(table) == SPEC.num_items + 1
     assert queries.shape == (len(LENGTHS), table.shape[1])
     assert bias is None or bias.shape == (SPEC.num_items + 1,)
@@ -76,20 +84,32 @@ def test_vectors_have_the_shapes_and_types_of_the_contract(model: NextItemModel,
     assert ((targets >= 1) & (targets <= SPEC.num_items)).all()
 
 
-def test_loss_is_a_finite_positive_number(model: NextItemModel, padded: Batch) -> None:
-    value = training_loss(model, trimmed(model, padded))
+def test_scores_have_the_shapes_and_types_of_the_contract(model: NextItemModel, padded: Batch) -> None:
+    batch = trimmed(model.eval(), padded)
+    all_scores, whole = model.scores(batch), scores(model, batch)
+    assert isinstance(model, NextItemModel)
+    assert whole.shape == (all_scores.num_users, all_scores.num_items) == (len(LENGTHS), SPEC.num_items + 1)
+    assert whole.dtype == all_scores.dtype == torch.float32
+    assert whole.device == all_scores.device == model.device
+    part, target = all_scores.rows(2, 5), batch.target[2:5]
+    torch.testing.assert_close(part.block(4, 11), whole[2:5, 4:11])
+    torch.testing.assert_close(part.for_targets(target, 7), whole[2:5].gather(1, target[:, None])[:, 0])
+
+
+def test_loss_is_a_finite_positive_number(vector_model: VectorModel, padded: Batch) -> None:
+    value = training_loss(vector_model, trimmed(vector_model, padded))
     assert value.shape == ()
     assert 0 < value < math.inf
 
 
-def test_every_parameter_gets_a_gradient(learner: NextItemModel, padded: Batch) -> None:
+def test_every_parameter_gets_a_gradient(learner: VectorModel, padded: Batch) -> None:
     perturb(learner)
     training_loss(learner, trimmed(learner, padded)).backward()
     without = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.any()]
     assert not without
 
 
-def test_training_overfits_one_batch_but_not_padding(learner: NextItemModel, padded: Batch) -> None:
+def test_training_overfits_one_batch_but_not_padding(learner: VectorModel, padded: Batch) -> None:
     batch = trimmed(learner, padded)
     repeated = batch.select(torch.arange(len(LENGTHS)).repeat_interleave(8))  # for random masks
     padding_row = learner.item_table()[0].clone()
@@ -104,7 +124,7 @@ def test_training_overfits_one_batch_but_not_padding(learner: NextItemModel, pad
     assert torch.equal(learner.item_table()[0], padding_row)
 
 
-def test_plain_kernels_give_the_same_loss_and_gradients(learner: NextItemModel, padded: Batch) -> None:
+def test_plain_kernels_give_the_same_loss_and_gradients(learner: VectorModel, padded: Batch) -> None:
     perturb(learner.double().eval())
     batch, results = trimmed(learner, padded), []
     for context in (nullcontext(), kernels.plain()):

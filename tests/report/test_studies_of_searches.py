@@ -14,17 +14,18 @@ from adamct.report.inputs.blocks import Block, make_blocks
 from adamct.report.inputs.planned_jobs import planned_labels
 from adamct.report.inputs.runs import find_runs, find_sweeps
 from adamct.report.outputs.render import show
-from adamct.report.outputs.table import Table
+from adamct.report.outputs.table import NONE, Table
 from adamct.report.sections.claims import claims_table
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps, near
 from adamct.report.sections.costs import cost_tables
+from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import auc, by_kind, over_training
 from adamct.report.sections.order import order
 from adamct.report.sections.sensitivity import alone, sensitivity
 from adamct.report.statistics import compare
 from adamct.runs.folder import write_arrays
-from tests.report.runs import cells_of, draw, texts, write_run
+from tests.report.runs import cells_of, draw, texts, write_run, write_sweep
 
 
 def write_cases(folder: Path, labels: list[str]) -> None:
@@ -175,6 +176,31 @@ def test_order_shows_what_shuffling_loses(tmp_path: Path) -> None:
         "hgn": ["0.2000", "0.2000", "0.0 %", "0.0500", "0.0500", "0.0 %"],
     }
     assert not isinstance(drawing, Table)
+
+
+def test_losses_are_compared_by_model(tmp_path: Path) -> None:
+    runs = [
+        ("adamct", "CrossEntropy", 0.1, 0.5, 0.4),
+        ("adamct", "Bpr", 0.1, 0.5, 0.2),
+        ("adamct", "Bpr", 0.3, 0.6, 0.1),  # the better by validation, not by the test
+        ("sasrec", "CrossEntropy", 0.1, 0.5, 0.3),
+        ("sasrec", "Bce", 0.1, 0.5, 0.1),
+        ("core", "CrossEntropy", 0.1, 0.9, 0.9),  # has only one loss
+    ]
+    for index, (model, loss, rate, validated, tested) in enumerate(runs):
+        keys = {"loss._target_": f"some.{loss}", "optimizer.lr": rate}
+        metrics = {"val/uni100/ndcg@10": validated, "test/uni100/ndcg@10": tested, "test/full/ndcg@10": tested / 4}
+        write_run(tmp_path / str(index), model, 1, keys=keys, metrics=metrics)
+    table = losses_table(block_of(tmp_path))
+    assert table is not None
+    assert table.columns == tuple(f"{model} {r} ndcg@10" for r in ("uni100", "full") for model in ("sasrec", "adamct"))
+    assert texts(table) == {
+        "Bce": ["0.1000", NONE, "0.0250", NONE],
+        "Bpr": [NONE, "0.1000", NONE, "0.0250"],
+        "CrossEntropy": ["0.3000", "0.4000", "0.0750", "0.1000"],
+    }
+    assert cells_of(table)["CrossEntropy"]["adamct uni100 ndcg@10"].mark == "best"
+    assert losses_table(block_of(write_sweep(tmp_path / "one loss"))) is None
 
 
 def test_auc_counts_pairs() -> None:

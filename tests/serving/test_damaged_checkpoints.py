@@ -49,6 +49,26 @@ def test_damaged_checkpoint_is_refused(
     assert message in error_line(tmp_path, damage(checkpoint()))
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("indices", [0, ITEMS + 1]),
+        ("indices", [0, -1]),
+        ("indices", [2**40, 1]),
+        ("indptr", [0] * ITEMS + [-2, 2]),
+        ("indptr", [0] * ITEMS + [0, 3]),
+        ("indptr", [1] * ITEMS + [2, 2]),
+        ("data", [1]),
+    ],
+)
+def test_sparse_matrix_with_wrong_indices_is_refused(name: str, values: list[int], tmp_path: Path) -> None:
+    content, key = checkpoint("markov"), "model.transitions."
+    sound = {"indptr": [0] * (ITEMS + 1) + [2], "indices": [1, 2], "data": [3, 1]}
+    for array, entries in (sound | {name: values}).items():
+        content["state_dict"][key + array] = torch.tensor(entries)
+    assert "a sparse matrix of the checkpoint: " in error_line(tmp_path, content)
+
+
 @pytest.mark.parametrize("size", [0, -1, True, 2.0, "6", None, [6], 10**30, float("nan")], ids=repr)
 @pytest.mark.parametrize("key", ["num_items", "num_users", "max_len"])
 def test_sizes_must_be_whole_numbers(key: str, size: object, tmp_path: Path) -> None:

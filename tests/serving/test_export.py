@@ -14,21 +14,26 @@ from torch import Tensor
 
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.serving.export import export, main
 from adamct.serving.recommender import Recommender, load
-from tests.conftest import CONF, MODELS, TINY, Ended
+from tests.conftest import CONF, MODELS, SPARSE, TINY, UNTRAINED, Ended
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 SPEC = DataSpec(num_items=30, num_users=8, max_len=6, item_counts=torch.arange(31.0))
 NAMES = [f"item-{number}" for number in range(1, 31)]
-EXPORTED = sorted({*MODELS} - {"gru4rec", "popularity"})
+EXPORTED = sorted({*MODELS} - {"gru4rec", *UNTRAINED})
 
 
 def recommender(build: Callable[..., Any], name: str) -> Recommender:
     torch.manual_seed(0)
     return Recommender(build(SPEC, f"model={name}"), NAMES, SPEC.max_len)
+
+
+def vector_model(ours: Recommender) -> VectorModel:
+    assert isinstance(ours.model, VectorModel)
+    return ours.model
 
 
 def scores_of(folder: Path, item_seq: np.ndarray, seq_len: np.ndarray, user: np.ndarray) -> np.ndarray:
@@ -53,13 +58,21 @@ def test_exported_files_score_as_the_model(name: str, build: Callable[..., Any],
     seq_len, user = np.array([4, 1, 2]), np.array([7, 0, 3])
     users, items, lengths = map(torch.from_numpy, (user, item_seq, seq_len))
     with torch.no_grad():
-        expected = ours.model.queries(Batch(users, items, lengths, lengths)) @ ours.model.item_table().T
-        if (bias := ours.model.item_bias()) is not None:
+        model = vector_model(ours)
+        expected = model.queries(Batch(users, items, lengths, lengths)) @ model.item_table().T
+        if (bias := model.item_bias()) is not None:
             expected = expected + bias
     np.testing.assert_allclose(scores_of(tmp_path, item_seq, seq_len, user), expected.numpy(), atol=limit)
 
 
-class Looping(NextItemModel):
+@pytest.mark.parametrize("name", SPARSE)
+def test_model_without_an_encoder_is_refused(name: str, build: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no encoder to export; its scores are not products of vectors"):
+        export(recommender(build, name), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class Looping(VectorModel):
     """A model with a Python loop over a history, which an export would unroll to one length."""
 
     def __init__(self) -> None:
@@ -86,7 +99,7 @@ def test_model_with_a_loop_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_nan_weights_are_refused_and_leave_no_file(build: Callable[..., Any], tmp_path: Path) -> None:
     ours = recommender(build, "sasrec")
-    torch.nn.init.constant_(ours.model.item_table(), torch.nan)
+    torch.nn.init.constant_(vector_model(ours).item_table(), torch.nan)
     with pytest.raises(InputError, match="SASRec: the exported queries are off by nan"):
         export(ours, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
@@ -117,7 +130,6 @@ def test_command_exports_and_prints_the_difference(
     assert ended.value.code == f"error: {tmp_path / 'none.ckpt'}: no such checkpoint"
 
 
-@pytest.mark.integration
 @pytest.mark.integration
 @pytest.mark.slow
 def test_exported_recurrent_model_takes_any_length(tmp_path: Path, run: Callable[..., Ended]) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor
 import adamct
 from adamct.batch import Batch, EvaluationBatch
 from adamct.training.module import NextItemModule
-from tests.conftest import MODELS, TINY, Ended
+from tests.conftest import MODELS, SPARSE, TINY, UNTRAINED, Ended
 from tests.models.oracles import scores
 
-QUICK = ("adamct_paper", "hgn")
+QUICK = ("adamct_paper", "hgn", *SPARSE)
 
 
 class ScoresOfTest(pl.Callback):
@@ -41,7 +41,7 @@ class ScoresOfTest(pl.Callback):
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in MODELS])
 def test_a_loaded_checkpoint_scores_as_the_module(model: str, tmp_path: Path, run: Callable[..., Ended]) -> None:
-    overrides = [override for override in TINY if model != "popularity" or not override.startswith("model.")]
+    overrides = [override for override in TINY if model not in UNTRAINED or not override.startswith("model.")]
     callback = f"+callbacks.scores={{_target_: {__name__}.ScoresOfTest}}"
     command = (
         *overrides,

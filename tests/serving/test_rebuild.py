@@ -57,9 +57,9 @@ def test_new_model_is_loaded_without_registration(tmp_path: Path, monkeypatch: p
     (tmp_path / "mine.py").write_text(
         "from typing import NamedTuple\n"
         "from torch import nn\n"
-        "from adamct.models.base import NextItemModel\n"
+        "from adamct.models.base import VectorModel\n"
         "class Sizes(NamedTuple):\n    width: int\n"
-        "class Mine(NextItemModel):\n"
+        "class Mine(VectorModel):\n"
         "    def __init__(self, spec, sizes, layers):\n"
         "        super().__init__()\n"
         "        self.embedding = nn.Embedding(spec.num_items + 1, sizes.width)\n"

@@ -12,7 +12,7 @@ from torch import Tensor
 from adamct.batch import Batch, DataSpec
 from adamct.errors import InputError
 from adamct.evaluation.ranking import BYTES_AT_ONCE
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.serving.recommender import Recommender
 from tests.conftest import Largest
 
@@ -65,13 +65,16 @@ def test_chunks_do_not_change_recommendations(
         assert [score for _, score in row] == pytest.approx([score for _, score in expected_row], abs=1e-6)
 
 
-class Fixed(NextItemModel):
+class Fixed(VectorModel):
     """A model whose query is a random vector for each user, whatever the history."""
+
+    table: Tensor
 
     def __init__(self, num_items: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.table, self.vectors = (torch.randn(count, 16, generator=generator) for count in (num_items + 1, 64))
+        self.register_buffer("table", torch.randn(num_items + 1, 16, generator=generator))
+        self.vectors = torch.randn(64, 16, generator=generator)
 
     def queries(self, batch: Batch) -> Tensor:
         return self.vectors[batch.user]

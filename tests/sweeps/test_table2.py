@@ -71,6 +71,7 @@ def test_model_without_parameters_is_tested(tmp_path: Path, run: Run) -> None:
     overrides = (key for key in TINY if not key.startswith("model."))
     assert run(*overrides, "model=popularity", f"hydra.run.dir={tmp_path}").code == 0
     result = read_results(tmp_path)
+    assert list(result["references"]) == ["popularity", "markov", "planted optimum"]
     reference = result["references"]["popularity"]
     assert {key: result["metrics"][key] for key in reference} == reference
     assert result["cost"]["parameters"] == result["cost"]["epochs"] == 0

@@ -2,11 +2,11 @@
 
 from torch import nn
 
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import MultiHeadAttention
 
 
-def without_dropout(model: NextItemModel) -> NextItemModel:
+def without_dropout(model: VectorModel) -> VectorModel:
     """Set every dropout of a model to 0, also that of the attention weights."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):

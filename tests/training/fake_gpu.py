@@ -29,7 +29,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from adamct.batch import Batch, Candidates, DataSpec, EvaluationBatch, Seen
 from adamct.evaluation.ranking import rank_targets, top_items
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.training.step import training_loss
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -137,7 +137,7 @@ class OnlyOnGpu(TorchDispatchMode):
         return places
 
 
-def faked(model: NextItemModel, device: torch.device, dtype: torch.dtype) -> NextItemModel:
+def faked(model: VectorModel, device: torch.device, dtype: torch.dtype) -> VectorModel:
     """Replace the parameters and buffers of a model by fake ones on a device."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
@@ -192,7 +192,7 @@ def step_and_rank(model_name: str, precision: str, loss_name: str, device: torch
                 rank(model.eval(), batch)
 
 
-def train(model: NextItemModel, batch: Batch, optimizer: torch.optim.Optimizer, objective: Any) -> None:
+def train(model: VectorModel, batch: Batch, optimizer: torch.optim.Optimizer, objective: Any) -> None:
     """Make one training step."""
     loss = training_loss(model, batch, objective)
     assert loss.dtype in (torch.float32, torch.float64)
@@ -202,14 +202,14 @@ def train(model: NextItemModel, batch: Batch, optimizer: torch.optim.Optimizer, 
 
 
 @torch.no_grad()
-def rank(model: NextItemModel, batch: EvaluationBatch) -> None:
+def rank(model: VectorModel, batch: EvaluationBatch) -> None:
     """Rank a batch as an evaluation does."""
     histories, candidates = batch
-    queries = model.queries(histories)
-    with torch.autocast(queries.device.type, enabled=False):
-        ranks = rank_targets(queries, model.item_table(), model.item_bias(), histories.target, candidates)
-        lists, _ = top_items(queries, model.item_table(), model.item_bias(), 10, candidates.seen)
-    assert all(tensor.dtype == torch.long and tensor.device == queries.device for tensor in (*ranks, lists))
+    scores = model.scores(histories)
+    with torch.autocast(scores.device.type, enabled=False):
+        ranks = rank_targets(scores, histories.target, candidates)
+        lists, _ = top_items(scores, 10, candidates.seen)
+    assert all(tensor.dtype == torch.long and tensor.device == scores.device for tensor in (*ranks, lists))
 
 
 def main(model: str, precisions: str = ",".join(PRECISIONS), losses: str = ",".join(LOSSES)) -> None:

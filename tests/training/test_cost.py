@@ -57,6 +57,10 @@ def test_flops_of_dense_models_are_at_full_width(build: Callable[..., Any]) -> N
     assert (flops(masked, CPU, 4, 4) or 0) < (flops(masked, CPU, 6, 6) or 0)
 
 
+def test_a_model_without_queries_has_no_flops(build: Callable[..., Any]) -> None:
+    assert flops(build(SPEC, "model=markov"), CPU, 6, 6) is None
+
+
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("40 GiB"), NotImplementedError("an operator")])
 def test_flops_that_cannot_be_counted_are_none(
     error: Exception, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

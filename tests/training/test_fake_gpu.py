@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import CONF, MODELS
+from tests.conftest import CONF, MODELS, SPARSE
 
 MISTAKES = {
     "another device": ("queries(self, batch) + torch.zeros(64, 1)", "FakeTensorDeviceMismatchError"),
@@ -30,7 +30,7 @@ def test_a_step_and_a_ranking_keep_to_a_gpu() -> None:
 
 @pytest.mark.integration
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", sorted({*MODELS} - {*SPARSE}))
 def test_every_step_and_ranking_keeps_to_a_gpu(model: str) -> None:
     (line,) = printed("-m", "tests.training.fake_gpu", model)
     assert line.startswith("20 combinations")

@@ -13,11 +13,11 @@ from torch import Tensor
 from adamct import kernels
 from adamct.batch import Batch, BatchNeeds, DataSpec
 from adamct.losses.cross_entropy import cross_entropy
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.training.step import compiled, training_loss
 from adamct.values import CompileMode
 from datamodules.sequences import Sequences, TrainingBatches
-from tests.conftest import MODELS, TINY, Ended
+from tests.conftest import MODELS, TINY, UNTRAINED, Ended
 from tests.training.dropout import without_dropout
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -27,13 +27,12 @@ GPU = torch.device("cuda")
 
 
 @pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> NextItemModel:
+def model(request: pytest.FixtureRequest, build: Callable[..., Any]) -> VectorModel:
     """Build a model without dropout on the GPU."""
     torch.manual_seed(0)
-    model = without_dropout(build(SPEC, f"model={request.param}")).to(GPU)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if request.param in UNTRAINED:
         pytest.skip("nothing to learn")
-    return model
+    return without_dropout(build(SPEC, f"model={request.param}")).to(GPU)
 
 
 def batches(width_multiple: int = 4) -> TrainingBatches:
@@ -45,7 +44,7 @@ def batches(width_multiple: int = 4) -> TrainingBatches:
     return TrainingBatches(sequences, sequences.prefixes(), 8, 0, BatchNeeds(width_multiple=width_multiple))
 
 
-def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], epochs: int = 2) -> list[float]:
+def train(model: VectorModel, loss: Callable[[VectorModel, Batch], Tensor], epochs: int = 2) -> list[float]:
     """Train a model and return the loss of every step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
     losses, data = [], batches()
@@ -60,7 +59,7 @@ def train(model: NextItemModel, loss: Callable[[NextItemModel, Batch], Tensor], 
     return torch.stack(losses).tolist()
 
 
-def test_no_step_waits_for_the_gpu(model: NextItemModel) -> None:
+def test_no_step_waits_for_the_gpu(model: VectorModel) -> None:
     if model.all_positions:
         pytest.skip("waits for the number of its predictions")
     train(model, training_loss, epochs=1)  # libraries wait when first used
@@ -82,7 +81,7 @@ def test_no_step_waits_for_the_gpu(model: NextItemModel) -> None:
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_steps_have_the_losses_of_eager_ones(
-    model: NextItemModel, mode: CompileMode, monkeypatch: pytest.MonkeyPatch
+    model: VectorModel, mode: CompileMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if model.all_positions:
         pytest.skip("is not compiled")
@@ -94,7 +93,7 @@ def test_compiled_steps_have_the_losses_of_eager_ones(
     assert losses == pytest.approx(eager, rel=1e-3)
 
 
-def test_half_precision_does_not_change_the_loss(model: NextItemModel) -> None:
+def test_half_precision_does_not_change_the_loss(model: VectorModel) -> None:
     batch, values = next(iter(batches())), []
     for enabled in (False, True):
         torch.manual_seed(0)

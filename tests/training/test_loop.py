@@ -9,13 +9,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from adamct.losses.cross_entropy import cross_entropy
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.randomness import Stream, seed_libraries, seed_torch
 from adamct.training.checkpoints import LAST
 from tests.conftest import TINY, Ended
 
 
-def train_by_hand(cfg: DictConfig) -> NextItemModel:
+def train_by_hand(cfg: DictConfig) -> VectorModel:
     """Train the model of a config on the CPU."""
     seed_libraries(cfg.seed)
     data = instantiate(cfg.dataset)

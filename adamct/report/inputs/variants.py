@@ -16,7 +16,7 @@ from adamct.report.inputs.runs import Run
 
 WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
 """Keys that do not define an experiment."""
-UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "sweep"))
+UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "search", "sweep"))
 """Config groups that do not appear in a variant's name."""
 
 

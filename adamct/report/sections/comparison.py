@@ -1,7 +1,8 @@
 """The main table: the metrics of all variants on a dataset, in the layout of the paper's Table 2."""
 
 from collections.abc import Sequence
-from statistics import stdev
+from dataclasses import replace
+from statistics import mean, stdev
 
 from adamct.evaluation.gains import KINDS
 from adamct.evaluation.names import Metric, shown_metrics
@@ -52,21 +53,32 @@ def shown(block: Block) -> list[Metric]:
 
 def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
     """Make a metric's cells: one for each variant, and the compared variant's improvement over the best other."""
+    cells = marked_cells([variant.values(metric) for variant in block.variants])
+    starred_cells = (
+        replace(cell, star=(metric, variant.name) in starred)
+        for variant, cell in zip(block.variants, cells, strict=True)
+    )
     means = [variant.mean(metric) for variant in block.variants]
+    return (*starred_cells, Cell(improvement(means))) if block.others else tuple(starred_cells)
+
+
+def marked_cells(values: Sequence[Sequence[float]]) -> list[Cell]:
+    """Make a cell of each variant's mean and spread over seeds. The best and the second of several are marked.
+
+    Args:
+        values: the values of each variant's seeds; empty if it has none.
+    """
+    means = [mean(seeds) if seeds else None for seeds in values]
     ordered = sorted({value for value in means if value is not None}, reverse=True)
-    marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(block.variants) > 1 else {}
+    marks = dict(zip(ordered[:2], ("best", "second"), strict=False)) if len(values) > 1 else {}
     cells = []
-    for variant, value in zip(block.variants, means, strict=True):
-        values = variant.values(metric)
-        cells.append(
-            Cell(
-                NONE if value is None else f"{value:.4f}",
-                spread=f"{stdev(values):.4f}" if len(values) > 1 else "",
-                mark="" if value is None else marks.get(value, ""),
-                star=(metric, variant.name) in starred,
-            )
-        )
-    return (*cells, Cell(improvement(means))) if block.others else tuple(cells)
+    for seeds, value in zip(values, means, strict=True):
+        if value is None:
+            cells.append(Cell(NONE))
+        else:
+            spread = f"{stdev(seeds):.4f}" if len(seeds) > 1 else ""
+            cells.append(Cell(f"{value:.4f}", spread, marks.get(value, "")))
+    return cells
 
 
 def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:

@@ -1,0 +1,40 @@
+"""The accuracy of each model with each loss."""
+
+from adamct.report.inputs.blocks import Block, validation
+from adamct.report.inputs.variants import Variant
+from adamct.report.outputs.table import Table
+from adamct.report.sections.comparison import marked_cells
+
+
+def losses_table(block: Block) -> Table | None:
+    """Make a table with a row for each loss. Return None if no model was trained with several losses."""
+    models = {model: by_loss for model, by_loss in best_variants(block).items() if len(by_loss) > 1}
+    if not models:
+        return None
+    losses = sorted({loss for by_loss in models.values() for loss in by_loss})
+    columns = {
+        f"{model} {metric.heading}": marked_cells(
+            [by_loss[loss].values(metric) if loss in by_loss else [] for loss in losses]
+        )
+        for metric in block.in_each_ranking(block.metric.name)
+        for model, by_loss in models.items()
+    }
+    return Table(
+        name=f"{block.slug}_losses",
+        title=f"{block.dataset}: the losses of each model",
+        corner="loss",
+        columns=tuple(columns),
+        rows=tuple(zip(losses, zip(*columns.values(), strict=True), strict=True)),
+        notes=(
+            "Mean ± sample standard deviation over seeds; best of a column bold, second underlined.",
+            f"If several variants of a model have one loss, the best by {block.monitor}.",
+        ),
+    )
+
+
+def best_variants(block: Block) -> dict[str, dict[str, Variant]]:
+    """Return the best variant by validation of each model and loss."""
+    best: dict[str, dict[str, Variant]] = {variant.model: {} for variant in block.variants}
+    for variant in sorted(block.variants, key=lambda variant: validation(variant, block.monitor)):
+        best[variant.model][variant.runs[0].name_of("loss")] = variant
+    return best
