@@ -7,11 +7,7 @@ from adamct.batch import Batch
 from tests.models.oracles import Build, agree, array, lists, row_of
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", ["gru4rec", "lrurec", "nextitnet", "sasrec"])
-=======
-@pytest.mark.parametrize("name", ["esasrec", "gru4rec", "nextitnet", "sasrec"])
->>>>>>> m_esasrec
+@pytest.mark.parametrize("name", ["esasrec", "gru4rec", "lrurec", "nextitnet", "sasrec"])
 def test_all_positions_predict_what_every_prefix_predicts(name: str, make_model: Build, batch: Batch) -> None:
     model = make_model(name, all_positions=True)
     pairs, targets = model.training_pairs(batch)
