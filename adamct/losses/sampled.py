@@ -158,7 +158,7 @@ class GeneralisedBinaryCrossEntropy(Sampled):
 
     -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
 
-    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. With one negative and one query of each draw too, it
+    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. With one negative and one query of a draw too, it
     is half of `BinaryCrossEntropy`, except for negatives that are the target.
 
     Args:
