@@ -58,9 +58,9 @@ class ESASRec(CausalModel):
     on the number of later items. Here they are counted from the first item: a state is the same in training and in
     prediction.
 
-    RecTools draws 256 negatives for each position. Here 16 positions share them, the loss's ``queries_per_draw``. If all
-    positions of a step share them, it learns slower. On Beauty with a rate of 0.003, validation NDCG@10 among unseen
-    items after 4, 8 and 12 epochs is .0307, .0405 and .0457 with 16, and .0158, .0283 and .0351 with all.
+    RecTools draws 256 negatives for each position. Here 16 positions share them, the loss's ``queries_per_draw``. When
+    all positions of a step share them, it learns slower. On Beauty with a rate of 0.003, validation NDCG@10 among
+    unseen items after 4, 8 and 12 epochs is .0307, .0405 and .0457 with 16, and .0158, .0283 and .0351 with all.
     """
 
     def __init__(
