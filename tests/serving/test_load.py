@@ -12,10 +12,10 @@ from torch import Tensor
 import adamct
 from adamct.batch import Batch, EvaluationBatch
 from adamct.training.module import NextItemModule
-from tests.conftest import MODELS, SPARSE, TINY, UNTRAINED, Ended
+from tests.conftest import MODELS, TINY, UNTRAINED, Ended
 from tests.models.oracles import scores
 
-QUICK = ("adamct_paper", "hgn", *SPARSE)
+QUICK = ("adamct_paper", "hgn")
 
 
 class ScoresOfTest(pl.Callback):
