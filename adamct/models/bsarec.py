@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import (
     LAYER_NORM_EPS,
     FeedForward,
@@ -91,7 +91,7 @@ class BSARecBlock(nn.Module):
         return self.feed_forward(torch.lerp(attended, filtered, self.filter_weight))
 
 
-class BSARec(NextItemModel):
+class BSARec(VectorModel):
     """Items and positions, blocks of a filter beside attention, and scores with the item embeddings.
 
     The filter acts on the Fourier transform of a history over ``max_len`` positions, where the first

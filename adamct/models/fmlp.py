@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adamct import kernels
 from adamct.batch import Batch, DataSpec
-from adamct.models.base import NextItemModel
+from adamct.models.base import VectorModel
 from adamct.models.layers import (
     INIT_STD,
     LAYER_NORM_EPS,
@@ -54,7 +54,7 @@ class FilterBlock(nn.Module):
         return self.feed_forward(self.norm(x + self.dropout(filtered)))
 
 
-class FMLPRec(NextItemModel):
+class FMLPRec(VectorModel):
     """Items and positions, blocks of a filter and a feed-forward network, and scores with the item embeddings.
 
     A filter mixes all positions of a history, later ones too. So each prefix of a history needs a pass of its own, and
