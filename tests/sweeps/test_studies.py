@@ -13,9 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 
 from adamct.batch import DataSpec
+from adamct.report.inputs.blocks import make_blocks
 from adamct.report.inputs.paper import costs, settings
 from adamct.report.inputs.planned_jobs import not_started, planned_labels
 from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.sections.losses import losses_table
 from hydra_plugins.adamct_cases import combinations
 from tests.conftest import CONF, TINY, Ended, composed
 from tests.sweeps.runs import results_below
@@ -141,6 +143,18 @@ def test_equal_and_forbidden_cases_do_not_run(tmp_path: Path, run: Run) -> None:
     kept = [path for path in before if path.parent != removed]
     assert all(path.stat().st_mtime_ns == before[path] for path in kept)
     assert planned_labels(find_sweeps([folder]))[:2] == ["plain", "b"]
+
+
+@pytest.mark.slow
+def test_study_of_losses_has_a_table_of_losses_by_model(tmp_path: Path, run: Run) -> None:
+    names = {"binary_cross_entropy", "bpr", "cross_entropy", "gbce", "sampled_softmax"}
+    study = ("sweep=loss", "dataset=synthetic", "model=sasrec,gru4rec", "seed=1", "trainer.max_epochs=1")
+    assert run(*TINY, *study, f"hydra.sweep.dir={tmp_path}").code == 0
+    (block,) = make_blocks(find_runs([tmp_path]), None, None)
+    table = losses_table(block)
+    assert table is not None
+    assert {loss for loss, _ in table.rows} == names
+    assert table.columns[:2] == ("gru4rec uni20 ndcg@10", "sasrec uni20 ndcg@10")
 
 
 def test_sweep_without_an_allowed_case_is_refused(tmp_path: Path, run: Run) -> None:
