@@ -20,7 +20,7 @@ Build = Callable[..., Any]
 Histories = Callable[[Sequence[int], int, int], Batch]
 
 TRAINING = TrainingPart(np.random.default_rng(0).integers(1, 31, 40), np.arange(0, 41, 5))
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0), training=TRAINING)
+SPEC = DataSpec(30, num_users=8, max_len=12, item_counts=torch.arange(31.0), training=TRAINING, has_times=True)
 D, WINDOW = 8, 5
 LENGTHS = (1, 8, 3, 5)
 ACTIVATIONS: dict[Activation, Callable[[float], float]] = {
@@ -50,6 +50,12 @@ def scores(model: Any, batch: Batch) -> Tensor:
 def lists(batch: Batch) -> list[list[int]]:
     """Return the histories without padding."""
     return [row[:n] for row, n in zip(batch.item_seq.tolist(), batch.seq_len.tolist(), strict=True)]
+
+
+def cut(batch: Batch, width: int) -> Batch:
+    """Return the batch with histories padded to a smaller width."""
+    times = None if batch.times is None else batch.times[:, :width]
+    return batch._replace(item_seq=batch.item_seq[:, :width], times=times)
 
 
 def row_of(history: Sequence[int]) -> Batch:
