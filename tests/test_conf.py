@@ -89,6 +89,13 @@ def test_custom_datasets_have_no_tuned_values_by_default(dataset: str, configure
     assert configure(f"dataset={dataset}", "+tuned/toys=adamct").model.hidden_size == 32
 
 
+@pytest.mark.parametrize(("model", "loss"), [("esasrec", "sampled_softmax"), ("gsasrec", "gbce")])
+def test_a_model_chooses_its_loss_unless_the_command_does(model: str, loss: str, configure: Configure) -> None:
+    cell = (f"model={model}", "dataset=beauty")
+    assert configure(*cell).loss == configure(f"loss={loss}").loss != configure("model=sasrec").loss
+    assert configure(*cell, "loss=bpr").loss == configure("loss=bpr").loss
+
+
 QUICK = ("adamct", "popularity")
 
 

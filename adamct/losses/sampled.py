@@ -1,7 +1,8 @@
 """Losses that compare each target with a few sampled items, for catalogues too large to score in full at every step.
 
-Each loss but `BinaryCrossEntropy` draws one set of negatives a step, for all queries together: M queries and C
-negatives are one product of (M, D) and (D, C). A negative that is a query's own target is left out for this query.
+Queries share their negatives: G draws of C negatives, each for Q queries, are G products of (Q, D) and (D, C). One draw
+for all queries of a step is the fastest, several draws are better. The authors of gSASRec and eSASRec draw for each
+query. A negative that is a query's own target is left out for this query; they keep it.
 """
 
 from abc import abstractmethod
@@ -38,12 +39,14 @@ class Sampled(ItemLoss):
 
     Args:
         spec: the facts of the dataset.
-        num_negatives: the number of negatives drawn at each step.
+        num_negatives: the number of negatives of a draw.
+        queries_per_draw: the number of queries that share a draw; None for one draw a step.
     """
 
-    def __init__(self, spec: DataSpec, num_negatives: PositiveInt):
+    def __init__(self, spec: DataSpec, num_negatives: PositiveInt, queries_per_draw: PositiveInt | None):
         super().__init__(spec)
         self.num_negatives = num_negatives
+        self.queries_per_draw = queries_per_draw
 
     def __call__(
         self,
@@ -59,23 +62,27 @@ class Sampled(ItemLoss):
             InputError: padding is a class of the model.
         """
         require_items_only(padding_is_a_class)
-        negatives = self.draw(targets)
-        target_vectors, negative_vectors = item_table[targets], item_table[negatives]
-        positive, negative = (queries * target_vectors).sum(1), F.linear(queries, negative_vectors)
+        share = self.queries_per_draw or len(queries)
+        num_draws = -(-len(queries) // share)
+        negatives = self.draw(targets, num_draws)  # (G, C)
+        rows = F.pad(queries, (0, 0, 0, num_draws * share - len(queries))).unflatten(0, (num_draws, share))  # (G, Q, D)
+        negative = (rows @ F.embedding(negatives, item_table).mT).flatten(0, 1)[: len(queries)]  # (M, C)
+        negatives = negatives[:, None].expand(-1, share, -1).flatten(0, 1)[: len(queries)]  # (M, C)
+        positive = (queries * item_table[targets]).sum(1)
         if item_bias is not None:
             positive, negative = positive + item_bias[targets], negative + item_bias[negatives]
         return self.loss(positive, negative, negatives, negatives == targets[:, None])
 
-    def draw(self, targets: Int[Tensor, " M"]) -> Int[Tensor, " C"]:
+    def draw(self, targets: Int[Tensor, " M"], num_draws: int) -> Int[Tensor, "G C"]:
         """Draw negatives uniformly from all items, with replacement."""
-        return torch.randint(1, self.num_items + 1, (self.num_negatives,), device=targets.device)
+        return torch.randint(1, self.num_items + 1, (num_draws, self.num_negatives), device=targets.device)
 
     @abstractmethod
     def loss(
         self,
         positive: Float[Tensor, " M"],
         negative: Float[Tensor, "M C"],
-        negatives: Int[Tensor, " C"],
+        negatives: Int[Tensor, "M C"],
         is_target: Bool[Tensor, "M C"],
     ) -> Float[Tensor, ""]:
         """Return the mean loss over the queries.
@@ -83,7 +90,7 @@ class Sampled(ItemLoss):
         Args:
             positive: the scores of the targets.
             negative: the scores of the negatives.
-            negatives: the items that were drawn.
+            negatives: the items that were drawn for each query.
             is_target: whether a negative is the query's own target, which the loss leaves out.
         """
 
@@ -97,7 +104,8 @@ class SampledCrossEntropy(Sampled):
 
     Args:
         spec: the facts of the dataset, with the items' counts in training.
-        num_negatives: the number of negatives drawn at each step.
+        num_negatives: the number of negatives of a draw.
+        queries_per_draw: the number of queries that share a draw; None for one draw a step.
         proposal: the distribution of the negatives. ``uniform``; ``popularity``, with q proportional to
             1 + log(1 + an item's count in training); or ``in_batch``, the targets of the step, with q proportional to
             their counts.
@@ -108,10 +116,15 @@ class SampledCrossEntropy(Sampled):
         self,
         spec: DataSpec,
         num_negatives: PositiveInt,
+        queries_per_draw: PositiveInt | None,
         proposal: Proposal,
         log_q: bool,
     ):
-        super().__init__(spec, num_negatives)
+        super().__init__(spec, num_negatives, queries_per_draw)
+        require(
+            queries_per_draw is None or proposal != "in_batch",
+            f"loss.queries_per_draw={queries_per_draw}: must be null with loss.proposal=in_batch",
+        )
         self.proposal = proposal
         self.log_q = log_q
         counts = spec.item_counts.double()
@@ -119,21 +132,22 @@ class SampledCrossEntropy(Sampled):
         weights[0] = 0.0  # padding is not drawn
         self.probabilities = (weights / weights.sum()).float()  # (V,)
 
-    def draw(self, targets: Int[Tensor, " M"]) -> Int[Tensor, " C"]:
+    def draw(self, targets: Int[Tensor, " M"], num_draws: int) -> Int[Tensor, "G C"]:
         """Draw ``num_negatives`` items with replacement, or return the targets of the other queries."""
         if self.proposal == "uniform":
-            return super().draw(targets)
+            return super().draw(targets, num_draws)
         if self.proposal == "in_batch":
-            return targets
+            return targets[None]
         self.probabilities = self.probabilities.to(targets.device)
-        return torch.multinomial(self.probabilities, self.num_negatives, replacement=True)
+        count = num_draws * self.num_negatives
+        return torch.multinomial(self.probabilities, count, replacement=True).view(num_draws, -1)
 
     def loss(self, positive, negative, negatives, is_target):
         """Return the mean of -log of the targets' shares in the estimated sums."""
         if self.log_q:
             self.probabilities = self.probabilities.to(negative.device)
             # With ``in_batch``, a query's own target is not drawn.
-            count = len(negatives) - (self.proposal == "in_batch")
+            count = negatives.shape[1] - (self.proposal == "in_batch")
             negative = negative - (count * self.probabilities[negatives]).log()
         logits = torch.cat([positive[:, None], negative.masked_fill(is_target, -torch.inf)], 1)
         return (logits.logsumexp(1) - positive).mean()
@@ -144,25 +158,31 @@ class GeneralisedBinaryCrossEntropy(Sampled):
 
     -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
 
-    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. Even C = 1 does not give `BinaryCrossEntropy`: the
-    targets of a step then share one negative, so an epoch has as many negatives as steps. The authors draw C negatives
-    for each target.
+    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. With one negative and one query of a draw too, it
+    is half of `BinaryCrossEntropy`, except for negatives that are the target.
 
     Args:
         spec: the facts of the dataset.
-        num_negatives: the number of negatives drawn at each step.
+        num_negatives: the number of negatives of a draw.
+        queries_per_draw: the number of queries that share a draw; None for one draw a step.
         calibration: t, from 0 (plain binary cross-entropy) to 1.
     """
 
-    def __init__(self, spec: DataSpec, num_negatives: PositiveInt, calibration: Probability):
-        super().__init__(spec, num_negatives)
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_negatives: PositiveInt,
+        queries_per_draw: PositiveInt | None,
+        calibration: Probability,
+    ):
+        super().__init__(spec, num_negatives, queries_per_draw)
         rate = num_negatives / (spec.num_items - 1)
         self.beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
 
     def loss(self, positive, negative, negatives, is_target):
         """Return the mean of the weighted binary cross-entropies."""
         rejected = F.logsigmoid(-negative).masked_fill(is_target, 0.0).sum(1)
-        return -(self.beta * F.logsigmoid(positive) + rejected).mean() / (len(negatives) + 1)
+        return -(self.beta * F.logsigmoid(positive) + rejected).mean() / (negatives.shape[1] + 1)
 
 
 class BayesianPersonalisedRanking(Sampled):

@@ -54,10 +54,13 @@ class ESASRec(CausalModel):
     """Items and positions, LiGR blocks, and scores with the item embeddings; ``loss=sampled_softmax`` trains it.
 
     As in the authors' code, which is RecTools, no LayerNorm follows the last block, and all matrices begin with
-    Xavier's normal values. There are two departures. RecTools counts positions from the end of the training history,
-    so that a state also depends on the number of later items. Here they are counted from the first item, so that a
-    state is the same in training and in prediction. RecTools draws other negatives for each position;
-    `adamct.losses.sampled` draws one set a step.
+    Xavier's normal values. RecTools counts positions from the end of the training history, so that a state also depends
+    on the number of later items. Here they are counted from the first item: a state is the same in training and in
+    prediction.
+
+    RecTools draws 256 negatives for each position. Here 16 positions share them, the loss's ``queries_per_draw``. When
+    all positions of a step share them, it learns slower. On Beauty with a rate of 0.003, validation NDCG@10 among
+    unseen items after 4, 8 and 12 epochs is .0307, .0405 and .0457 with 16, and .0158, .0283 and .0351 with all.
     """
 
     def __init__(

@@ -48,7 +48,8 @@ def loss_with(
     objective: Sampled | BinaryCrossEntropy, negatives: tuple[int, ...], inputs: list[Tensor], targets: Tensor
 ) -> float:
     """Compute a loss of fixed negatives."""
-    objective.draw = lambda targets: torch.tensor(negatives)  # pyright: ignore[reportAttributeAccessIssue]
+    drawn = torch.tensor([negatives] if isinstance(objective, Sampled) else negatives)
+    objective.draw = lambda *arguments: drawn  # pyright: ignore[reportAttributeAccessIssue]
     queries, table, *bias = inputs
     return float(objective(queries, table, bias[0] if bias else None, targets))
 
@@ -90,7 +91,7 @@ def test_bpr_is_its_formula(
     inputs_and_targets: tuple[list[Tensor], Tensor], negatives: tuple[int, ...], rows: list[Row]
 ) -> None:
     expected = [mean(-math.log(sigma(score - other)) for other in others) for score, others, _ in rows]
-    loss = loss_with(BayesianPersonalisedRanking(SPEC, 4), negatives, *inputs_and_targets)
+    loss = loss_with(BayesianPersonalisedRanking(SPEC, 4, None), negatives, *inputs_and_targets)
     assert loss == pytest.approx(mean(expected), 1e-5)
 
 
@@ -104,7 +105,7 @@ def test_gbce_is_its_formula(
         -(beta * math.log(sigma(score)) + sum(math.log(1 - sigma(other)) for other in others)) / (len(negatives) + 1)
         for score, others, _ in rows
     ]
-    loss = loss_with(GeneralisedBinaryCrossEntropy(SPEC, 4, t), negatives, *inputs_and_targets)
+    loss = loss_with(GeneralisedBinaryCrossEntropy(SPEC, 4, None, t), negatives, *inputs_and_targets)
     assert loss == pytest.approx(mean(expected), 1e-5)
 
 
@@ -144,8 +145,35 @@ def test_sampled_cross_entropy_is_its_formula(
         corrections = [sum(weights) / (count * weights[j - 1]) if log_q else 1.0 for j in items]
         terms = [c * math.exp(other) for c, other in zip(corrections, others, strict=True)]
         expected.append(math.log(math.exp(score) + sum(terms)) - score)
-    loss = loss_with(SampledCrossEntropy(SPEC, 4, proposal, log_q), negatives, *inputs_and_targets)
+    loss = loss_with(SampledCrossEntropy(SPEC, 4, None, proposal, log_q), negatives, *inputs_and_targets)
     assert loss == pytest.approx(mean(expected), 1e-5)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_each_draw_is_for_its_own_queries(with_bias: bool) -> None:
+    inputs, targets = draw(7, with_bias, 0.5)
+    draws = torch.tensor([[3, 8, 8], [int(targets[3]), 1, 20], [5, 6, 7]])
+    apart, together = (SampledCrossEntropy(SPEC, 3, share, "popularity", True) for share in (3, None))
+    apart.draw = lambda targets, num_draws: draws[:num_draws]  # pyright: ignore[reportAttributeAccessIssue]
+    queries, *tables = inputs
+    parts = [
+        len(part) * loss_with(together, tuple(drawn), [queries[part], *tables], targets[part])
+        for drawn, part in zip(draws.tolist(), torch.arange(7).split(3), strict=True)
+    ]
+    assert float(apart(queries, tables[0], tables[1] if with_bias else None, targets)) == pytest.approx(sum(parts) / 7)
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "popularity"])
+def test_draws_of_a_step_differ(proposal: Proposal) -> None:
+    torch.manual_seed(0)
+    drawn = SampledCrossEntropy(SPEC, 50, 2, proposal, True).draw(torch.ones(4, dtype=torch.long), 2)
+    assert drawn.shape == (2, 50)
+    assert not drawn[0].equal(drawn[1])
+
+
+def test_draws_of_a_few_queries_are_refused_in_batch() -> None:
+    with pytest.raises(InputError, match=r"^loss.queries_per_draw=2: must be null with loss.proposal=in_batch$"):
+        SampledCrossEntropy(SPEC, 4, 2, "in_batch", True)
 
 
 @pytest.mark.parametrize("proposal", ["uniform", "popularity"])
@@ -154,7 +182,7 @@ def test_estimated_sum_over_the_catalogue_is_unbiased(proposal: Proposal) -> Non
     (queries, table, bias), targets = draw(3, True, 0.3)
     logits = (queries @ table.T + bias)[:, 1:]
     exact = logits.logsumexp(1).exp()
-    objective = SampledCrossEntropy(SPEC, 20, proposal, True)
+    objective = SampledCrossEntropy(SPEC, 20, None, proposal, True)
     estimates = []
     for _ in range(1000):
         losses = [objective(queries[i : i + 1], table, bias, targets[i : i + 1]) for i in range(3)]
@@ -169,7 +197,7 @@ def test_estimated_sum_over_the_catalogue_is_unbiased(proposal: Proposal) -> Non
 def test_loss_of_many_negatives_is_the_full_cross_entropy(proposal: Proposal) -> None:
     torch.manual_seed(0)
     (queries, table, bias), targets = draw(3, True, 0.3)
-    loss = SampledCrossEntropy(SPEC, 200_000, proposal, True)(queries, table, bias, targets)
+    loss = SampledCrossEntropy(SPEC, 200_000, None, proposal, True)(queries, table, bias, targets)
     assert loss.item() == pytest.approx(cross_entropy(queries, table, bias, targets).item(), abs=0.02)
 
 
@@ -179,28 +207,28 @@ def test_negatives_in_batch_are_the_targets_of_other_rows() -> None:
     for row, target in zip(scores_of([queries, table]), targets.tolist(), strict=True):
         others = [row[j] for j in targets.tolist() if j != target]
         expected.append(math.log(math.exp(row[target]) + sum(map(math.exp, others))) - row[target])
-    loss = SampledCrossEntropy(SPEC, 1, "in_batch", False)(queries, table, None, targets)
+    loss = SampledCrossEntropy(SPEC, 1, None, "in_batch", False)(queries, table, None, targets)
     assert loss.item() == pytest.approx(mean(expected), 1e-5)
 
 
 @pytest.mark.parametrize("proposal", ["uniform", "popularity"])
 def test_items_are_drawn_by_probability_and_padding_never(proposal: Proposal) -> None:
     torch.manual_seed(0)
-    objective = SampledCrossEntropy(SPEC, 100_000, proposal, True)
-    share = torch.bincount(objective.draw(torch.ones(1, dtype=torch.long)), minlength=NUM_ITEMS + 1) / 100_000
+    objective = SampledCrossEntropy(SPEC, 100_000, None, proposal, True)
+    share = torch.bincount(objective.draw(torch.ones(1, dtype=torch.long), 1)[0], minlength=NUM_ITEMS + 1) / 100_000
     expected = [0.0, *(weight / sum(WEIGHTS[proposal]) for weight in WEIGHTS[proposal])]
     assert share[0] == 0
     torch.testing.assert_close(share, torch.tensor(expected), atol=0.005, rtol=0)
 
 
-@pytest.mark.parametrize("objective", [BayesianPersonalisedRanking(SPEC, 2), BinaryCrossEntropy(SPEC)])
+@pytest.mark.parametrize("objective", [BayesianPersonalisedRanking(SPEC, 2, None), BinaryCrossEntropy(SPEC)])
 def test_sampled_loss_refuses_padding_as_a_class(objective: Sampled | BinaryCrossEntropy) -> None:
     (queries, table, bias), targets = draw(5, True, 0.5)
     with pytest.raises(InputError, match=r"^loss: .* padding is a class .* loss=cross_entropy"):
         objective(queries, table, bias, targets, padding_is_a_class=True)
 
 
-SLOW = ("binary_cross_entropy", "bpr", "gbce")
+SLOW = ("binary_cross_entropy", "bpr", "gbce", "sampled_softmax")
 
 
 @pytest.mark.parametrize("name", ["sampled_cross_entropy", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
