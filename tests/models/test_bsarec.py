@@ -57,6 +57,8 @@ def test_the_filter_sees_later_items(make_model: Build, histories: Histories) ->
 
 
 def test_parameters_are_those_of_the_authors_log(configure: Build) -> None:
-    spec = DataSpec(num_items=12_101, num_users=22_363, max_len=50, item_counts=torch.zeros(12_102))
-    model = instantiate(configure("dataset=beauty", "model=bsarec").model, _partial_=True)(spec)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 878_208
+    V, N, D, F = 12_102, 50, 64, 256  # Beauty's items with padding, max_len, hidden_size, inner_size
+    model = instantiate(configure("model=bsarec").model, _partial_=True)(DataSpec(V - 1, 22_363, N, torch.zeros(V)))
+    beta, attention, feed_forward, norms = D, 4 * (D * D + D), (D * F + F) + (F * D + D), 3 * 2 * D
+    expected = V * D + N * D + 2 * D + 2 * (beta + attention + feed_forward + norms)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected == 878_208

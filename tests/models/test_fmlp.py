@@ -26,8 +26,8 @@ def test_fmlp_is_its_equations(make_model: Build, batch: Batch) -> None:
 
 
 def test_parameters_are_those_of_the_authors_code(configure: Build) -> None:
-    spec = DataSpec(num_items=12_101, num_users=22_363, max_len=50, item_counts=torch.zeros(12_102))
-    model = instantiate(configure("dataset=beauty", "model=fmlp").model, _partial_=True)(spec)
-    embeddings, norm, frequencies = (12_102 + 50) * 64, 2 * 64, 50 // 2 + 1
-    layer = 2 * frequencies * 64 + (64 * 256 + 256) + (256 * 64 + 64) + 2 * norm
-    assert sum(parameter.numel() for parameter in model.parameters()) == embeddings + norm + 2 * layer == 851_200
+    V, N, D, F = 12_102, 50, 64, 256  # Beauty's items with padding, max_len, hidden_size, inner_size
+    model = instantiate(configure("model=fmlp").model, _partial_=True)(DataSpec(V - 1, 22_363, N, torch.zeros(V)))
+    spectrum, feed_forward, norms = 2 * (N // 2 + 1) * D, (D * F + F) + (F * D + D), 2 * 2 * D
+    expected = V * D + N * D + 2 * D + 2 * (spectrum + feed_forward + norms)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected == 851_200
