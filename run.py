@@ -92,7 +92,12 @@ def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path
 
     keys, interactions = cfg.predict, data.interactions
     people = people_of(
-        interactions, keys.users, keys.histories, instantiate(keys.columns), module.model.uses_user_embedding
+        interactions,
+        has_times=data.spec.has_times,
+        users=keys.users,
+        histories=keys.histories,
+        columns=instantiate(keys.columns),
+        only_users=module.model.uses_user_embedding,
     )
     titles = None if keys.titles is None else read_titles(Path(keys.titles), interactions.item_ids)
     with naming_key("predict"):

@@ -6,11 +6,12 @@ row, C negatives, K cutoffs, U users, M training pairs, P pairs of a user and a 
 All are NamedTuples: Lightning's device transfer keeps their type, and Hydra does not convert them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 
@@ -38,6 +39,8 @@ class DataSpec(NamedTuple):
     """The occurrences of each item in the training part; zeros for a model that is loaded from a checkpoint."""
     training: TrainingPart = TrainingPart(np.empty(0, np.int64), np.zeros(1, np.int64))
     """The sequences that models without training count; without users for a model that is loaded from a checkpoint."""
+    has_times: bool = False
+    """Whether the data has the time of each interaction, not only their order."""
 
 
 class Statistics(NamedTuple):
@@ -86,6 +89,8 @@ class BatchNeeds(NamedTuple):
     """
     width_multiple: int = 1
     """The number that the width of a training batch is a multiple of, unless it is ``max_len``."""
+    times: bool = False
+    """Whether batches hold the times of their histories, if the data has times."""
 
 
 class Batch(NamedTuple):
@@ -95,6 +100,13 @@ class Batch(NamedTuple):
     item_seq: Int[Tensor, "B N"]
     seq_len: Int[Tensor, " B"]
     target: Int[Tensor, " B"]
+    times: Real[Tensor, "B N"] | None = None
+    """The time of each item, in the log's unit; None if the histories have no times or the model needs none."""
+
+    def select(self, index: Int[Tensor, " b"] | Sequence[int]) -> "Batch":
+        """Return the histories at some indices."""
+        times = None if self.times is None else self.times[index]
+        return Batch(self.user[index], self.item_seq[index], self.seq_len[index], self.target[index], times)
 
 
 class Seen(NamedTuple):
@@ -156,9 +168,12 @@ class People(NamedTuple):
     """Their user numbers in the training data; 0 for people who are not in it."""
     items: Int[np.ndarray, " T"]
     offsets: Int[np.ndarray, " bounds"]
+    times: Real[np.ndarray, " T"] | None = None
+    """The time of each item, in the unit of the training data; None if the times are unknown."""
 
     def part(self, first: int, count: int) -> "People":
         """Return at most ``count`` people, beginning with number ``first``."""
         selected, offsets = slice(first, first + count), self.offsets[first : first + count + 1]
-        items = self.items[offsets[0] : offsets[-1]]
-        return People(self.ids[selected], self.users[selected], items, offsets - offsets[0])
+        own = slice(offsets[0], offsets[-1])
+        times = None if self.times is None else self.times[own]
+        return People(self.ids[selected], self.users[selected], self.items[own], offsets - offsets[0], times)

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 
 from adamct import kernels
-from adamct.batch import Batch, BatchNeeds, EvaluationBatch
+from adamct.batch import Batch, EvaluationBatch
 from adamct.evaluation.ranking import rank_targets
 from adamct.models.base import VectorModel
 from adamct.randomness import Stream
@@ -46,7 +46,7 @@ def kernels_of(side: str) -> AbstractContextManager[None]:
 def training(side: str, *overrides: str) -> dict[str, float]:
     """Measure training examples per second: batches, loss, gradients and the optimizer's steps."""
     cfg, data, model = build(*overrides, *(["optimizer.fused=false"] if side == "reference" else []))
-    data.adapt_batches(BatchNeeds(model.pad_to_max_len, model.all_positions))
+    data.adapt_batches(model.batch_needs())
     batches = data.train_dataloader()
     if side == "ours":
         epochs, step = our_epochs(batches), training_loss
@@ -100,7 +100,8 @@ def ranked(
     """Rank users of the validation split, evenly chosen over the lengths of their histories; None ranks all users."""
     _, data, model = build(*overrides)
     model.eval()
-    data.adapt_batches(BatchNeeds(pad_to_max_len=side == "reference"))
+    needs = model.batch_needs()
+    data.adapt_batches(needs._replace(pad_to_max_len=needs.pad_to_max_len or side == "reference"))
     held_out = data.split.validation
     if num_users is not None:
         by_length = np.argsort(held_out.target_index - data.interactions.offsets[held_out.user])

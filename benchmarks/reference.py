@@ -21,10 +21,11 @@ PAIRS = 2048
 def epochs(sequences: Sequences, examples: Examples, batch_size: int) -> Iterator[Batch]:
     """Yield shuffled batches of one epoch after another, with every history padded to the full length beforehand."""
     padded = sequences.batch(examples, sequences.max_len)
-    loader = DataLoader(TensorDataset(*padded), batch_size, shuffle=True)
+    parts = [part for part in padded if part is not None]  # without times that are missing
+    loader = DataLoader(TensorDataset(*parts), batch_size, shuffle=True)
     while True:
-        for user, item_seq, seq_len, target in loader:
-            yield Batch(user, item_seq, seq_len, target)
+        for batch in loader:
+            yield Batch(*batch)
 
 
 def loss(model: VectorModel, batch: Batch) -> Tensor:
@@ -45,8 +46,7 @@ def sampled_ranks(model: VectorModel, batch: EvaluationBatch) -> Tensor:
 
 def pair_scores(model: VectorModel, batch: Batch, rows: Tensor, candidates: Tensor) -> Tensor:
     """Return the score of one candidate for each history."""
-    repeated = Batch(batch.user[rows], batch.item_seq[rows], batch.seq_len[rows], batch.target[rows])
-    scores = (model.queries(repeated) * model.item_table()[candidates]).sum(1)
+    scores = (model.queries(batch.select(rows)) * model.item_table()[candidates]).sum(1)
     bias = model.item_bias()
     return scores if bias is None else scores + bias[candidates]
 

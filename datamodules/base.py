@@ -104,7 +104,7 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
     def spec(self) -> DataSpec:
         """The facts that a model is built from."""
         num_items, num_users = len(self.interactions.item_ids), len(self.interactions.user_ids)
-        return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.training)
+        return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.training, self.has_times)
 
     @property
     def item_ids(self) -> list[str]:
@@ -231,11 +231,12 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         )
 
     def _sequences(self) -> Sequences:
-        items, offsets, *_ = self.interactions
+        items, offsets, times, *_ = self.interactions
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         sort_keys = None if self.sort_keys is None else torch.from_numpy(self.sort_keys)
         items, offsets, train_end = map(torch.from_numpy, (items, offsets, self.split.train_end))
-        return Sequences(items, offsets, train_end, self.max_len, sort_keys).to(device)
+        kept_times = torch.from_numpy(times) if self.needs.times and self.has_times else None
+        return Sequences(items, offsets, train_end, self.max_len, sort_keys, kept_times).to(device)
 
     def _process(self) -> tuple[int, int]:
         """Return the number of this process, and the number of processes."""

@@ -9,17 +9,24 @@ import polars as pl
 from adamct.batch import People
 from adamct.errors import InputError, require
 from datamodules.columns import Columns
+from datamodules.formats import is_sequence_file
 from datamodules.preprocessing import Interactions
-from datamodules.sources import read_log
+from datamodules.sources import files_of, read_log
 
 
 def people_of(
-    interactions: Interactions, users: str | None, histories: str | None, columns: Columns, only_users: bool
+    interactions: Interactions,
+    has_times: bool,
+    users: str | None,
+    histories: str | None,
+    columns: Columns,
+    only_users: bool,
 ) -> People:
     """Return the people to recommend to.
 
     Args:
         interactions: the log.
+        has_times: whether the log has the time of each interaction.
         users: a file of user ids, one a line; None for all users of the log.
         histories: a log of other people; None for users of the log.
         columns: the columns of that log.
@@ -30,7 +37,8 @@ def people_of(
     """
     require(None in (users, histories), "predict.users and predict.histories: give one of them")
     if histories is None:
-        return users_of_log(interactions, None if users is None else Path(users))
+        people = users_of_log(interactions, None if users is None else Path(users))
+        return people if has_times else people._replace(times=None)
     require(not only_users, "predict.histories: the model has an embedding for each user, so it knows only its users")
     return people_of_file(Path(histories), columns, interactions.item_ids)
 
@@ -50,7 +58,9 @@ def users_of_log(interactions: Interactions, file: Path | None) -> People:
     starts, lengths = interactions.offsets[users], np.diff(interactions.offsets)[users]
     offsets = np.concatenate(([0], lengths.cumsum()))
     index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return People(interactions.user_ids.gather(users), users, interactions.items[index], offsets)
+    return People(
+        interactions.user_ids.gather(users), users, interactions.items[index], offsets, interactions.times[index]
+    )
 
 
 def read_users(file: Path, user_ids: pl.Series) -> np.ndarray:
@@ -86,7 +96,8 @@ def people_of_file(file: Path, columns: Columns, item_ids: pl.Series) -> People:
     numbered = log.join(numbers, on="item", how="left", maintain_order="left").sort(
         "user", "timestamp", maintain_order=True
     )
-    histories = numbered.group_by("user", maintain_order=True).agg(pl.col("number").drop_nulls())
+    is_known = pl.col("number").is_not_null()
+    histories = numbered.group_by("user", maintain_order=True).agg(pl.col("number", "timestamp").filter(is_known))
     empty = histories["number"].list.len() == 0
     require(not empty.all(), f"{file}: none of its items is known to the model, such as {item_ids[0]!r}")
     unknown = numbered.filter(pl.col("number").is_null())["item"].unique(maintain_order=True)
@@ -94,7 +105,10 @@ def people_of_file(file: Path, columns: Columns, item_ids: pl.Series) -> People:
     report_skipped(file, "users without an item that the model knows", histories["user"].filter(empty))
     people = histories.filter(~empty)
     offsets = np.concatenate(([0], people["number"].list.len().to_numpy().cumsum(dtype=np.int64)))
-    return People(people["user"], np.zeros(len(people), np.int64), people["number"].explode().to_numpy(), offsets)
+    items, times = (people[column].explode().to_numpy() for column in ("number", "timestamp"))
+    if any(map(is_sequence_file, files_of(file))):
+        times = None
+    return People(people["user"], np.zeros(len(people), np.int64), items, offsets, times)
 
 
 def report_skipped(file: Path, kind: str, ids: Sequence[str] | pl.Series) -> None:

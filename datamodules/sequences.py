@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from adamct.batch import Batch, BatchNeeds, Candidates, EvaluationBatch, Seen
@@ -41,6 +41,7 @@ class Sequences:
         train_end: (U,) the index where the training part of each user's items ends.
         max_len: the number of most recent items that are kept of a history.
         sort_keys: (T,) numbers that the kept items of a history are sorted by; None keeps their time order.
+        times: (T,) the time of each item; None leaves the times out of batches.
     """
 
     def __init__(
@@ -50,18 +51,20 @@ class Sequences:
         train_end: Int[Tensor, " U"],
         max_len: int,
         sort_keys: Float[Tensor, " T"] | None = None,
+        times: Real[Tensor, " T"] | None = None,
     ):
         self.items = items
         self.offsets = offsets
         self.train_end = train_end
         self.max_len = max_len
         self.sort_keys = sort_keys
+        self.times = times
 
     def to(self, device: torch.device) -> "Sequences":
         """Return the same sequences on a device."""
-        sort_keys = None if self.sort_keys is None else self.sort_keys.to(device)
+        sort_keys, times = (None if tensor is None else tensor.to(device) for tensor in (self.sort_keys, self.times))
         items, offsets, train_end = (tensor.to(device) for tensor in (self.items, self.offsets, self.train_end))
-        return Sequences(items, offsets, train_end, self.max_len, sort_keys)
+        return Sequences(items, offsets, train_end, self.max_len, sort_keys, times)
 
     def prefixes(self) -> Examples:
         """Return every item of the training part that has a history."""
@@ -97,7 +100,9 @@ class Sequences:
         if self.sort_keys is not None:
             index = index.gather(1, self.sort_keys[index].masked_fill(padding, torch.inf).argsort(1))
         item_seq = self.items[index].long().masked_fill(padding, 0)
-        return Batch(examples.user, item_seq, examples.seq_len, target=self.items[examples.target_index].long())
+        target = self.items[examples.target_index].long()
+        times = None if self.times is None else self.times[index].masked_fill(padding, 0)
+        return Batch(examples.user, item_seq, examples.seq_len, target, times)
 
 
 class TrainingBatches:

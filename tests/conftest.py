@@ -72,7 +72,10 @@ def build(configure: Callable[..., DictConfig]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def histories() -> Callable[..., Any]:
-    """Return ``histories(lengths, width, num_items)``, which makes a batch of random right-padded histories."""
+    """Return ``histories(lengths, width, num_items)``, which makes a batch of random right-padded histories.
+
+    Some times of a history are equal, and the others are up to two years apart.
+    """
     from adamct.batch import Batch
 
     def histories(lengths: Sequence[int], width: int, num_items: int) -> Batch:
@@ -81,7 +84,9 @@ def histories() -> Callable[..., Any]:
         seq_len = torch.tensor(lengths)
         item_seq = items.masked_fill(torch.arange(width) >= seq_len[:, None], 0)
         target = torch.randperm(num_items, generator=generator)[: len(lengths)] + 1
-        return Batch(torch.arange(len(lengths)), item_seq, seq_len, target)
+        seconds = torch.rand(len(lengths), 64, generator=generator).mul(18).exp().long() - 1
+        times = seconds.cumsum(1)[:, :width].masked_fill(item_seq == 0, 0)
+        return Batch(torch.arange(len(lengths)), item_seq, seq_len, target, times)
 
     return histories
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from adamct.batch import Batch
+from adamct.batch import Batch, BatchNeeds
 from adamct.scores import Scores, VectorScores
 from adamct.values import Checked
 
@@ -27,6 +27,17 @@ class NextItemModel(Checked, nn.Module, ABC):
 
     uses_user_embedding: bool = False
     """Whether the model learns a vector for each user, and so cannot rank for users it was not trained on."""
+
+    uses_times: bool = False
+    """Whether the model reads the times of histories, if the data has times."""
+
+    def batch_needs(self, width_multiple: int = 1) -> BatchNeeds:
+        """Return the batches that the model needs.
+
+        Args:
+            width_multiple: the number that the width of a training batch is a multiple of.
+        """
+        return BatchNeeds(self.pad_to_max_len, self.all_positions, width_multiple, self.uses_times)
 
     @property
     def device(self) -> torch.device:

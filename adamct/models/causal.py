@@ -23,7 +23,7 @@ class CausalModel(VectorModel):
         self.all_positions = all_positions
 
     @abstractmethod
-    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N S"]:
+    def states(self, batch: Batch) -> Float[Tensor, "B N S"]:
         """Return the state at each item, computed from that item and the earlier ones."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class CausalModel(VectorModel):
         """Turn states into queries."""
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        return self.output(select_positions(self.states(batch.item_seq), batch.seq_len - 1))
+        return self.output(select_positions(self.states(batch), batch.seq_len - 1))
 
     def training_pairs(self, batch: Batch) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
         if not self.all_positions:
@@ -39,4 +39,4 @@ class CausalModel(VectorModel):
         is_item = batch.item_seq != 0
         next_item = torch.cat([batch.item_seq[:, 1:], batch.item_seq.new_zeros(len(is_item), 1)], 1)
         next_item = next_item.scatter(1, batch.seq_len[:, None] - 1, batch.target[:, None])  # (B, N)
-        return self.output(self.states(batch.item_seq)[is_item]), next_item[is_item]
+        return self.output(self.states(batch)[is_item]), next_item[is_item]

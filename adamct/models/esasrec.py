@@ -5,11 +5,11 @@ al., "From Features to Transformers: Redefining Ranking for Scalable Impact", ar
 """
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from adamct import kernels
-from adamct.batch import DataSpec
+from adamct.batch import Batch, DataSpec
 from adamct.models.causal import CausalModel
 from adamct.models.layers import LAYER_NORM_EPS, MultiHeadAttention, causal_mask, item_embedding
 from adamct.values import DropoutRate, PositiveInt
@@ -86,9 +86,9 @@ class ESASRec(CausalModel):
                 nn.init.xavier_normal_(parameter)
         nn.init.zeros_(self.item_embedding.weight[0])
 
-    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        hidden = self.item_embedding(item_seq) + self.position_embedding.weight[: item_seq.shape[1]]
-        hidden, mask = self.dropout(hidden), causal_mask(item_seq != 0)
+    def states(self, batch: Batch) -> Float[Tensor, "B N D"]:
+        hidden = self.item_embedding(batch.item_seq) + self.position_embedding.weight[: batch.item_seq.shape[1]]
+        hidden, mask = self.dropout(hidden), causal_mask(batch.item_seq != 0)
         for block in self.blocks:
             hidden = block(hidden, mask)
         return hidden

@@ -9,12 +9,12 @@ the scored items, after Hidasi and Karatzoglou (CIKM 2018).
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 
 from adamct import kernels
-from adamct.batch import DataSpec
+from adamct.batch import Batch, DataSpec
 from adamct.models.causal import CausalModel
 from adamct.models.layers import item_embedding
 from adamct.values import DropoutRate, PositiveInt
@@ -96,8 +96,8 @@ class GRU4Rec(CausalModel):
         with torch.no_grad():
             nn.init.xavier_normal_(self.item_embedding.weight)[0] = 0
 
-    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N S"]:
-        hidden = self.embedding_dropout(self.item_embedding(item_seq.T))  # (N, B, D)
+    def states(self, batch: Batch) -> Float[Tensor, "B N S"]:
+        hidden = self.embedding_dropout(self.item_embedding(batch.item_seq.T))  # (N, B, D)
         for layer in self.layers:
             hidden = self.dropout(layer(hidden))
         return hidden.transpose(0, 1)

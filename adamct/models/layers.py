@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor, nn
 
 from adamct import kernels
@@ -48,8 +48,11 @@ def select_positions(hidden: Float[Tensor, "B N D"], position: Int[Tensor, " B"]
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), position]
 
 
-def last_items(item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: int) -> Int[Tensor, "B count"]:
-    """Return the last ``count`` items of each history, left-padded with 0."""
+def last_items(
+    item_seq: Int[Tensor, "B N"], seq_len: Int[Tensor, " B"], count: int | None = None
+) -> Int[Tensor, "B count"]:
+    """Return the last ``count`` items of each history, left-padded with 0; None for N."""
+    count = item_seq.shape[1] if count is None else count
     position = seq_len[:, None] - count + torch.arange(count, device=item_seq.device)  # (B, count)
     return item_seq.gather(1, position.clamp(min=0)).masked_fill(position < 0, 0)
 
@@ -67,6 +70,22 @@ def causal_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 N N"]:
     length = is_item.shape[1]
     later = torch.full((length, length), -torch.inf, device=is_item.device).triu(1)
     return padding_mask(is_item) + later
+
+
+def circular_convolution(
+    spectrum: Inexact[Tensor, "F ..."], max_len: int, position: Int[Tensor, " N"]
+) -> Float[Tensor, "N N ..."]:
+    """Return the matrix that multiplies the Fourier transform of ``max_len`` positions with a spectrum.
+
+    By the convolution theorem this is a circular convolution, whose kernel is the inverse transform of the spectrum.
+
+    Args:
+        spectrum: the factors of the frequencies 0 to ``max_len // 2``, real or complex, not in half precision.
+        max_len: the number of positions that are transformed.
+        position: the positions that the matrix is for; the input is 0 at all others.
+    """
+    kernel = torch.fft.irfft(spectrum, max_len, dim=0)
+    return kernel[(position[:, None] - position) % max_len]
 
 
 class ConvolutionOverPositions(kernels.Conv1d):
@@ -94,6 +113,20 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         attended = kernels.scaled_dot_product_attention(query, key, value, mask, dropout)
         return attended.transpose(1, 2).flatten(2)
+
+
+class FeedForward(nn.Module):
+    """LN(x + Dpt(GELU(x W_1 + b_1) W_2 + b_2))."""
+
+    def __init__(self, hidden_size: int, inner_size: int, dropout: float):
+        super().__init__()
+        self.inner = nn.Linear(hidden_size, inner_size)
+        self.outer = nn.Linear(inner_size, hidden_size)
+        self.dropout = kernels.Dropout(dropout)
+        self.norm = nn.LayerNorm(hidden_size, LAYER_NORM_EPS)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return self.norm(x + self.dropout(self.outer(F.gelu(self.inner(x)))))
 
 
 class TransformerLayer(nn.Module):

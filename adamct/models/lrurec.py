@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct import kernels
-from adamct.batch import DataSpec
+from adamct.batch import Batch, DataSpec
 from adamct.models.causal import CausalModel
 from adamct.models.layers import LAYER_NORM_EPS, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveInt
@@ -111,8 +111,8 @@ class LRURec(CausalModel):
         )
         self.apply(initialize)
 
-    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        hidden = self.norm(self.dropout(self.item_embedding(item_seq.T)))  # (N, B, D)
+    def states(self, batch: Batch) -> Float[Tensor, "B N D"]:
+        hidden = self.norm(self.dropout(self.item_embedding(batch.item_seq.T)))  # (N, B, D)
         for block in self.blocks:
             hidden = block(hidden)
         return hidden.transpose(0, 1)

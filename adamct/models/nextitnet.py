@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from adamct import kernels
-from adamct.batch import DataSpec
+from adamct.batch import Batch, DataSpec
 from adamct.models.causal import CausalModel
 from adamct.models.layers import ConvolutionOverPositions, initialize, item_embedding
 from adamct.values import DropoutRate, PositiveInt
@@ -68,8 +68,8 @@ class NextItNet(CausalModel):
         self.output_bias = nn.Parameter(torch.zeros(spec.num_items + 1))
         self.apply(initialize)
 
-    def states(self, item_seq: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        hidden = self.dropout(self.item_embedding(item_seq))
+    def states(self, batch: Batch) -> Float[Tensor, "B N D"]:
+        hidden = self.dropout(self.item_embedding(batch.item_seq))
         for block in self.blocks:
             hidden = block(hidden)
         return hidden

@@ -64,12 +64,12 @@ def recommended_rows(
     """Yield the rows of one batch of people after the other."""
     names = {"item": pl.Series(recommender.item_ids)} | ({} if titles is None else {"title": titles})
     for first in track(range(0, len(people.ids), batch_size), "recommending", transient=True):
-        batch = people.part(first, batch_size)
-        numbers, scores = recommender.top(batch.items, batch.offsets, batch.users, k, unseen)
+        ids, users, items, offsets, times = people.part(first, batch_size)
+        numbers, scores = recommender.top(items, offsets, users, k=k, unseen=unseen, times=times)
         count, width = numbers.shape
         rows = pl.DataFrame(
             {
-                "user": batch.ids.gather(np.repeat(np.arange(count), width)),
+                "user": ids.gather(np.repeat(np.arange(count), width)),
                 "rank": np.tile(np.arange(1, width + 1, dtype=np.int32), count),
                 "number": numbers.flatten().numpy(),
                 "score": scores.flatten().numpy(),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from adamct.batch import Batch, DataSpec, Seen
@@ -45,7 +45,8 @@ class Recommender:
         """Recommend items after histories. The people need not be in the training data.
 
         Args:
-            histories: the item ids of each person, oldest first. Unknown ids are ignored.
+            histories: the item ids of each person, oldest first. Unknown ids are ignored. They have no times, so a
+                model that reads times does without them.
             k: the largest number of items for each person.
             unseen: whether to leave out the items of the history.
 
@@ -88,17 +89,23 @@ class Recommender:
         return [self.item_numbers[item] for item in ids if item in self.item_numbers]
 
     def build_batch(
-        self, items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"], users: Int[np.ndarray, " B"]
+        self,
+        items: Int[np.ndarray, " T"],
+        offsets: Int[np.ndarray, " bounds"],
+        users: Int[np.ndarray, " B"],
+        times: Real[np.ndarray, " T"] | None = None,
     ) -> Batch:
         """Build a batch of the histories ``items[offsets[b] : offsets[b + 1]]``, cut to ``max_len``. Targets are 0."""
         lengths = np.minimum(np.diff(offsets), self.max_len)
         position = np.arange(self.max_len if self.model.pad_to_max_len else int(lengths.max()))
         index = np.minimum(offsets[1:, None] - lengths[:, None] + position, len(items) - 1)
-        padded = np.where(position < lengths[:, None], items[index], 0)
+        is_item = position < lengths[:, None]
+        padded = np.where(is_item, items[index], 0)
         device = self.model.device
         tensors = (torch.from_numpy(array.astype(np.int64)).to(device) for array in (users, padded, lengths))
         user, item_seq, seq_len = tensors
-        return Batch(user, item_seq, seq_len, torch.zeros_like(user))
+        padded_times = None if times is None else torch.from_numpy(np.where(is_item, times[index], 0)).to(device)
+        return Batch(user, item_seq, seq_len, torch.zeros_like(user), padded_times)
 
     @torch.no_grad()
     def top(
@@ -108,11 +115,12 @@ class Recommender:
         users: Int[np.ndarray, " B"],
         k: int,
         unseen: bool,
+        times: Real[np.ndarray, " T"] | None = None,
     ) -> tuple[Int[Tensor, "B k"], Float[Tensor, "B k"]]:
         """Return the items with the highest scores after the histories ``items[offsets[b] : offsets[b + 1]]``.
 
-        No history is empty. Only models with an embedding for each user read ``users``. The scores of all items are
-        never in memory at once.
+        No history is empty. Only models with an embedding for each user read ``users``. ``times`` has the time of each
+        item; None if they are unknown. The scores of all items are never in memory at once.
 
         Returns:
             The numbers of the items and their scores on the CPU, the best first; number 0 if there are no more items.
@@ -123,7 +131,7 @@ class Recommender:
         require(isinstance(k, int | np.integer) and k >= 1, f"k={k!r}: must be a whole number of at least 1")
         require(unseen in (True, False), f"unseen={unseen!r}: must be True or False")
         seen = seen_items(items, offsets, self.model.device) if unseen else None
-        all_scores = self.model.scores(self.build_batch(items, offsets, users))
+        all_scores = self.model.scores(self.build_batch(items, offsets, users, times))
         numbers, scores = (best.cpu() for best in top_items(all_scores, k, seen))
         if scores.isnan().any():
             raise InputError("the scores of some histories are NaN: the weights must be finite; train the model again")
@@ -179,8 +187,11 @@ def restore(content: dict[str, Any]) -> Recommender:
     num_items, num_users, max_len = (sizes[key] for key in ("num_items", "num_users", "max_len"))
     for size in (num_items, num_users, max_len):
         require(type(size) is int and size >= 1, f"has the size {size!r:.80}: must be a whole number of at least 1")
+    has_times = sizes.get("has_times", False)  # older checkpoints lack it, and no model of theirs reads times
+    require(isinstance(has_times, bool), f"has has_times={has_times!r:.80}: must be true or false")
     require(num_items == len(item_ids), f"has num_items={num_items}, but {len(item_ids)} item_ids")
-    model = rebuild(content["identity"]["model"], DataSpec(num_items, num_users, max_len, torch.zeros(num_items + 1)))
+    spec = DataSpec(num_items, num_users, max_len, torch.zeros(num_items + 1), has_times=has_times)
+    model = rebuild(content["identity"]["model"], spec)
     prefix = "model."
     state = content["state_dict"].items()
     model.load_state_dict({key.removeprefix(prefix): value for key, value in state if key.startswith(prefix)})

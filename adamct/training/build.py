@@ -7,7 +7,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.batch import BatchNeeds, DataSpec
+from adamct.batch import DataSpec
 from adamct.dataset import Dataset
 from adamct.errors import naming_key
 from adamct.identity import identity_of
@@ -36,8 +36,8 @@ def build_module(cfg: DictConfig, data: Dataset) -> NextItemModule:
     if cfg.compile is not None:
         loss = compiled(loss, cfg.compile, model, num_widths=-(-data.spec.max_len // cfg.compile_widths))
     width_multiple = 1 if cfg.compile is None else cfg.compile_widths
-    data.adapt_batches(BatchNeeds(model.pad_to_max_len, model.all_positions, width_multiple))
-    sizes = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
+    data.adapt_batches(model.batch_needs(width_multiple))
+    facts = {name: value for name, value in data.spec._asdict().items() if isinstance(value, int)}
     return NextItemModule(
         model=model,
         loss=loss,
@@ -47,7 +47,7 @@ def build_module(cfg: DictConfig, data: Dataset) -> NextItemModule:
         num_negatives=data.num_negatives,
         cutoffs=config["cutoffs"],
         seed=cfg.seed,
-        identity=identity_of(config, {**data.identity, **sizes}),
+        identity=identity_of(config, {**data.identity, **facts}),
         item_ids=data.item_ids,
     )
 

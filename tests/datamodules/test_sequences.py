@@ -64,7 +64,7 @@ def plain_held_out(users: Ragged, from_end: int, max_len: int = MAX_LEN) -> list
 def rows_of(batch: Batch) -> list[Row]:
     """Read a batch row by row, and assert that it is right-padded with 0."""
     rows = []
-    for user, item_seq, seq_len, target in zip(*(field.tolist() for field in batch), strict=True):
+    for user, item_seq, seq_len, target in zip(*(field.tolist() for field in batch[:4]), strict=True):
         assert 1 <= seq_len <= len(item_seq)
         assert not any(item_seq[seq_len:])
         rows.append((user, item_seq[:seq_len], target))
@@ -118,6 +118,17 @@ def test_shuffled_histories_are_the_kept_items_sorted_by_key(users: Ragged, max_
             kept = range(int(at - length), int(at))
             expected = [int(plain.items[index]) for index in sorted(kept, key=lambda index: float(sort_keys[index]))]
             assert (user, history, target) == (user, expected, int(plain.items[at]))
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_each_item_of_a_batch_has_its_time(shuffled: bool) -> None:
+    plain = store(with_examples(20))
+    sort_keys = torch.rand(len(plain.items)) if shuffled else None
+    times = 10 * plain.items.long()  # the items of all users differ
+    sequences = Sequences(plain.items, plain.offsets, plain.train_end, MAX_LEN, sort_keys, times)
+    batch = sequences.batch(sequences.prefixes(), MAX_LEN)
+    assert batch.times is not None
+    assert batch.times.equal(10 * batch.item_seq)
 
 
 def test_a_shuffled_history_ends_with_any_item_equally_often() -> None:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec, TrainingPart
-from adamct.models.layers import Activation, MultiHeadAttention, TransformerLayer
+from adamct.models.layers import Activation, FeedForward, MultiHeadAttention, TransformerLayer
 
 Array = npt.NDArray[np.float64]
 Build = Callable[..., Any]
 Histories = Callable[[Sequence[int], int, int], Batch]
 
 TRAINING = TrainingPart(np.random.default_rng(0).integers(1, 31, 40), np.arange(0, 41, 5))
-SPEC = DataSpec(num_items=30, num_users=8, max_len=12, item_counts=torch.arange(31.0), training=TRAINING)
+SPEC = DataSpec(30, num_users=8, max_len=12, item_counts=torch.arange(31.0), training=TRAINING, has_times=True)
 D, WINDOW = 8, 5
 LENGTHS = (1, 8, 3, 5)
 ACTIVATIONS: dict[Activation, Callable[[float], float]] = {
@@ -50,6 +50,12 @@ def scores(model: Any, batch: Batch) -> Tensor:
 def lists(batch: Batch) -> list[list[int]]:
     """Return the histories without padding."""
     return [row[:n] for row, n in zip(batch.item_seq.tolist(), batch.seq_len.tolist(), strict=True)]
+
+
+def cut(batch: Batch, width: int) -> Batch:
+    """Return the batch with histories padded to a smaller width."""
+    times = None if batch.times is None else batch.times[:, :width]
+    return batch._replace(item_seq=batch.item_seq[:, :width], times=times)
 
 
 def row_of(history: Sequence[int]) -> Batch:
@@ -101,6 +107,11 @@ def causal(i: int, j: int) -> bool:
 
 def everywhere(i: int, j: int) -> bool:
     return True
+
+
+def feed_forward(x: Array, module: FeedForward) -> Array:
+    """Return LN(x + GELU(x W_1 + b_1) W_2 + b_2)."""
+    return layer_norm(x + linear(gelu(linear(x, module.inner)), module.outer), module.norm)
 
 
 def transformer(x: Array, layer: TransformerLayer, visible: Callable[[int, int], bool]) -> Array:

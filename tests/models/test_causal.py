@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 
 from adamct.batch import Batch
-from tests.models.oracles import Build, agree, array, lists, row_of
+from tests.models.oracles import Build, agree, array, cut, lists
 
 
-@pytest.mark.parametrize("name", ["esasrec", "gru4rec", "lrurec", "nextitnet", "sasrec"])
+@pytest.mark.parametrize("name", ["esasrec", "gru4rec", "hstu", "lrurec", "nextitnet", "sasrec"])
 def test_all_positions_predict_what_every_prefix_predicts(name: str, make_model: Build, batch: Batch) -> None:
     model = make_model(name, all_positions=True)
     pairs, targets = model.training_pairs(batch)
     whole = [[*row, target] for row, target in zip(lists(batch), batch.target.tolist(), strict=True)]
-    prefixes = [(items, n) for items in whole for n in range(1, len(items))]
-    assert targets.tolist() == [items[n] for items, n in prefixes]
-    agree(pairs, np.concatenate([array(model.queries(row_of(items[:n]))) for items, n in prefixes]))
+    prefixes = [(row, n) for row, items in enumerate(whole) for n in range(1, len(items))]
+    assert targets.tolist() == [whole[row][n] for row, n in prefixes]
+    single = [cut(batch.select([row]), n)._replace(seq_len=torch.tensor([n])) for row, n in prefixes]
+    agree(pairs, np.concatenate([array(model.queries(prefix)) for prefix in single]))

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adamct.batch import Batch
 from tests.conftest import MODELS, SPARSE
-from tests.models.oracles import SPEC, Build, Histories, scores
+from tests.models.oracles import SPEC, Build, Histories, cut, scores
 
 LENGTHS = (1, 2, 3, 5, 6, 9, 12)
 
@@ -24,7 +23,7 @@ def test_rows_of_a_batch_do_not_influence_each_other(name: str, make_model: Buil
         for others in ([], [0, 3], [row, row], [6]):
             rows = [row, *others]
             width = SPEC.max_len if model.pad_to_max_len else max(length, *(LENGTHS[other] for other in others), 1)
-            part = Batch(batch.user[rows], batch.item_seq[rows, :width], batch.seq_len[rows], batch.target[rows])
+            part = cut(batch.select(rows), width)
             assert_equal_but_for_rounding(scores(model, part)[0], whole[row])
 
 

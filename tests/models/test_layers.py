@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from adamct.batch import Batch
-from adamct.models.layers import MultiHeadAttention, causal_mask, last_items, select_positions
+from adamct.models.layers import (
+    MultiHeadAttention,
+    causal_mask,
+    circular_convolution,
+    last_items,
+    select_positions,
+)
 from tests.models.oracles import SPEC, WINDOW, Build, Histories, array, lists, row_of
 
 
@@ -17,9 +23,10 @@ def test_causal_mask_allows_the_items_up_to_the_query(batch: Batch) -> None:
             assert allowed[b, 0, i].tolist() == [j <= i and row[j] != 0 for j in range(len(row))]
 
 
-@pytest.mark.parametrize("count", [1, 4, 20])
-def test_last_items_are_left_padded(batch: Batch, count: int) -> None:
-    expected = [([0] * count + history)[-count:] for history in lists(batch)]
+@pytest.mark.parametrize("count", [1, 4, 20, None])
+def test_last_items_are_left_padded(batch: Batch, count: int | None) -> None:
+    width = batch.item_seq.shape[1] if count is None else count
+    expected = [([0] * width + history)[-width:] for history in lists(batch)]
     assert last_items(batch.item_seq, batch.seq_len, count).tolist() == expected
 
 
@@ -53,3 +60,19 @@ def test_attention_without_dropout_is_the_same_in_training() -> None:
     attention, x = MultiHeadAttention(8, 2, 0.0, bias=True), torch.randn(4, 6, 8)
     mask = causal_mask(torch.ones(4, 6, dtype=torch.bool))
     assert torch.equal(attention.train()(x, mask), attention.eval()(x, mask))
+
+
+@pytest.mark.parametrize("max_len", [1, 2, 7, 12])
+def test_circular_convolution_multiplies_spectra(max_len: int) -> None:
+    rng = np.random.default_rng(0)
+    everywhere, frequencies = range(max_len), range(max_len // 2 + 1)
+    spectrum = rng.standard_normal(len(frequencies)) + 1j * rng.standard_normal(len(frequencies))
+    for position in (list(everywhere), list(everywhere)[-3:], [max_len // 2]):
+        x, filtered = np.zeros(max_len), np.zeros(max_len)
+        x[position] = rng.standard_normal(len(position))
+        for f in frequencies:
+            wave = np.array([np.exp(2j * np.pi * f * t / max_len) for t in everywhere])
+            part = spectrum[f] * sum(x[t] / wave[t] for t in everywhere) / max_len * wave
+            filtered += part.real if 2 * f % max_len == 0 else 2 * part.real  # with the conjugate frequency
+        matrix = circular_convolution(torch.tensor(spectrum), max_len, torch.tensor(position))
+        np.testing.assert_allclose(array(matrix) @ x[position], filtered[position], rtol=0, atol=1e-12)

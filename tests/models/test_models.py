@@ -13,7 +13,7 @@ from adamct.batch import Batch, DataSpec
 from adamct.models.base import NextItemModel, VectorModel
 from adamct.training.step import training_loss
 from tests.conftest import MODELS
-from tests.models.oracles import SPEC, Build, Histories, scores
+from tests.models.oracles import SPEC, Build, Histories, cut, scores
 
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 9)
 
@@ -56,7 +56,7 @@ def padded(histories: Histories) -> Batch:
 
 def trimmed(model: NextItemModel, padded: Batch) -> Batch:
     """Return the batch as the datamodule gives it to this model."""
-    return padded if model.pad_to_max_len else padded._replace(item_seq=padded.item_seq[:, : max(LENGTHS)])
+    return padded if model.pad_to_max_len else cut(padded, max(LENGTHS))
 
 
 @torch.no_grad()
@@ -111,8 +111,7 @@ def test_every_parameter_gets_a_gradient(learner: VectorModel, padded: Batch) ->
 
 def test_training_overfits_one_batch_but_not_padding(learner: VectorModel, padded: Batch) -> None:
     batch = trimmed(learner, padded)
-    user, item_seq, seq_len, target = (part.repeat_interleave(8, 0) for part in batch[:4])  # for random masks
-    repeated = Batch(user, item_seq, seq_len, target)
+    repeated = batch.select(torch.arange(len(LENGTHS)).repeat_interleave(8))  # for random masks
     padding_row = learner.item_table()[0].clone()
     optimizer = torch.optim.Adam(learner.parameters(), lr=0.02)
     for _ in range(100):

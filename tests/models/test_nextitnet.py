@@ -30,9 +30,9 @@ def test_blocks_add_two_dilated_convolutions_to_each_state(make_model: Build, ba
 
 def test_a_state_depends_on_its_receptive_field_alone(make_model: Build, histories: Histories) -> None:
     model, length, position = make_model("nextitnet", dilations=[1, 4], kernel_size=3), 44, 38
-    history = histories([length], length, SPEC.num_items).item_seq
-    changed = history.repeat(length, 1)
-    changed.diagonal().copy_(history[0] % SPEC.num_items + 1)
+    history = histories([length], length, SPEC.num_items)
+    changed = history.select([0] * length)
+    changed.item_seq.diagonal().copy_(history.item_seq[0] % SPEC.num_items + 1)
     moved = (model.states(changed)[:, position] - model.states(history)[:, position]).abs().amax(-1) > 1e-12
     field = 1 + 2 * (1 + 2 + 4 + 8)
     assert moved.nonzero().flatten().tolist() == list(range(position - field + 1, position + 1))

@@ -11,6 +11,8 @@ import adamct
 from adamct.errors import InputError
 from tests.serving.checkpoints import ITEMS, NAMES, checkpoint, error_line
 
+SIZES = {"num_items": ITEMS, "num_users": 8, "max_len": 6}
+
 
 def without(content: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name != key}
@@ -28,6 +30,7 @@ def without(content: dict[str, Any], key: str) -> dict[str, Any]:
         (lambda c: c | {"identity": c["identity"] | {"model": ["a"]}}, "has no config of a model"),
         (lambda c: c | {"identity": c["identity"] | {"model": {}}}, "has no config of a model"),
         (lambda c: c | {"identity": c["identity"] | {"dataset": {}}}, "KeyError: 'num_items'"),
+        (lambda c: c | {"identity": c["identity"] | {"dataset": SIZES | {"has_times": 1}}}, "has has_times=1"),
         (lambda c: c | {"item_ids": "abc"}, "item_ids"),
         (lambda c: c | {"item_ids": list(range(ITEMS))}, "item_ids"),
         (lambda c: c | {"item_ids": ["a"] * ITEMS}, "item_ids"),

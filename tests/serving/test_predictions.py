@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 
 import adamct
 from tests.conftest import TINY, Ended, composed, give
+from tests.datamodules.small_logs import SMALL
 
 Run = Callable[..., Ended]
 
@@ -92,6 +93,25 @@ def test_recommends_to_listed_users_and_other_people(trained: Path, tmp_path: Pa
     (expected,) = adamct.load(trained / "checkpoints" / "best.ckpt").recommend([["7", "8"]], 3)
     assert new["item"].to_list() == [item for item, _ in expected]
     assert new["user"].to_list() == ["new"] * 3
+
+
+def test_recommendations_from_a_log_depend_on_its_times(tmp_path: Path, run: Run) -> None:
+    log = log_of(tmp_path)
+    rows = [f"{user},{item},{at**6}" for user, items in log.items() for at, item in enumerate(items)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,timestamp", *rows]))
+    sequences = [f"{user} {' '.join(items)}" for user, items in log.items()]
+    (tmp_path / "orders.txt").write_text("\n".join(sequences))
+    command = (*SMALL, "model=hstu", f"dataset.path={tmp_path}/log.csv", f"data_dir={tmp_path}")
+    assert run(*command, "stages=[fit,predict]", f"hydra.run.dir={tmp_path}/run").code == 0
+    checkpoint = f"ckpt='{tmp_path}/run/checkpoints/best.ckpt'"
+    tables = [rows_of(tmp_path / "run" / "recommendations.parquet")]
+    for name in ("log.csv", "orders.txt"):
+        people = f"predict.histories={tmp_path}/{name}"
+        assert run(*command, "stages=[predict]", checkpoint, people, f"hydra.run.dir={tmp_path}/{name}.out").code == 0
+        tables.append(rows_of(tmp_path / f"{name}.out" / "recommendations.parquet"))
+    users, people, without_times = (table.sort("user", "rank")["score"].to_list() for table in tables)
+    assert people == pytest.approx(users, abs=1e-5)
+    assert without_times != pytest.approx(users, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.batch import BatchNeeds
 from adamct.losses.cross_entropy import cross_entropy
 from adamct.models.base import VectorModel
 from adamct.randomness import Stream, seed_libraries, seed_torch
@@ -23,7 +22,7 @@ def train_by_hand(cfg: DictConfig) -> VectorModel:
     model = instantiate(cfg.model, _partial_=True)(data.spec)
     optimizer = instantiate(cfg.optimizer)(model.parameters())
     scheduler = instantiate(cfg.scheduler)(optimizer)
-    data.adapt_batches(BatchNeeds(model.pad_to_max_len, model.all_positions))
+    data.adapt_batches(model.batch_needs())
     batches = data.train_dataloader()
     for epoch in range(cfg.trainer.max_epochs):
         batches.set_epoch(epoch)
