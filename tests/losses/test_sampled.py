@@ -101,12 +101,23 @@ def test_gbce_is_its_formula(
 ) -> None:
     rate = len(negatives) / (NUM_ITEMS - 1)
     beta = rate * (t * (1 - 1 / rate) + 1 / rate)
+    base = math.log(beta / len(negatives))
     expected = [
-        -(beta * math.log(sigma(score)) + sum(math.log(1 - sigma(other)) for other in others)) / (len(negatives) + 1)
+        -(beta * math.log(sigma(score + base)) + sum(math.log(1 - sigma(other + base)) for other in others))
+        / (len(negatives) + 1)
         for score, others, _ in rows
     ]
     loss = loss_with(GeneralisedBinaryCrossEntropy(SPEC, 4, None, t), negatives, *inputs_and_targets)
     assert loss == pytest.approx(mean(expected), 1e-5)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.75, 1.0])
+def test_equal_scores_of_0_are_the_best_constant_for_gbce(t: float) -> None:
+    scores = torch.zeros(3, requires_grad=True)
+    negatives = torch.full((3, 4), 8)
+    objective = GeneralisedBinaryCrossEntropy(SPEC, 4, None, t)
+    objective.loss(scores, scores[:, None].expand(-1, 4), negatives, negatives == 1).backward()
+    torch.testing.assert_close(scores.grad, torch.zeros(3))
 
 
 def test_binary_cross_entropy_is_equation_7(inputs_and_targets: tuple[list[Tensor], Tensor]) -> None:
