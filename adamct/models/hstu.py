@@ -89,8 +89,8 @@ class HSTU(CausalModel):
 
     Three things differ from the authors' code. Its bias of item i measures times from the item after i, so the state
     that predicts an item knows when the user has it. Other models do not know this, and here the times are measured
-    from item i. Its maximal length is that of the histories plus 11. It draws other negatives for each prediction;
-    `adamct.losses.sampled` draws one set a step.
+    from item i. Its maximal length is that of the histories plus 11. It trains on a softmax over the target and 128 or
+    512 sampled items. This model trains with the cross-entropy over all items, as most models here.
 
     A history without times, such as a list of item ids, gets no bias for times.
     """
