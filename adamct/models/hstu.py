@@ -40,9 +40,8 @@ class RelativeBias(nn.Module):
         self.position = nn.Parameter(INIT_STD * torch.randn(max_len))
         self.time = nn.Parameter(INIT_STD * torch.randn(num_time_buckets)) if num_time_buckets else None
 
-    def forward(self, length: int, buckets: Int[Tensor, "B N N"] | None) -> Float[Tensor, "#B 1 N N"]:
-        index = torch.arange(length, device=self.position.device)
-        bias = self.position[(index[:, None] - index).clamp(min=0)][None]  # (1, N, N)
+    def forward(self, distances: Int[Tensor, "N N"], buckets: Int[Tensor, "B N N"] | None) -> Float[Tensor, "#B 1 N N"]:
+        bias = self.position[distances][None]  # (1, N, N)
         if self.time is not None and buckets is not None:
             bias = bias + F.embedding(buckets, self.time[:, None]).squeeze(-1)
         return bias[:, None]
@@ -66,13 +65,17 @@ class HSTULayer(nn.Module):
         nn.init.xavier_uniform_(self.output.weight)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "N N"], buckets: Int[Tensor, "B N N"] | None
+        self,
+        x: Float[Tensor, "B N D"],
+        mask: Float[Tensor, "N N"],
+        distances: Int[Tensor, "N N"],
+        buckets: Int[Tensor, "B N N"] | None,
     ) -> Float[Tensor, "B N D"]:
         size = x.shape[-1]
         gate, heads = F.silu(self.input(self.norm(x))).split([size, 3 * size], -1)
         heads = heads.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         value, query, key = kernels.unbind(heads)  # each (B, H, N, D/H)
-        scores = query @ key.transpose(-1, -2) + self.bias(x.shape[1], buckets)  # (B, H, N, N)
+        scores = query @ key.transpose(-1, -2) + self.bias(distances, buckets)  # (B, H, N, N)
         attended = ((F.silu(scores) * mask) @ value).transpose(1, 2).flatten(2)
         return x + self.output(self.dropout(self.norm(attended) * gate))
 
@@ -86,8 +89,8 @@ class HSTU(CausalModel):
 
     Three things differ from the authors' code. Its bias of item i measures times from the item after i, so the state
     that predicts an item knows when the user has it. Other models do not know this, and here the times are measured
-    from item i. Its maximal length is that of the histories plus 11. It draws other negatives for each prediction;
-    `adamct.losses.sampled` draws one set a step.
+    from item i. Its maximal length is that of the histories plus 11. It trains on a softmax over the target and 128 or
+    512 sampled items. This model trains with the cross-entropy over all items, as most models here.
 
     A history without times, such as a list of item ids, gets no bias for times.
     """
@@ -125,11 +128,13 @@ class HSTU(CausalModel):
         items, positions = self.item_embedding(batch.item_seq), self.position_embedding.weight[:length]
         hidden = self.dropout(size**0.5 * items + positions)
         mask = hidden.new_ones(length, length).tril() / max_len
+        index = torch.arange(length, device=hidden.device)
+        distances = (index[:, None] - index).clamp(min=0)  # from an item back to another
         buckets = None
         if self.uses_times and batch.times is not None:
             buckets = time_buckets(batch.times, self.num_time_buckets)
         for layer in self.layers:
-            hidden = layer(hidden, mask, buckets)
+            hidden = layer(hidden, mask, distances, buckets)
         return hidden
 
     def output(self, state: Float[Tensor, "M D"]) -> Float[Tensor, "M D"]:
