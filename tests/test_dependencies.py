@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DRAWING = re.compile(r"\s*(import|from) (matplotlib|scipy|jinja2|markupsafe|PIL)\b")
+DRAWING = re.compile(r"\s*(import|from) (matplotlib|scipy(?!\.sparse)|jinja2|markupsafe|PIL)\b")
 """The libraries that only a report needs."""
 EXECUTES = re.compile(
     r"\b(pickle|dill|joblib|shelve|marshal)\b.*\bload|\bimport (pickle|dill|joblib|shelve|marshal)\b|read_pickle"
