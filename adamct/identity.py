@@ -7,6 +7,7 @@ and for all keys below it.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from adamct.keys import flat
@@ -58,7 +59,9 @@ SEEDS = ("seed", "dataset.seed", "dataset.negatives.seed")
 """The keys in which repetitions of one experiment differ."""
 
 DATA = ("dataset.sha256", "dataset.num_items", "dataset.num_users")
-WEIGHTS = ("model", *DATA, "dataset.max_len", "dataset.split", "dataset.ties", "dataset.ties_seed")
+TEST_ITEMS = (*DATA, "dataset.split", "dataset.ties", "dataset.ties_seed")
+"""The keys that determine each user's test item."""
+WEIGHTS = ("model", *TEST_ITEMS, "dataset.max_len")
 """The keys in which a run must agree with the weights that it tests."""
 PROTOCOL = (*DATA, "dataset.split", "dataset.ties", "dataset.negatives.count", "dataset.negatives.exclude")
 """The keys in which runs must agree for their metrics to be compared."""
@@ -77,6 +80,12 @@ def identity_of(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
     if "fit" not in plain["stages"]:
         identity["ckpt"] = plain["ckpt"]  # the numbers are those of these weights
     return identity
+
+
+def fingerprint_of_test_items(identity: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the part of an identity that determines the test items, in hexadecimal digits."""
+    values = {key: value for key, value in flat(dict(identity)).items() if named(key, TEST_ITEMS)}
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def as_json(value: Any) -> Any:

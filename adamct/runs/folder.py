@@ -21,7 +21,7 @@ from adamct.runs.processes import is_first
 if TYPE_CHECKING:
     import numpy as np
 
-RESULTS, RANKS, ERROR = "results.json", "ranks.npz", "error.txt"
+RESULTS, RANKS, FACTS, ERROR = "results.json", "ranks.npz", "facts.npz", "error.txt"
 CHECKPOINTS = "checkpoints"
 IDENTITY = ".identity.json"
 """The identity of the run whose results or checkpoints a folder holds."""

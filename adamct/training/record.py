@@ -1,4 +1,4 @@
-"""The record of a run: ``results.json`` and ``ranks.npz``."""
+"""The record of a run: ``results.json``, ``ranks.npz`` and ``facts.npz``."""
 
 import json
 import logging
@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from adamct.batch import EvaluationBatch, Ranks, TestFacts
+from adamct.batch import EvaluationBatch, Ranks
 from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
 from adamct.evaluation.ranking import rank_targets
+from adamct.evaluation.storage import smallest, stored
+from adamct.identity import fingerprint_of_test_items
 from adamct.models.base import NextItemModel
 from adamct.runs.config import start_of_run
-from adamct.runs.folder import RANKS, RESULTS, write_arrays, write_first
+from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays, write_first
 from adamct.runs.provenance import provenance
 from adamct.training.build import model_constructor
 from adamct.training.callbacks import History, Timing
@@ -36,7 +38,7 @@ def record(
     outcome: Outcome,
     config: dict[str, Any],
 ) -> None:
-    """Write ``results.json`` and, if the run was tested, ``ranks.npz``, and print the table of its scores.
+    """Write ``results.json`` and, if the run was tested, its arrays, and print the table of its scores.
 
     Args:
         folder: the run's folder.
@@ -69,7 +71,8 @@ def record(
         "history": history,
     }
     if tested:
-        save_ranks(folder, module, data.test_facts())
+        save_ranks(folder, module)
+        save_facts(folder, module.identity, data)
         print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     log.info("results: %s", folder / RESULTS)
@@ -140,8 +143,12 @@ def ranker_by(model: NextItemModel) -> Ranker:
     return rank
 
 
-def save_ranks(folder: Path, module: NextItemModule, facts: TestFacts) -> None:
-    """Write the ranks of all test items in each ranking, and the items' facts, in the order of user ids."""
-    arrays = {name: module.metric("test", name).joined.numpy() for name in module.rankings} | facts._asdict()
-    small = {name: values.astype(np.min_scalar_type(values.max())) for name, values in arrays.items()}
-    write_arrays(folder / RANKS, small)
+def save_ranks(folder: Path, module: NextItemModule) -> None:
+    """Write the ranks of all test items in each ranking, in the order of user ids."""
+    write_arrays(folder / RANKS, stored({name: module.metric("test", name).joined.numpy() for name in module.rankings}))
+
+
+def save_facts(folder: Path, identity: dict[str, Any], data: Dataset) -> None:
+    """Write the facts of all test items, in the order of user ids, and the fingerprint of these items."""
+    facts = {name: smallest(values) for name, values in data.test_facts()._asdict().items()}
+    write_arrays(folder / FACTS, facts | {"test_items": np.array([fingerprint_of_test_items(identity)])})

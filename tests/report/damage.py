@@ -13,7 +13,7 @@ import yaml
 
 from adamct.runs.folder import write_arrays
 from adamct.search.storage import open_storage
-from tests.report.runs import draw, kinds_of_users, write_multirun, write_run
+from tests.report.runs import EPOCHS, draw, kinds_of_users, write_multirun, write_run
 
 USERS = 200
 MONITOR = "val/uni100/ndcg@10"
@@ -152,9 +152,9 @@ def damaged_arrays(file: Path) -> Iterator[Damage]:
             "zero": rest | {name: np.zeros_like(values)},
             "huge": rest | {name: np.full(values.shape, 2**40)},
             "negative": rest | {name: np.full(values.shape, -1)},
-            "of another": rest | {name: values[::-1].copy() if name in ("uni100", "full") else values * 0 + 3},
+            "of another": rest | {name: values[::-1].copy() if name in ("uni100", "full") else np.full_like(values, 3)},
         }
-        if name in ("uni100", "full", "full_unseen"):
+        if name in EPOCHS:
             changes["of another"] = rest | {name: draw(99, 3.0, USERS)[name]}
         for kind, changed in changes.items():
             yield Damage(file, f"{name} {kind}", lambda path, changed=changed: write_arrays(path, changed))

@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from adamct.identity import identity_of
+from adamct.evaluation.storage import stored
+from adamct.identity import fingerprint_of_test_items, identity_of
 from adamct.report.build import report
 from adamct.report.inputs.blocks import Block, make_blocks
 from adamct.report.inputs.runs import find_runs
@@ -19,6 +20,7 @@ from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import Cell, Table
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.statistics import compare
+from adamct.runs.folder import write_arrays
 
 SHA = "0" * 64
 CUTOFFS = (1, 5, 10)
@@ -133,7 +135,10 @@ def write_run(
     )
     (folder / "results.json").write_text(json.dumps(record | results))
     if ranks:
-        np.savez_compressed(folder / "ranks.npz", **ranks, **(facts or {}))  # pyright: ignore[reportArgumentType]
+        write_arrays(folder / "ranks.npz", stored(ranks))
+    if facts:
+        fingerprint = np.array([fingerprint_of_test_items(record["identity"])])
+        write_arrays(folder / "facts.npz", facts | {"test_items": fingerprint})
     return folder
 
 

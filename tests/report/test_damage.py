@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from adamct.errors import InputError
+from adamct.evaluation.storage import stored
 from adamct.report.build import report
 from adamct.report.inputs.planned_jobs import not_started
 from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
@@ -112,7 +113,7 @@ def test_unfinished_runs_are_reported(tmp_path: Path) -> None:
     (started / ".hydra" / "hydra.yaml").write_text("")  # opened, and not filled yet
     (started / "config.yaml").unlink()
     (started / ".results.json").write_text("{")
-    write_arrays(started / "ranks.npz", draw(1, 4.0))  # which come before the record
+    write_arrays(started / "ranks.npz", stored(draw(1, 4.0)))  # which come before the record
     (tmp_path / "multirun.yaml").write_text("")
     for _ in range(2):  # the second time, the first report is in the folder
         written, _ = reported(tmp_path)

@@ -16,7 +16,7 @@ from adamct.errors import InputError
 from adamct.report.__main__ import main
 from adamct.report.inputs.blocks import make_blocks
 from adamct.report.inputs.planned_jobs import not_started
-from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
 from adamct.report.outputs.render import latex, markdown, show
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import RHO, Cell, Table
@@ -61,8 +61,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Report:
 def test_numbers_equal_those_computed_from_the_ranks(written: Report) -> None:
     expected_means = {}
     for row in rows_of(written):
-        with np.load(Path(row["folder"]) / "ranks.npz") as ranks:
-            expected = scores({name: ranks[name] for name in EPOCHS}, "test")
+        expected = scores(read_run(Path(row["folder"])).ranks, "test")
         assert {name: int(row[f"chosen_epoch/{name}"]) for name in EPOCHS} == EPOCHS
         assert {key: float(row[key]) for key in expected} == pytest.approx(expected)
         expected_means.setdefault(row["model"], []).append(expected)

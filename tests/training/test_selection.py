@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from adamct.errors import InputError
+from adamct.report.inputs.runs import read_run
 from adamct.training.selection import Choice, Patience, choices
 from tests.conftest import TINY, Ended, give
 
@@ -57,8 +58,7 @@ def test_each_ranking_is_tested_with_its_checkpoint(finished: Path, tmp_path: Pa
         assert metrics_of_ranking(record["metrics"], ranking) == metrics_of_ranking(expected["metrics"], ranking)
         chosen = {"monitor": None, "epoch": expected["chosen"][ranking]["epoch"]}  # what chose a file is not known
         assert record["chosen"] == dict.fromkeys(RANKINGS, chosen)
-        with np.load(folder / "ranks.npz") as ranks, np.load(finished / "ranks.npz") as expected_ranks:
-            assert (ranks[ranking] == expected_ranks[ranking]).all()
+        assert (read_run(folder).ranks[ranking] == read_run(finished).ranks[ranking]).all()
 
 
 def test_one_checkpoint_can_test_all_rankings(finished: Path, tmp_path: Path, run: Run) -> None:
@@ -100,11 +100,12 @@ def test_weights_chosen_by_other_keys_are_refused(
 
 
 def test_facts_of_test_items_take_few_bytes(finished: Path) -> None:
-    with np.load(finished / "ranks.npz") as arrays:
-        assert set(arrays.files) - {"allow_pickle"} == {*RANKINGS, "target_count", "history_len"}
-        assert {arrays[name].dtype for name in RANKINGS} == {np.dtype(np.uint8)}  # of 60 items
-        assert (arrays["full_unseen"] <= arrays["full"]).all()
-        assert (arrays["full_unseen"] <= 60 - arrays["history_len"].astype(int)).all()
+    run = read_run(finished)
+    assert {*run.ranks} == {*RANKINGS}
+    assert {*run.arrays["ranks.npz"]} == {"uni20", "full", "seen_above"}
+    assert {run.ranks[name].dtype for name in ("uni20", "full")} == {np.dtype(np.uint8)}  # of 60 items
+    assert {*run.facts} == {"target_count", "history_len"}
+    assert (run.ranks["full_unseen"] <= 60 - run.facts["history_len"].astype(int)).all()
 
 
 KNOWN = [f"val/{ranking}/{metric}" for ranking in RANKINGS for metric in ("mrr", "ndcg@10")]

@@ -1,19 +1,23 @@
-"""The arrays in a run's ``.npz`` files, checked against its record when they are read."""
+"""The arrays of a run's ``.npz`` files, checked against its record when they are read."""
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from adamct.batch import TestFacts
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.gains import is_mean_over_users, mean_gain
 from adamct.evaluation.names import Metric
+from adamct.evaluation.storage import restored, stored_names
+from adamct.identity import fingerprint_of_test_items
 from adamct.report.inputs.record import Record, damage
-from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, RANKS
+from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, FACTS, RANKS
 
-FACTS = ("target_count", "history_len")
-"""The arrays of ``ranks.npz`` that hold facts of the test items instead of ranks; see `adamct.batch.TestFacts`."""
+FINGERPRINT = "test_items"
+"""The array of ``facts.npz`` that tells whose facts they are; see `adamct.identity.fingerprint_of_test_items`."""
 PARTS = ("local", "global", "mixture")
 """The parts of AdaMCT that have item correlations; see `adamct.analysis.item_correlations`."""
 CLOSE = 1e-6
@@ -22,8 +26,15 @@ CLOSE = 1e-6
 Arrays = dict[str, np.ndarray]
 
 
-def read_arrays(folder: Path, record: Record) -> dict[str, Arrays]:
-    """Read the arrays that a run's test wrote beside its record, by file name; empty if the run was not tested.
+def read_arrays(folder: Path, record: Record, tops: Sequence[Path]) -> dict[str, Arrays]:
+    """Read the arrays that a run's test wrote, by file name; empty if the run was not tested.
+
+    The facts of the test items may be in a folder above, because they depend on the data alone.
+
+    Args:
+        folder: the run's folder.
+        record: the run's record.
+        tops: resolved folders. The facts may be in each folder above the run that is one of them or below one.
 
     Raises:
         InputError: a file cannot be read, or belongs to another run.
@@ -31,15 +42,28 @@ def read_arrays(folder: Path, record: Record) -> dict[str, Arrays]:
     if not any(key.startswith("test/") for key in record["metrics"]):
         return {}
     checks = {RANKS: check_ranks, COEFFICIENTS: check_coefficients, CORRELATIONS: check_correlations}
-    arrays = {}
-    for name, check in checks.items():
-        path = folder / name
-        if path.exists():
-            arrays[name] = load(path)
-            try:
-                check(arrays[name], record)
-            except InputError as error:
-                raise InputError(damage(path, str(error))) from error
+    arrays = {name: checked(folder / name, check, record) for name, check in checks.items() if (folder / name).exists()}
+    facts = next((place / FACTS for place in places_of_facts(folder, tops) if (place / FACTS).exists()), None)
+    return arrays if facts is None else arrays | {FACTS: checked(facts, check_facts, record)}
+
+
+def places_of_facts(folder: Path, tops: Sequence[Path]) -> list[Path]:
+    """Return the folders where the facts of a run's test items may be, the nearest first; see `read_arrays`."""
+    above = folder.resolve().parents
+    return [folder, *(place for place in above if any(place.is_relative_to(top) for top in tops))]
+
+
+def checked(path: Path, check: Callable[[Arrays, Record], None], record: Record) -> Arrays:
+    """Load the arrays of a file and check that they belong to a run.
+
+    Raises:
+        InputError: the file cannot be read, or belongs to another run.
+    """
+    arrays = load(path)
+    try:
+        check(arrays, record)
+    except InputError as error:
+        raise InputError(damage(path, str(error))) from error
     return arrays
 
 
@@ -62,19 +86,37 @@ def check_ranks(arrays: Arrays, record: Record) -> None:
     metrics = {Metric.parse(key): value for key, value in record["metrics"].items()}
     tested = {metric: value for metric, value in metrics.items() if metric.split == "test"}
     rankings = {metric.ranking for metric in tested}
-    require(arrays.keys() - set(FACTS) == rankings, f"its rankings must be {', '.join(sorted(rankings))}")
     for name, values in arrays.items():
         require_users(name, values, users)
-        require(values.dtype.kind in "iu" and bool((values >= 0).all()), f"{name} must hold whole numbers from 0")
-    for ranking in rankings:
-        require(bool((arrays[ranking] <= items).all()), f"{ranking} must hold ranks of at most {items} items")
+        require(values.dtype.kind in "iu", f"{name} must hold whole numbers")
+    require(stored_names(rankings) == arrays.keys(), f"its arrays must be {', '.join(sorted(stored_names(rankings)))}")
+    ranks = restored(arrays)
+    for ranking, values in ranks.items():
+        within = bool(((values >= 0) & (values <= items)).all())
+        require(within, f"{ranking} must hold ranks of at most {items} items, or 0")
     for metric, value in tested.items():
         if is_mean_over_users(metric.name):
-            mean = mean_gain(arrays[metric.ranking], metric.name)
+            mean = mean_gain(ranks[metric.ranking], metric.name)
             require(
                 math.isclose(mean, value, rel_tol=CLOSE),
                 f"its {metric.short} is {mean:.6f}, but {value:.6f} in results.json",
             )
+
+
+def check_facts(arrays: Arrays, record: Record) -> None:
+    """Check that these are facts of the run's test items.
+
+    Raises:
+        InputError: they are not, or have another shape or type.
+    """
+    expected = {FINGERPRINT, *TestFacts._fields}
+    require(arrays.keys() == expected, f"its arrays must be {', '.join(sorted(expected))}")
+    for name in TestFacts._fields:
+        require_users(name, arrays[name], record["dataset"]["num_users"])
+        whole = arrays[name].dtype.kind in "iu" and bool((arrays[name] >= 0).all())
+        require(whole, f"{name} must hold whole numbers from 0")
+    same = arrays[FINGERPRINT].tolist() == [fingerprint_of_test_items(record["identity"])]
+    require(same, "it holds the facts of other test items")
 
 
 def check_coefficients(arrays: Arrays, record: Record) -> None:

@@ -13,12 +13,14 @@ from jaxtyping import Integer
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adamct.batch import TestFacts
 from adamct.errors import InputError, require
+from adamct.evaluation.storage import restored
 from adamct.keys import flat
-from adamct.report.inputs.arrays import FACTS, Arrays, read_arrays
+from adamct.report.inputs.arrays import Arrays, read_arrays
 from adamct.report.inputs.names import label_of, printable, shortened
 from adamct.report.inputs.record import CONFIG, JOB, MULTIRUN, OVERRIDES, RECORD, Record, damage, read
-from adamct.runs.folder import ERROR, RANKS, RESULTS
+from adamct.runs.folder import ERROR, FACTS, RANKS, RESULTS
 
 Status = Literal["finished", "pruned", "failed", "unfinished", "damaged"]
 
@@ -88,12 +90,13 @@ class Run:
     @cached_property
     def ranks(self) -> dict[str, Integer[np.ndarray, " U"]]:
         """The rank of each user's test item, by ranking: from 1, or 0 without a test item; empty without the file."""
-        return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name not in FACTS}
+        return restored(self.arrays.get(RANKS, {}))
 
     @cached_property
     def facts(self) -> dict[str, Integer[np.ndarray, " U"]]:
-        """The facts of each user's test item, by their names; empty if the run did not record them."""
-        return {name: values for name, values in self.arrays.get(RANKS, {}).items() if name in FACTS}
+        """The facts of each user's test item, by their names; empty without the file. See `adamct.batch.TestFacts`."""
+        arrays = self.arrays.get(FACTS, {})
+        return {name: arrays[name] for name in TestFacts._fields if name in arrays}
 
     def name_of(self, group: str) -> str:
         """Return the chosen name of a config group, or else the name of the class in the config."""
@@ -131,7 +134,8 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     """
     folders_by_path = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
     require(bool(folders_by_path), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
-    return [read_run(folders_by_path[path]) for path in sorted(folders_by_path)]
+    tops = [folder.resolve() for folder in folders]
+    return [read_run(folders_by_path[path], tops) for path in sorted(folders_by_path)]
 
 
 def find_sweeps(folders: Sequence[Path]) -> list[Sweep]:
@@ -163,11 +167,16 @@ def holds_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("config.yaml", RESULTS, ".hydra/overrides.yaml"))
 
 
-def read_run(folder: Path) -> Run:
-    """Read a run's folder. If a file of it cannot be used, the run is damaged."""
+def read_run(folder: Path, tops: Sequence[Path] = ()) -> Run:
+    """Read a run's folder. If a file of it cannot be used, the run is damaged.
+
+    Args:
+        folder: the run's folder.
+        tops: see `adamct.report.inputs.arrays.read_arrays`.
+    """
     try:
         record: Record | None = read(folder / RESULTS, RECORD)
-        return read_unrecorded(folder) if record is None else from_record(folder, record)
+        return read_unrecorded(folder) if record is None else from_record(folder, record, tops)
     except InputError as error:
         run = Run(folder=folder, status="damaged", choices={}, config={}, overrides=(), results={}, error=str(error))
         with suppress(InputError):
@@ -177,15 +186,15 @@ def read_run(folder: Path) -> Run:
         return run
 
 
-def from_record(folder: Path, record: Record) -> Run:
-    """Make a finished or pruned run from its record and its arrays.
+def from_record(folder: Path, record: Record, tops: Sequence[Path]) -> Run:
+    """Make a finished or pruned run from its record and its arrays; see `read_run`.
 
     Raises:
         InputError: its arrays cannot be read, or belong to another run.
     """
     config = flat(cast(dict[str, Any], record["config"])) | {"seed": record["seed"]}
     status: Status = "pruned" if record.get("pruned") else "finished"
-    arrays = read_arrays(folder, record) if status == "finished" else {}
+    arrays = read_arrays(folder, record, tops) if status == "finished" else {}
     return Run(
         folder=folder,
         status=status,
