@@ -1,7 +1,7 @@
 """``python -m benchmarks.record FOLDER...``: copy finished runs into the record of results.
 
-A run's address is ``<dataset>/<variant>/<seed>``; for a run of a study, a sweep of ``conf/sweep``, the study comes first.
-A study's ``multirun.yaml`` has the order of its labels, which its report needs.
+A run's address is ``<dataset>/<variant>/<seed>``; for a run of a study (a sweep of ``conf/sweep``), the study
+comes first. A study's ``multirun.yaml`` has the order of its labels, which its report needs.
 """
 
 import argparse
@@ -65,9 +65,7 @@ def copy(folders: Sequence[Path], record: Path) -> tuple[list[Path], list[str]]:
         for study in dict.fromkeys(run.choices.get("sweep") for run in finished if sweep.folder in run.folder.parents):
             if study is not None:
                 write(record / study / "multirun.yaml", (sweep.folder / "multirun.yaml").read_bytes())
-    return changed, [
-        f"{run.folder} ({run.status}{f': {run.error}' * bool(run.error)})" for run in runs if run not in finished
-    ]
+    return changed, [f"{run.folder} ({run.status}) {run.error}".strip() for run in runs if run not in finished]
 
 
 def address_of(run: Run) -> Path:
@@ -101,7 +99,7 @@ def require_same_run(address: Path, run: Run) -> None:
 
 
 def write_run(address: Path, run: Run) -> bool:
-    """Write a run to its address, and the facts of its test items into the dataset's folder. Return whether it changed."""
+    """Write a run to its address, and facts into the dataset's folder. Return whether the run changed."""
     changed = write(address / RESULTS, json.dumps(compact(run.results), separators=(",", ":")).encode() + b"\n")
     ranks = run.folder / RANKS
     changed |= ranks.exists() and write(address / RANKS, ranks.read_bytes())

@@ -10,7 +10,7 @@ from rich.console import Console
 from adamct.errors import InputError, require
 from adamct.report.inputs.blocks import Block, make_blocks
 from adamct.report.inputs.names import file_names, printable
-from adamct.report.inputs.planned_jobs import not_started, planned_labels
+from adamct.report.inputs.planned_jobs import not_started
 from adamct.report.inputs.runs import Run, Status, Sweep, find_runs, find_sweeps
 from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.files import runs_csv, write_all
@@ -80,8 +80,8 @@ def assemble(
     missing = not_started(sweeps, runs)
     searches, failures = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
-    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, planned_labels(sweeps))
-    compared = [Section(block.dataset, block_parts(block), provenance(block)) for block in blocks]
+    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, sweeps)
+    compared = [Section(block.title, block_parts(block), provenance(block)) for block in blocks]
     sections = [*compared, *searches.values()]
     parts = [part for section in sections for part in section.parts]
     content = Report(

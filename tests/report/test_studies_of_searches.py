@@ -11,7 +11,6 @@ from rich.console import Console
 
 from adamct.report.build import report
 from adamct.report.inputs.blocks import Block, make_blocks
-from adamct.report.inputs.planned_jobs import planned_labels
 from adamct.report.inputs.runs import find_runs, find_sweeps
 from adamct.report.outputs.render import show
 from adamct.report.outputs.table import NONE, Table
@@ -36,7 +35,7 @@ def write_cases(folder: Path, labels: list[str]) -> None:
 
 def block_of(folder: Path) -> Block:
     """Return the block of a folder's runs, which are on one dataset."""
-    (block,) = make_blocks(find_runs([folder]), None, None, planned_labels(find_sweeps([folder])))
+    (block,) = make_blocks(find_runs([folder]), None, None, find_sweeps([folder]))
     return block
 
 

@@ -10,7 +10,8 @@ from adamct.evaluation.gains import is_mean_over_users
 from adamct.evaluation.names import Metric, in_order
 from adamct.identity import PROTOCOL, differences
 from adamct.report.inputs.names import file_names
-from adamct.report.inputs.runs import Run
+from adamct.report.inputs.planned_jobs import planned_labels
+from adamct.report.inputs.runs import Run, Sweep
 from adamct.report.inputs.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
@@ -18,11 +19,12 @@ DEFAULT_MODEL = "adamct"
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The finished runs of one dataset.
+    """The finished runs of one dataset, and of one study (a sweep of ``conf/sweep``) or of none.
 
     Attributes:
         dataset: the dataset's name.
-        slug: the dataset's name in file names.
+        title: the dataset's name, and the study if the dataset has several blocks. It is unique in a report.
+        slug: the title in file names.
         variants: the variants in the order of columns; the compared one comes last.
         metric: the metric that is tested and plotted.
         monitor: the validation metric that the runs monitored.
@@ -30,6 +32,7 @@ class Block:
     """
 
     dataset: str
+    title: str
     slug: str
     variants: tuple[Variant, ...]
     metric: Metric
@@ -74,33 +77,35 @@ class Block:
 
 
 def make_blocks(
-    runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None] = ()
+    runs: Sequence[Run], model: str | None, metric: str | None, sweeps: Sequence[Sweep] = ()
 ) -> list[Block]:
-    """Make a block for each dataset that has finished runs.
+    """Make a block for each dataset and study that has finished runs.
 
     Args:
         runs: runs of any status.
         model: the compared model, or the whole name of one variant. None is the variant with the first label, AdaMCT,
             or else the best by validation.
         metric: the tested metric, with or without its split; None is the monitored one.
-        labels: the labels in order. If no model is named, the variant with the first label is compared with the others.
+        sweeps: the sweeps of the runs. If no model is named, the variant with the first label is compared with others.
 
     Raises:
         InputError: runs on one dataset differ in data or protocol, two runs of a variant have the same seed, no run
             has the model, a block lacks the metric, or the metric is not a mean over users.
     """
     finished = [run for run in runs if run.status == "finished"]
-    datasets = list(dict.fromkeys(run.dataset for run in finished))
+    keys = list(dict.fromkeys((run.dataset, run.choices.get("sweep")) for run in finished))
+    counts = Counter(dataset for dataset, _ in keys)
+    titles = [dataset if study is None or counts[dataset] == 1 else f"{dataset}, {study}" for dataset, study in keys]
     blocks = [
         make_block(
-            dataset=dataset,
+            title=title,
             slug=slug,
-            runs=[run for run in finished if run.dataset == dataset],
+            runs=[run for run in finished if (run.dataset, run.choices.get("sweep")) == key],
             model=model,
             metric=metric,
-            labels=labels,
+            sweeps=sweeps,
         )
-        for dataset, slug in zip(datasets, file_names(datasets), strict=True)
+        for key, title, slug in zip(keys, titles, file_names(titles), strict=True)
     ]
     names = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
     require(model is None or model in names, f"--model {model}: must be one of {', '.join(sorted(names))}")
@@ -108,17 +113,21 @@ def make_blocks(
 
 
 def make_block(
-    dataset: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, labels: Sequence[str | None]
+    title: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, sweeps: Sequence[Sweep]
 ) -> Block:
-    """Make the block of one dataset's finished runs."""
+    """Make the block of one dataset's and study's finished runs."""
+    dataset = runs[0].dataset
     require_comparable(dataset, runs)
     monitor = Metric.parse(Counter(run.config["monitor"] for run in runs).most_common(1)[0][0])
+    labels = planned_labels([sweep for sweep in sweeps if any(run.folder.is_relative_to(sweep.folder) for run in runs)])
     variants = group(runs, labels)
     chosen = choose_compared(variants, model, labels, monitor)
     split = "test" if any(run.tested for run in runs) else "val"
     tested = monitor.short if metric is None else metric.removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
-    block = Block(dataset=dataset, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split)
+    block = Block(
+        dataset=dataset, title=title, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split
+    )
     metrics = {one.short: one for one in block.metrics if is_mean_over_users(one.name)}
     require(tested in metrics, f"--metric {tested}: must be one of {', '.join(metrics)} on {dataset}")
     return replace(block, metric=metrics[tested])

@@ -45,7 +45,7 @@ def claims_table(block: Block, comparisons: Sequence[Comparison]) -> Table | Non
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
     return Table(
         name=f"{block.slug}_claims",
-        title=f"{block.dataset}: the paper's comparisons ({counts})",
+        title=f"{block.title}: the paper's comparisons ({counts})",
         corner=f"{chosen} against",
         columns=("paper", *heads),
         rows=tuple(rows),

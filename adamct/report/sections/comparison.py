@@ -25,7 +25,7 @@ def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
         rows.append((metric.heading, metric_cells(block, metric, starred)))
         rows += paper_rows(block, metric)
     columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
-    title = f"{block.dataset}: {'test' if block.split == 'test' else 'validation'} metrics"
+    title = f"{block.title}: {'test' if block.split == 'test' else 'validation'} metrics"
     with_paper = len(rows) > 1 + len(shown(block))
     name = block.metric.name
     essential = tuple(metric.heading for metric in block.in_each_ranking(name))

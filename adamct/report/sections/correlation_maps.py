@@ -49,7 +49,7 @@ def correlation_maps(block: Block) -> list[Drawing]:
         f"after its gate, or of their mixture. The test users have the longest histories; the latest item is last. "
         f"Mean share of a row's weight within {NEAR} positions: {shares}."
     )
-    title = f"{block.dataset}: item correlations in the last layer"
+    title = f"{block.title}: item correlations in the last layer"
     return [Drawing(f"{block.slug}_correlations", title, caption, figure)]
 
 

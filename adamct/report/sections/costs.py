@@ -57,7 +57,7 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
         )
     return Table(
         name=name,
-        title=f"{block.dataset}: {title}",
+        title=f"{block.title}: {title}",
         corner="model",
         columns=(*COSTS, score),
         rows=tuple(rows),

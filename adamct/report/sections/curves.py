@@ -49,7 +49,7 @@ def curves(block: Block) -> list[Drawing]:
         "Mean over seeds, up to the last epoch that all seeds reached; band: from the lowest to the highest seed. "
         f"{seeds_sentence([variant for variant, _ in trained])}{left_out_sentence(block)}"
     )
-    return [Drawing(f"{block.slug}_curves", f"{block.dataset}: learning curves", caption, figure)]
+    return [Drawing(f"{block.slug}_curves", f"{block.title}: learning curves", caption, figure)]
 
 
 def bars(block: Block) -> list[Drawing]:
@@ -77,7 +77,7 @@ def bars(block: Block) -> list[Drawing]:
     paper = f" Diamond: {sources(block)} of the paper." if points else ""
     sentences = f"{seeds_sentence(variants)}{left_out_sentence(block)}"
     caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {sentences}"
-    return [Drawing(f"{block.slug}_bars", f"{block.dataset}: {written(block.metric)}", caption, figure)]
+    return [Drawing(f"{block.slug}_bars", f"{block.title}: {written(block.metric)}", caption, figure)]
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:

@@ -21,7 +21,7 @@ def losses_table(block: Block) -> Table | None:
     }
     return Table(
         name=f"{block.slug}_losses",
-        title=f"{block.dataset}: the losses of each model",
+        title=f"{block.title}: the losses of each model",
         corner="loss",
         columns=tuple(columns),
         rows=tuple(zip(losses, zip(*columns.values(), strict=True), strict=True)),

@@ -59,7 +59,7 @@ def over_training(block: Block) -> list[Drawing]:
         f"after the first epoch to {last:.3f} after the last, towards the {branch} branch; band: standard deviation "
         "over users. In the paper the CNN has more weight at the beginning, and the Transformer later."
     )
-    title = f"{block.dataset}: mixture coefficients over training"
+    title = f"{block.title}: mixture coefficients over training"
     return [Drawing(f"{block.slug}_coefficients", title, caption, figure)]
 
 
@@ -128,7 +128,7 @@ def by_kind(block: Block) -> list[Table | Drawing]:
         "AUC: how often a user who is not of the kind has a higher α, the weight of the local branch, than a user of "
         "the kind. 0.5 is chance."
     )
-    title = f"{block.dataset}: mixture coefficients by kind of user"
+    title = f"{block.title}: mixture coefficients by kind of user"
     table = Table(name=f"{block.slug}_kinds", title=title, corner="", columns=columns, rows=tuple(rows), notes=(note,))
     run, layers, kinds = with_kinds[0]
     return [table, histograms(block, run, layers, kinds)]
@@ -150,7 +150,7 @@ def histograms(
         panels[0].set_ylabel("test users")
         panels[0].legend()
     caption = f"{block.chosen.name}, seed {run.seed}: each test user's coefficient."
-    return Drawing(f"{block.slug}_kinds", f"{block.dataset}: distribution of the coefficients", caption, figure)
+    return Drawing(f"{block.slug}_kinds", f"{block.title}: distribution of the coefficients", caption, figure)
 
 
 def recorded_coefficients(run: Run) -> tuple[dict[str, Float[np.ndarray, " T"]], dict[str, Bool[np.ndarray, " T"]]]:

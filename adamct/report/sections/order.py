@@ -27,7 +27,7 @@ def order(block: Block) -> list[Table | Drawing]:
     ]
     heads = [text for metric in metrics for text in (metric.heading, "shuffled", "lost")]
     note = "Shuffled: trained and tested with the items of each history in one random order."
-    title = f"{block.dataset}: the effect of the items' order"
+    title = f"{block.title}: the effect of the items' order"
     table = Table(
         name=f"{block.slug}_order", title=title, corner="model", columns=tuple(heads), rows=tuple(rows), notes=(note,)
     )
@@ -72,4 +72,4 @@ def dumbbells(block: Block, pairs: list[tuple[Variant, Variant]]) -> Drawing:
         axes.set_xlabel(measured(block))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     caption = f"Mean over seeds. {seeds_sentence([one for pair in pairs for one in pair])}"
-    return Drawing(f"{block.slug}_order", f"{block.dataset}: with and without order", caption, figure)
+    return Drawing(f"{block.slug}_order", f"{block.title}: with and without order", caption, figure)

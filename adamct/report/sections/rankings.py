@@ -26,7 +26,7 @@ def rankings_table(block: Block) -> Table | None:
         rows.append((variant, plain(texts)))
     heads = [(metric.heading, f"place in {metric.ranking}") for metric in metrics]
     columns = tuple(text for head in heads for text in head)
-    title = f"{block.dataset}: the rankings side by side"
+    title = f"{block.title}: the rankings side by side"
     rankings = [metric.ranking for metric in metrics]
     return Table(
         name=f"{block.slug}_rankings",

@@ -24,7 +24,7 @@ def references_table(block: Block) -> Table | None:
         rows.append((metric.heading, plain(texts)))
     return Table(
         name=f"{block.slug}_references",
-        title=f"{block.dataset}: references",
+        title=f"{block.title}: references",
         corner="",
         columns=tuple(map(printable, names)),
         rows=tuple(rows),

@@ -47,7 +47,7 @@ def sensitivity(block: Block) -> list[Drawing]:
         f"One key changed at a time from {block.chosen.name}, the filled point. Error bar: sample standard deviation "
         f"over seeds.{paper} {seeds_sentence(drawn)}"
     )
-    title = f"{block.dataset}: each hyperparameter by itself"
+    title = f"{block.title}: each hyperparameter by itself"
     return [Drawing(f"{block.slug}_sensitivity", title, caption, figure)]
 
 

@@ -122,7 +122,7 @@ def served_table(block: Block, variants: Sequence[Variant], bins_by_kind: BinsBy
         *([left_out_sentence(block, MANY)] if len(block.variants) > MANY else []),
     ]
     columns = ("users", *(variant.name for variant in variants))
-    title = f"{block.dataset}: the metric by kind of user"
+    title = f"{block.title}: the metric by kind of user"
     return Table(
         name=f"{block.slug}_served",
         title=title,
@@ -167,7 +167,7 @@ def served_figure(block: Block, variants: Sequence[Variant], bins_by_kind: BinsB
         "Mean over seeds, on a logarithmic scale: equal distances are equal ratios. The number of a bin's users is "
         f"below it. Values far below {block.chosen.name} are not shown.{left_out} {seeds_sentence(variants)}"
     )
-    return Drawing(f"{block.slug}_served", f"{block.dataset}: the metric by kind of user, as a figure", caption, figure)
+    return Drawing(f"{block.slug}_served", f"{block.title}: the metric by kind of user, as a figure", caption, figure)
 
 
 def panel(axes: Axes, kind: Kind, variant_bins: dict[Variant, Bins], chosen: Variant) -> None:
@@ -221,7 +221,7 @@ def recommended_table(block: Block) -> Table | None:
         "in ascending order (Shani & Gunawardana, Recommender Systems Handbook, 2011). It is 0 if all items are listed "
         "equally often, and 1 if only one is listed.",
     )
-    title = f"{block.dataset}: the recommended items"
+    title = f"{block.title}: the recommended items"
     columns = tuple(metric.heading for metric, _ in metrics)
     return Table(
         name=f"{block.slug}_recommended", title=title, corner="model", columns=columns, rows=tuple(rows), notes=notes

@@ -15,7 +15,7 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         return None
     return Table(
         name=f"{block.slug}_tests",
-        title=f"{block.dataset}: {block.chosen.name} against each other variant",
+        title=f"{block.title}: {block.chosen.name} against each other variant",
         corner="against",
         columns=("difference", "95 % interval", "p", "p (Holm)", "seeds won", "users"),
         rows=tuple((f"{test.metric.heading}: {test.other}", cells(test)) for test in comparisons),
