@@ -100,8 +100,8 @@ class Batch(NamedTuple):
     item_seq: Int[Tensor, "B N"]
     seq_len: Int[Tensor, " B"]
     target: Int[Tensor, " B"]
-    times: Real[Tensor, "B N"] | None = None
-    """The time of each item, in the log's unit; None if the histories have no times or the model needs none."""
+    times: Int[Tensor, "B N"] | None = None
+    """The time of each item, rounded to the log's unit; None if the histories have no times or the model needs none."""
 
     def select(self, index: Int[Tensor, " b"] | Sequence[int]) -> "Batch":
         """Return the histories at some indices."""

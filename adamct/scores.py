@@ -1,4 +1,4 @@
-"""The scores of users for items, of which a ranking has only blocks in memory."""
+"""The scores of users for items, computed in blocks, so that a ranking never holds all of them in memory."""
 
 from abc import ABC, abstractmethod
 

@@ -58,7 +58,16 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         self.needs = BatchNeeds()
 
     def adapt_batches(self, needs: BatchNeeds) -> None:
-        """Make the batches of all dataloaders as a model needs them. Call it before the first dataloader is made."""
+        """Make the batches of all dataloaders as a model needs them. Call it before the first dataloader is made.
+
+        Raises:
+            InputError: histories are shuffled, and the model predicts all of their items.
+        """
+        require(
+            not (needs.all_positions and self.shuffle_histories),
+            "dataset.shuffle_histories=true: the next item is unknown within a shuffled history; give "
+            "model.all_positions=false",
+        )
         self.needs = needs
 
     @cached_property
@@ -104,7 +113,8 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
     def spec(self) -> DataSpec:
         """The facts that a model is built from."""
         num_items, num_users = len(self.interactions.item_ids), len(self.interactions.user_ids)
-        return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.training, self.has_times)
+        has_times = self.has_times and not self.shuffle_histories  # times would tell the order
+        return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.training, has_times)
 
     @property
     def item_ids(self) -> list[str]:
@@ -235,8 +245,9 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         sort_keys = None if self.sort_keys is None else torch.from_numpy(self.sort_keys)
         items, offsets, train_end = map(torch.from_numpy, (items, offsets, self.split.train_end))
-        kept_times = torch.from_numpy(times) if self.needs.times and self.has_times else None
-        return Sequences(items, offsets, train_end, self.max_len, sort_keys, kept_times).to(device)
+        # Whole numbers stay exact in half precision.
+        whole = torch.from_numpy(np.rint(times).astype(np.int64)) if self.needs.times and self.spec.has_times else None
+        return Sequences(items, offsets, train_end, self.max_len, sort_keys, whole).to(device)
 
     def _process(self) -> tuple[int, int]:
         """Return the number of this process, and the number of processes."""

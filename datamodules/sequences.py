@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from adamct.batch import Batch, BatchNeeds, Candidates, EvaluationBatch, Seen
@@ -51,7 +51,7 @@ class Sequences:
         train_end: Int[Tensor, " U"],
         max_len: int,
         sort_keys: Float[Tensor, " T"] | None = None,
-        times: Real[Tensor, " T"] | None = None,
+        times: Int[Tensor, " T"] | None = None,
     ):
         self.items = items
         self.offsets = offsets

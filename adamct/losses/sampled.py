@@ -1,8 +1,9 @@
 """Losses that compare each target with a few sampled items, for catalogues too large to score in full at every step.
 
 Queries share their negatives: G draws of C negatives, each for Q queries, are G products of (Q, D) and (D, C). One draw
-for all queries of a step is the fastest, several draws are better. The authors of gSASRec and eSASRec draw for each
-query. A negative that is a query's own target is left out for this query; they keep it.
+for all queries of a step is the fastest. With several draws a model learns more in an epoch (see `ESASRec`). The
+authors of gSASRec and eSASRec draw for each query. A negative that is a query's own target is left out for this query;
+they keep it.
 """
 
 from abc import abstractmethod
@@ -100,8 +101,9 @@ class SampledCrossEntropy(Sampled):
     """Cross-entropy whose sum over the catalogue is estimated by importance sampling (Bengio & Senécal, 2008).
 
     With C negatives of probabilities q, Z = sum_v exp(s_v) is estimated by exp(s_target) + sum_j exp(s_j) / (C q_j)
-    over those negatives that are not the target. The estimate is unbiased for Z. The loss is -log softmax with this
-    estimate, and converges to the full cross-entropy.
+    over those negatives that are not the target. The estimate is unbiased for Z, except with
+    ``in_batch``, whose q also counts first items, which are no targets. The loss is -log softmax with this estimate,
+    and converges to the full cross-entropy.
 
     Args:
         spec: the facts of the dataset, with the items' counts in training.
@@ -164,8 +166,8 @@ class GeneralisedBinaryCrossEntropy(Sampled):
     become equal. On Beauty, validation NDCG@10 of gSASRec among unseen items after eight epochs is .0277 with the term,
     and .0084 without it.
 
-    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. With one negative and one query of a draw too, it
-    is half of `BinaryCrossEntropy`, except for negatives that are the target.
+    With t = 0, β is 1: plain binary cross-entropy, divided by C + 1. If each draw also has one negative
+    and one query, it is half of `BinaryCrossEntropy`, except where a negative is the target.
 
     Args:
         spec: the facts of the dataset.
@@ -205,7 +207,7 @@ class BinaryCrossEntropy(ItemLoss):
     """SASRec's loss (Kang & McAuley, ICDM '18, Eq. 7): -log σ(s_target) - log(1 - σ(s_j)), with a j for each target.
 
     j is drawn uniformly from all items but the target. The paper also leaves out the user's other items, which this
-    loss does not know. On Beauty a draw is one of them with a probability below 0.1 % on average.
+    loss does not know. On Beauty a draw is one of them with a probability of 0.16 %.
     """
 
     def __call__(

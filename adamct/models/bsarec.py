@@ -16,9 +16,9 @@ from adamct.models.layers import (
     MultiHeadAttention,
     causal_mask,
     circular_convolution,
+    embed_from_the_end,
     initialize,
     item_embedding,
-    last_items,
 )
 from adamct.values import DropoutRate, PositiveInt, Probability
 
@@ -131,10 +131,8 @@ class BSARec(VectorModel):
         self.apply(initialize)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        item_seq, max_len = last_items(batch.item_seq, batch.seq_len), self.position_embedding.num_embeddings
-        position = torch.arange(max_len - item_seq.shape[1], max_len, device=item_seq.device)
-        hidden = self.dropout(self.norm(self.item_embedding(item_seq) + self.position_embedding(position)))
-        is_item = item_seq != 0
+        hidden, is_item, position = embed_from_the_end(batch, self.item_embedding, self.position_embedding)
+        hidden, max_len = self.dropout(self.norm(hidden)), self.position_embedding.num_embeddings
         low_pass = low_pass_filter(position, max_len, self.num_low_frequencies, hidden.dtype)
         low_pass, mask = low_pass * is_item[:, None], causal_mask(is_item)  # padding is 0 to the filter
         *inner, last = self.blocks

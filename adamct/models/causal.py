@@ -14,8 +14,9 @@ from adamct.models.layers import select_positions
 class CausalModel(VectorModel):
     """A model that predicts from the state at the last item, and can train on the states at all items in one pass.
 
-    With ``all_positions`` an epoch is one pass over each user's history. It makes the predictions of all prefixes of
-    that history, at a fraction of the work.
+    With ``all_positions`` an epoch is one pass over each user's history, in windows of ``max_len``. It makes the
+    predictions of all prefixes at a fraction of the work. In a history longer than ``max_len``, the first positions of
+    a window see fewer items.
     """
 
     def __init__(self, all_positions: bool):

@@ -53,10 +53,10 @@ class LiGRBlock(nn.Module):
 class ESASRec(CausalModel):
     """Items and positions, LiGR blocks, and scores with the item embeddings; ``loss=sampled_softmax`` trains it.
 
-    As in the authors' code, which is RecTools, no LayerNorm follows the last block, and all matrices begin with
+    As in the authors' code, on RecTools, no LayerNorm follows the last block, and all matrices begin with
     Xavier's normal values. RecTools counts positions from the end of the training history, so that a state also depends
-    on the number of later items. Here they are counted from the first item: a state is the same in training and in
-    prediction.
+    on the number of later items. Here they are counted from the first item. Biases of attention begin at random, not at
+    0, and LayerNorms add 1e-12 to the variance, not 1e-5.
 
     RecTools draws 256 negatives for each position. Here 16 positions share them, the loss's ``queries_per_draw``. When
     all positions of a step share them, it learns slower. On Beauty with a rate of 0.003, validation NDCG@10 among

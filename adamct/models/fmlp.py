@@ -15,9 +15,9 @@ from adamct.models.layers import (
     LAYER_NORM_EPS,
     FeedForward,
     circular_convolution,
+    embed_from_the_end,
     initialize,
     item_embedding,
-    last_items,
 )
 from adamct.values import DropoutRate, PositiveInt
 
@@ -63,7 +63,8 @@ class FMLPRec(VectorModel):
     Histories end at the last position, as in the authors' code: a position is the distance from the prediction. That
     code pads histories to ``max_len`` with a random vector that is never trained, and the filter sees it. Here padding
     is 0 to the filter and takes part in nothing. Training uses the cross-entropy over all items, not the authors'
-    binary cross-entropy with one negative.
+    binary cross-entropy with one negative. The authors also train on each user's first item, predicted from
+    padding alone, and only on the last ``max_len`` training items of a user.
     """
 
     def __init__(
@@ -85,10 +86,8 @@ class FMLPRec(VectorModel):
         self.apply(initialize)
 
     def queries(self, batch: Batch) -> Float[Tensor, "B D"]:
-        item_seq, max_len = last_items(batch.item_seq, batch.seq_len), self.position_embedding.num_embeddings
-        position = torch.arange(max_len - item_seq.shape[1], max_len, device=item_seq.device)
-        hidden = self.dropout(self.norm(self.item_embedding(item_seq) + self.position_embedding(position)))
-        is_item = item_seq != 0
+        hidden, is_item, position = embed_from_the_end(batch, self.item_embedding, self.position_embedding)
+        hidden = self.dropout(self.norm(hidden))
         *inner, last = self.blocks
         for block in inner:
             hidden = block(hidden, is_item, position)

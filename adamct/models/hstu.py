@@ -5,7 +5,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adamct import kernels
@@ -20,13 +20,13 @@ LOG_BUCKET = 0.301
 """The width of a bucket in log time. A bucket's times are up to exp(0.301) = 1.35 times as long as its shortest."""
 
 
-def time_buckets(times: Real[Tensor, "B N"], num_buckets: int) -> Int[Tensor, "B N N"]:
+def time_buckets(times: Int[Tensor, "B N"], num_buckets: int) -> Int[Tensor, "B N N"]:
     """Return the bucket of the time between any two items of a history, of equal widths in log time.
 
     Times up to one unit of the log are in bucket 0, and the longest times in the last bucket.
     """
     between = (times[:, :, None] - times[:, None, :]).abs().clamp(min=1)
-    return (between.log() / LOG_BUCKET).long().clamp(max=num_buckets - 1)
+    return (between.float().log() / LOG_BUCKET).long().clamp(max=num_buckets - 1)
 
 
 class RelativeBias(nn.Module):

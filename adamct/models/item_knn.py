@@ -21,7 +21,8 @@ class ItemKNN(NextItemModel):
         sim(s) = sum_{i in s and h} (t(i) / n) / |h|
 
     The neighbours N are the k most similar sessions; of equally similar ones, those of the lower user numbers. A
-    session counts less, the further back its most recent shared item is. p(v) is the share of item v in training:
+    session's weight is divided by the distance of its most recent shared item from the end of the history. p(v) is the
+    share of item v in training:
 
         score(v) = sum_{s in N, v in s} sim(s) / (n + 1 - max_{i in s and h} t(i)) + β p(v)
 
@@ -29,13 +30,14 @@ class ItemKNN(NextItemModel):
     neighbours among the most recent sessions alone, and gives no score to items without a neighbour; here all sessions
     are searched, because logs need not have times, and such items are in the order of popularity.
 
-    The user's own training session is among the sessions, because a history does not tell whose it is. It takes one of
-    the k places and adds to the scores of items that the user has had; it has no held-out item.
+    The user's own training session is among the sessions, because histories may also be of people
+    outside of the data. It takes one of the k places and adds to the scores of items that the user has had; it has no
+    held-out item.
 
     Args:
         spec: the facts of the data.
         num_neighbours: k.
-        backoff: β. With 1, popularity counts as one session that is as similar as can be.
+        backoff: β. With 1, popularity adds as much in total as one item of a session with similarity 1.
     """
 
     item_counts: Tensor

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor, nn
 
 from adamct import kernels
-from adamct.batch import DataSpec
+from adamct.batch import Batch, DataSpec
 from adamct.errors import require
 
 LAYER_NORM_EPS = 1e-12
@@ -55,6 +55,19 @@ def last_items(
     count = item_seq.shape[1] if count is None else count
     position = seq_len[:, None] - count + torch.arange(count, device=item_seq.device)  # (B, count)
     return item_seq.gather(1, position.clamp(min=0)).masked_fill(position < 0, 0)
+
+
+def embed_from_the_end(
+    batch: Batch, item_embedding: nn.Embedding, position_embedding: nn.Embedding
+) -> tuple[Float[Tensor, "B N D"], Bool[Tensor, "B N"], Int[Tensor, " N"]]:
+    """Embed histories that end at the last position, so that a position is the distance from the prediction.
+
+    Returns:
+        The sum of the embeddings of items and positions, whether there is an item at each place, and the positions.
+    """
+    item_seq, max_len = last_items(batch.item_seq, batch.seq_len), position_embedding.num_embeddings
+    position = torch.arange(max_len - item_seq.shape[1], max_len, device=item_seq.device)
+    return item_embedding(item_seq) + position_embedding(position), item_seq != 0, position
 
 
 def padding_mask(is_item: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1 1 N"]:

@@ -87,7 +87,8 @@ class LRURec(CausalModel):
     embeddings before their LayerNorm.
 
     The code also decays all weights but biases and norms, clips gradients, and has padding as a class of the softmax.
-    This model does not. Linear layers start from a normal distribution that is not truncated, and biases from 0.
+    This model does not. Embeddings and linear layers start from a normal distribution that is not
+    truncated, biases start from 0, and LayerNorms add 1e-12 to the variance, not 1e-5.
     """
 
     def __init__(

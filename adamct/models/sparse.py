@@ -30,6 +30,7 @@ class SparseCounts(nn.Module):
     def __init__(self, row: Int[np.ndarray, " M"], column: Int[np.ndarray, " M"], shape: tuple[int, int]):
         super().__init__()
         self.shape = shape
+        self.matrix: csr_array | None = None
         counts = csr_array((np.ones_like(row), (row, column)), shape)
         for name in ARRAYS:
             self.register_buffer(name, torch.from_numpy(getattr(counts, name).astype(np.int64)))
@@ -37,13 +38,16 @@ class SparseCounts(nn.Module):
         self.register_load_state_dict_post_hook(check)
 
     def csr(self) -> csr_array:
-        """Return the matrix."""
-        indptr, indices, data = (getattr(self, name).numpy(force=True) for name in ARRAYS)
-        return csr_array((data, indices, indptr), self.shape)
+        """Return the matrix, which is copied from the device once."""
+        if self.matrix is None:
+            indptr, indices, data = (getattr(self, name).numpy(force=True) for name in ARRAYS)
+            self.matrix = csr_array((data, indices, indptr), self.shape)
+        return self.matrix
 
 
 def resize(module: SparseCounts, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Give a module as many entries as a checkpoint has."""
+    """Give a module as many entries as a checkpoint has, and forget its matrix."""
+    module.matrix = None
     for name in ("indices", "data"):
         loaded = state_dict.get(prefix + name)
         if isinstance(loaded, Tensor) and loaded.is_contiguous():  # no more entries than the file has

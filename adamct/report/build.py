@@ -27,6 +27,7 @@ from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import by_kind, over_training
 from adamct.report.sections.order import order
 from adamct.report.sections.provenance import provenance
+from adamct.report.sections.published import published_table
 from adamct.report.sections.rankings import rankings_table
 from adamct.report.sections.references import references_table
 from adamct.report.sections.sensitivity import sensitivity
@@ -124,6 +125,7 @@ def block_parts(block: Block) -> list[Table | Drawing]:
     comparisons = compare(block)
     candidates = [
         comparison_table(block, comparisons),
+        published_table(block),
         references_table(block),
         claims_table(block, comparisons),
         losses_table(block),

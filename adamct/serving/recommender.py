@@ -45,8 +45,8 @@ class Recommender:
         """Recommend items after histories. The people need not be in the training data.
 
         Args:
-            histories: the item ids of each person, oldest first. Unknown ids are ignored. They have no times, so a
-                model that reads times does without them.
+            histories: the item ids of each person, oldest first. Unknown ids are ignored. A model that reads
+                times leaves its bias for times out.
             k: the largest number of items for each person.
             unseen: whether to leave out the items of the history.
 
@@ -104,7 +104,8 @@ class Recommender:
         device = self.model.device
         tensors = (torch.from_numpy(array.astype(np.int64)).to(device) for array in (users, padded, lengths))
         user, item_seq, seq_len = tensors
-        padded_times = None if times is None else torch.from_numpy(np.where(is_item, times[index], 0)).to(device)
+        whole = None if times is None else np.where(is_item, np.rint(times[index]).astype(np.int64), 0)
+        padded_times = None if whole is None else torch.from_numpy(whole).to(device)
         return Batch(user, item_seq, seq_len, torch.zeros_like(user), padded_times)
 
     @torch.no_grad()

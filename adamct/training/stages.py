@@ -158,7 +158,7 @@ def fit(
     """Train until patience ends or a limit is reached, from scratch or from a checkpoint.
 
     Returns:
-        The reason of the end; see `Outcome`.
+        The reason why training ended; see `Outcome`.
     """
     if not module.learns:
         begin()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.distributed
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,11 +20,24 @@ Objective = Callable[[Tensor, Tensor, Tensor | None, Tensor, bool], Tensor]
 
 
 def training_loss(model: VectorModel, batch: Batch, objective: Objective = cross_entropy) -> Float[Tensor, ""]:
-    """Return the objective of the model's pairs plus its penalty, in single precision or the weights' wider one."""
+    """Return the objective of the model's pairs plus its penalty, in single precision or the weights' wider one.
+
+    Gradients are averaged over processes, so that the objective is the mean over the pairs of all of them.
+    """
     queries, targets = model.training_pairs(batch)
     with torch.autocast(queries.device.type, enabled=False):
         vectors = in_single_precision(queries, model.item_table(), model.item_bias())
-        return objective(*vectors, targets, model.padding_is_a_class) + model.penalty(batch)
+        loss = objective(*vectors, targets, model.padding_is_a_class)
+        return weighted_by_pairs(loss, len(targets)) + model.penalty(batch)
+
+
+def weighted_by_pairs(loss: Float[Tensor, ""], num_pairs: int) -> Float[Tensor, ""]:
+    """Multiply a process's mean loss so that the mean over the processes is the mean over all of their pairs."""
+    if not torch.distributed.is_initialized():
+        return loss
+    all_pairs = torch.tensor(float(num_pairs), device=loss.device)
+    torch.distributed.all_reduce(all_pairs)
+    return loss * (num_pairs * torch.distributed.get_world_size() / all_pairs)
 
 
 def compiled(loss: Loss, mode: CompileMode, model: NextItemModel, num_widths: int) -> Loss:

@@ -126,7 +126,7 @@ def fit_callbacks(
         folder: the folder of checkpoints.
         num_users: the number of users that are validated.
         choices: the validation scores that choose weights; training goes on as long as one of them improves.
-        patience: the validations without an improvement of any before training stops.
+        patience: the number of validations in which no choice improves, before training stops.
         save_every_n_steps: the steps between two saves of the state to resume from; None saves after every epoch.
     """
     monitors = [choice.monitor for choice in choices if choice.monitor is not None]

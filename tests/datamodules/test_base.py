@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra.utils import instantiate
 
 from adamct.batch import BatchNeeds
 from adamct.dataset import Dataset
+from adamct.errors import InputError
 from datamodules.base import SequenceDataModule
 from datamodules.splits import GlobalTime, LeaveOneOut, Splitter
 from tests.conftest import TINY, composed
@@ -21,19 +23,40 @@ def test_a_data_module_is_a_dataset() -> None:
     assert isinstance(dataset, Dataset)
 
 
-@pytest.mark.parametrize("has_times", [True, False])
-def test_batches_have_times_if_needed_and_known(has_times: bool, tmp_path: Path) -> None:
-    log = tmp_path / ("log.csv" if has_times else "log.txt")
+def of_two_users(folder: Path, has_times: bool, *overrides: str) -> SequenceDataModule:
+    """Build a dataset of eight items of each of two users, whose times are fractions of a unit."""
+    log = folder / ("log.csv" if has_times else "log.txt")
     users = {"ann": range(1, 9), "bob": range(9, 17)}
-    rows = [f"{user},{item},{item}" for user, items in users.items() for item in items]
+    rows = [f"{user},{item},{item + 0.25}" for user, items in users.items() for item in items]
     orders = [f"{user} {' '.join(map(str, items))}" for user, items in users.items()]
     log.write_text("\n".join(["user,item,timestamp", *rows] if has_times else orders))
-    data = instantiate(composed(*SMALL, f"dataset.path={log}", f"data_dir={tmp_path}").dataset)
+    return instantiate(composed(*SMALL, f"dataset.path={log}", f"data_dir={folder}", *overrides).dataset)
+
+
+@pytest.mark.parametrize("has_times", [True, False])
+def test_batches_have_whole_times_if_needed_and_known(has_times: bool, tmp_path: Path) -> None:
+    data = of_two_users(tmp_path, has_times)
     assert data.spec.has_times == has_times
     for needed in (True, False):
         data.adapt_batches(BatchNeeds(times=needed))
         for batch in (*data.train_dataloader(), *(batch.histories for batch in data.test_dataloader())):
             assert (batch.times is not None) == (needed and has_times)
+            if batch.times is not None:
+                item_ids = torch.tensor([0, *map(int, data.item_ids)])
+                assert batch.times.equal(item_ids[batch.item_seq])
+
+
+def test_shuffled_histories_have_no_times(tmp_path: Path) -> None:
+    data = of_two_users(tmp_path, True, "dataset.shuffle_histories=true")
+    assert not data.spec.has_times
+    data.adapt_batches(BatchNeeds(times=True))
+    assert all(batch.times is None for batch in data.train_dataloader())
+
+
+def test_shuffled_histories_have_no_item_at_each_position(tmp_path: Path) -> None:
+    data = of_two_users(tmp_path, True, "dataset.shuffle_histories=true")
+    with pytest.raises(InputError, match=r"dataset.shuffle_histories=true: .*model.all_positions=false"):
+        data.adapt_batches(BatchNeeds(all_positions=True))
 
 
 @pytest.mark.parametrize("splitter", [LeaveOneOut(), GlobalTime(6, 8)])

@@ -21,7 +21,7 @@ from adamct.losses.sampled import (
     Sampled,
     SampledCrossEntropy,
 )
-from tests.conftest import TINY, Ended
+from tests.conftest import CONF, TINY, Ended
 
 NUM_ITEMS, HIDDEN_SIZE = 37, 8
 SPEC = DataSpec(num_items=NUM_ITEMS, num_users=3, max_len=5, item_counts=torch.arange(NUM_ITEMS + 1.0))
@@ -239,10 +239,12 @@ def test_sampled_loss_refuses_padding_as_a_class(objective: Sampled | BinaryCros
         objective(queries, table, bias, targets, padding_is_a_class=True)
 
 
-SLOW = ("binary_cross_entropy", "bpr", "gbce", "sampled_softmax")
+FAST = {"cross_entropy", "sampled_cross_entropy"}  # other tests train with cross_entropy
+LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in LOSSES if name not in FAST]
 
 
-@pytest.mark.parametrize("name", ["sampled_cross_entropy", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
+@pytest.mark.parametrize("name", ["sampled_cross_entropy", *SLOW])
 def test_every_loss_of_the_config_trains(name: str, run: Callable[..., Ended], tmp_path: Path) -> None:
     assert run(*TINY, f"loss={name}", "trainer.max_epochs=4", f"hydra.run.dir={tmp_path}").code == 0
     losses = json.loads((tmp_path / "results.json").read_text())["history"]["train/loss"]

@@ -14,10 +14,17 @@ from tests.conftest import CONF, TINY, Ended
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path, run: Callable[..., Ended]) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        ("model.attn_dropout=0.0",),
+        ("model=lrurec", "model.recurrence_dropout=0.0", "model.num_layers=1"),  # predicts all items of a history
+    ],
+)
+def test_two_processes_equal_one(model: tuple[str, ...], tmp_path: Path, run: Callable[..., Ended]) -> None:
     # Dropout is drawn by each process for its own share of a batch, so it is left out. Sums of gradients are rounded
     # differently: in double precision by too little to change any rank.
-    common = (*TINY, "model.dropout=0.0", "model.attn_dropout=0.0", "trainer.precision=64-true")
+    common = (*TINY, "model.dropout=0.0", *model, "trainer.precision=64-true")
     alone, together = tmp_path / "alone", tmp_path / "together"
     assert run(*common, f"hydra.run.dir={alone}").code == 0
     ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
