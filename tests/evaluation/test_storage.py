@@ -11,7 +11,7 @@ RANKS = st.lists(st.tuples(st.integers(0, 101), st.integers(0, 70_000), st.integ
 
 @given(RANKS)
 def test_stored_ranks_are_restored(rows: list[tuple[int, int, int]]) -> None:
-    ranks = dict(zip(("uni100", "full", "full_unseen"), np.array(rows).T, strict=True))
+    ranks: dict[str, np.ndarray] = dict(zip(("uni100", "full", "full_unseen"), np.array(rows).T, strict=True))
     again = restored(stored(ranks))
     assert again.keys() == ranks.keys()
     assert all((again[name] == values).all() for name, values in ranks.items())

@@ -20,7 +20,7 @@ def published_table(block: Block) -> Table | None:
     names = list(dict.fromkeys(result.source for result in results))
     return Table(
         name=f"{block.slug}_published",
-        title=f"{block.dataset}: published results among all items",
+        title=f"{block.title}: published results among all items",
         corner="",
         columns=("Recall@10", "NDCG@10", "our Recall@10", "our NDCG@10", "seen items", "source"),
         rows=tuple(rows),
