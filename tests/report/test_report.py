@@ -365,7 +365,7 @@ def test_the_page_is_self_contained(written: Report) -> None:
     assert not re.search(r"url\(\s*['\"]?(?!#)|@import", text)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert page.tags.count("svg") == 3
-    assert page.tags.count("table") == 6
+    assert page.tags.count("table") == 7
     assert "prefers-color-scheme: dark" in page.style
     for shown in ("c0ffee", SHA, "torch 2.13.0", "1,234 interactions"):
         assert shown in text
