@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import VectorModel
+from adamct.runs.config import resolved
+from adamct.runs.folder import CHECKPOINTS
 from adamct.training.build import build_module
 from adamct.training.module import NextItemModule
-from adamct.training.selection import choices
+from adamct.training.stages import Plan
 from adamct.training.step import training_loss
 from adamct.training.trainer import build_trainer, fit_callbacks
 from benchmarks.setup import compose_config
@@ -87,10 +89,9 @@ def lightning_epochs(
 ) -> list[float]:
     """Return when each epoch began under the trainer of `run.py`."""
     clock = Clock()
-    folder, names = Path(cfg.output_dir), module.metric_names("val")
-    chosen_by = choices(module.rankings, names, cfg.monitor, cfg.select_per_ranking and module.learns)
-    num_users, every = data.spec.num_users, cfg.save_every_n_steps
-    callbacks = fit_callbacks(folder / "checkpoints", num_users, chosen_by, epochs, every)
+    folder = Path(cfg.output_dir)
+    plan = Plan.of(resolved(cfg), module, folder / CHECKPOINTS)
+    callbacks = fit_callbacks(plan.folder, data.spec.num_users, plan.choices, epochs, cfg.save_every_n_steps)
     make_trainer = instantiate(cfg.trainer, _partial_=True, callbacks=[])
     trainer = build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder, quiet=False)
     trainer.callbacks.insert(0, clock)  # pyright: ignore[reportAttributeAccessIssue]

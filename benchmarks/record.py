@@ -6,21 +6,23 @@ comes first. A study's ``multirun.yaml`` has the order of its labels, which its 
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adamct.errors import InputError, require
-from adamct.identity import differences, named
+from adamct.identity import SOURCE, differences, named, omit
 from adamct.report.inputs.names import file_names
 from adamct.report.inputs.runs import Run, find_runs, find_sweeps
 from adamct.report.inputs.variants import WITHOUT_EFFECT
-from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays
+from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays, write_whole
 
+PLACES = ("data_dir", "output_dir", "dataset.cache_dir", "dataset.folder", *SOURCE)
+"""The keys of folders and files of one machine, which the record leaves out."""
 IN_ADDRESS = ("dataset", "model", "sweep", "label")
 """The overrides that the other parts of an address say."""
 
@@ -79,8 +81,12 @@ def address_of(run: Run) -> Path:
 
 def differs(override: str) -> bool:
     """Return whether an override tells a variant from others of its model."""
-    key = OverridesParser.create().parse_override(override).get_key_element().lstrip("+~")
-    return not named(key, (*WITHOUT_EFFECT, *IN_ADDRESS))
+    return not named(key_of(override), (*WITHOUT_EFFECT, *IN_ADDRESS))
+
+
+def key_of(override: str) -> str:
+    """Return the key of an override of the command line."""
+    return OverridesParser.create().parse_override(override).get_key_element().lstrip("+~")
 
 
 def require_same_run(address: Path, run: Run) -> None:
@@ -109,17 +115,17 @@ def write_run(address: Path, run: Run) -> bool:
 
 
 def compact(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record whose history has only the validation metrics that chose weights, beside other values."""
+    """Return a record without `PLACES`, whose history has only those validation metrics that chose weights."""
     monitors = {chosen["monitor"] for chosen in results.get("chosen", {}).values()} | {results["config"]["monitor"]}
     history = results.get("history", {}).items()
     kept = {key: values for key, values in history if not key.startswith("val/") or key in monitors}
-    return {**results, "history": kept}
+    overrides = [override for override in results["overrides"] if not named(key_of(override), PLACES)]
+    config = omit(results["config"], PLACES)
+    return {**results, "config": config, "overrides": overrides, "history": kept}
 
 
 def write_facts(address: Path, facts: Mapping[str, Any]) -> None:
     """Write facts into the dataset's folder, or beside the run if that folder has the facts of other test items."""
-    import numpy as np
-
     for path in (address.parents[1] / FACTS, address / FACTS):
         if not path.exists():
             write_arrays(path, facts)
@@ -133,10 +139,7 @@ def write(path: Path, content: bytes) -> bool:
     """Write a file as a whole, unless it has this content. Return whether it was written."""
     if path.exists() and path.read_bytes() == content:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_whole(path, content)
     return True
 
 

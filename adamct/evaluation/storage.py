@@ -13,6 +13,9 @@ SEEN_ABOVE = "seen_above"
 It is negative only if other weights tested the ranking among all items.
 """
 
+FINGERPRINT = "test_items"
+"""The array of ``facts.npz`` that tells whose facts they are; see `adamct.identity.fingerprint_of_test_items`."""
+
 Arrays = dict[str, np.ndarray]
 
 

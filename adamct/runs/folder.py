@@ -175,10 +175,15 @@ def write_first(path: Path, text: str) -> None:
     """Write a file of the run's folder from the run's first process, completely or not at all."""
     if is_first():
         with writing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(text)
-            os.replace(partial, path)
+            write_whole(path, text.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
 
 
 def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:

@@ -13,7 +13,7 @@ from adamct.batch import EvaluationBatch, Ranks
 from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
 from adamct.evaluation.ranking import rank_targets
-from adamct.evaluation.storage import smallest, stored
+from adamct.evaluation.storage import FINGERPRINT, smallest, stored
 from adamct.identity import fingerprint_of_test_items
 from adamct.models.base import NextItemModel
 from adamct.runs.config import start_of_run
@@ -151,4 +151,4 @@ def save_ranks(folder: Path, module: NextItemModule) -> None:
 def save_facts(folder: Path, identity: dict[str, Any], data: Dataset) -> None:
     """Write the facts of all test items, in the order of user ids, and the fingerprint of these items."""
     facts = {name: smallest(values) for name, values in data.test_facts()._asdict().items()}
-    write_arrays(folder / FACTS, facts | {"test_items": np.array([fingerprint_of_test_items(identity)])})
+    write_arrays(folder / FACTS, facts | {FINGERPRINT: np.array([fingerprint_of_test_items(identity)])})

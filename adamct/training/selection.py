@@ -39,7 +39,7 @@ class Chosen(NamedTuple):
     """All validation metrics of these weights."""
 
 
-def choices(rankings: Sequence[str], metrics: Sequence[str], monitor: str, per_ranking: bool) -> tuple[Choice, ...]:
+def choices_of(rankings: Sequence[str], metrics: Sequence[str], monitor: str, per_ranking: bool) -> tuple[Choice, ...]:
     """Return the choices of weights for all rankings. The first choice is the monitor's.
 
     Args:

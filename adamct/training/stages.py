@@ -15,7 +15,7 @@ from adamct.search.pruning import TrialReport
 from adamct.training.callbacks import History, Timing
 from adamct.training.checkpoints import LAST, BestCheckpoint
 from adamct.training.module import NextItemModule
-from adamct.training.selection import Choice, Chosen, Patience, choices
+from adamct.training.selection import Choice, Chosen, Patience, choices_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
             InputError: the monitor is not a validation metric.
         """
         per_ranking = config["select_per_ranking"] and module.learns
-        chosen_by = choices(module.rankings, module.metric_names("val"), config["monitor"], per_ranking)
+        chosen_by = choices_of(module.rankings, module.metric_names("val"), config["monitor"], per_ranking)
         return cls(config["stages"], folder, chosen_by, config["ckpt"], config["resume"])
 
 

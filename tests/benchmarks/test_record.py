@@ -62,6 +62,14 @@ def test_a_second_copy_changes_only_continued_runs(tmp_path: Path) -> None:
     assert copy([tmp_path / "out"], tmp_path / "record")[0] == [address]
 
 
+def test_the_record_has_no_path_of_the_machine(tmp_path: Path) -> None:
+    write_run(tmp_path / "out", "core", 1, draw(1, 4.0), keys={"dataset.path": f"{tmp_path}/log", "data_dir": "/disk"})
+    ((address,), _) = copy([tmp_path / "out"], tmp_path / "record")
+    text = (address / "results.json").read_text()
+    assert str(tmp_path) not in text
+    assert "/disk" not in text
+
+
 def test_another_run_at_an_address_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     copy([tmp_path / "a"], tmp_path / "record")

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from adamct.evaluation.storage import stored
+from adamct.evaluation.storage import FINGERPRINT, stored
 from adamct.identity import fingerprint_of_test_items, identity_of
 from adamct.report.build import report
 from adamct.report.inputs.blocks import Block, make_blocks
@@ -88,6 +88,27 @@ def record_of(seed: int, sha256: str, ranks: Ranks | None) -> dict[str, Any]:
     }
 
 
+def config_of(folder: Path, model: str, seed: int, keys: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of a run with the values of some dotted keys."""
+    config = {
+        "seed": seed,
+        "monitor": "val/uni100/ndcg@10",
+        "select_per_ranking": True,
+        "output_dir": str(folder),
+        "stages": ["fit", "test"],
+        "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
+        "dataset": {
+            "ties": "file",
+            "path": str(folder),
+            "seed": seed,
+            "negatives": {"count": 100, "exclude": "seen", "seed": seed},
+        },
+    }
+    for key, value in keys.items():
+        set_value(config, key, value)
+    return config
+
+
 def write_run(
     folder: Path,
     model: str,
@@ -105,22 +126,7 @@ def write_run(
     choices = {"dataset": dataset, "model": model, "hydra/launcher": "basic", "sweep": None}
     overrides = [f"dataset={dataset}", f"model={model}", *(f"{key}={value}" for key, value in keys.items())]
     overrides.append(f"seed={seed}")
-    config = {
-        "seed": seed,
-        "monitor": "val/uni100/ndcg@10",
-        "select_per_ranking": True,
-        "output_dir": str(folder),
-        "stages": ["fit", "test"],
-        "model": {"_target_": f"some.module.{model.upper()}", "dropout": 0.5},
-        "dataset": {
-            "ties": "file",
-            "path": str(folder),
-            "seed": seed,
-            "negatives": {"count": 100, "exclude": "seen", "seed": seed},
-        },
-    }
-    for key, value in keys.items():
-        set_value(config, key, value)
+    config = config_of(folder, model, seed, keys)
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
@@ -138,7 +144,7 @@ def write_run(
         write_arrays(folder / "ranks.npz", stored(ranks))
     if facts:
         fingerprint = np.array([fingerprint_of_test_items(record["identity"])])
-        write_arrays(folder / "facts.npz", facts | {"test_items": fingerprint})
+        write_arrays(folder / "facts.npz", facts | {FINGERPRINT: fingerprint})
     return folder
 
 

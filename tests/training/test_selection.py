@@ -10,7 +10,7 @@ import pytest
 
 from adamct.errors import InputError
 from adamct.report.inputs.runs import read_run
-from adamct.training.selection import Choice, Patience, choices
+from adamct.training.selection import Choice, Patience, choices_of
 from tests.conftest import TINY, Ended, give
 
 Run = Callable[..., Ended]
@@ -112,14 +112,14 @@ KNOWN = [f"val/{ranking}/{metric}" for ranking in RANKINGS for metric in ("mrr",
 
 
 def test_choices_follow_the_monitor() -> None:
-    assert choices(RANKINGS, KNOWN, "val/full/mrr", True) == (
+    assert choices_of(RANKINGS, KNOWN, "val/full/mrr", True) == (
         Choice("val/full/mrr", "best.ckpt", ("full",)),
         Choice("val/uni20/mrr", "best_uni20.ckpt", ("uni20",)),
         Choice("val/full_unseen/mrr", "best_full_unseen.ckpt", ("full_unseen",)),
     )
-    assert choices(RANKINGS, KNOWN, "val/full/mrr", False) == (Choice("val/full/mrr", "best.ckpt", RANKINGS),)
+    assert choices_of(RANKINGS, KNOWN, "val/full/mrr", False) == (Choice("val/full/mrr", "best.ckpt", RANKINGS),)
     with pytest.raises(InputError, match="monitor=val/uni7/mrr: must be one of val/uni20/mrr"):
-        choices(RANKINGS, KNOWN, "val/uni7/mrr", True)
+        choices_of(RANKINGS, KNOWN, "val/uni7/mrr", True)
 
 
 def stops(patience: Patience, *scores: dict[str, float]) -> list[bool]:

@@ -11,13 +11,11 @@ from adamct.batch import TestFacts
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.gains import is_mean_over_users, mean_gain
 from adamct.evaluation.names import Metric
-from adamct.evaluation.storage import restored, stored_names
+from adamct.evaluation.storage import FINGERPRINT, restored, stored_names
 from adamct.identity import fingerprint_of_test_items
 from adamct.report.inputs.record import Record, damage
 from adamct.runs.folder import COEFFICIENTS, CORRELATIONS, FACTS, RANKS
 
-FINGERPRINT = "test_items"
-"""The array of ``facts.npz`` that tells whose facts they are; see `adamct.identity.fingerprint_of_test_items`."""
 PARTS = ("local", "global", "mixture")
 """The parts of AdaMCT that have item correlations; see `adamct.analysis.item_correlations`."""
 CLOSE = 1e-6

@@ -1,9 +1,9 @@
 """Blocks of comparable runs: the variants on one dataset under one protocol, and the metric to compare them by."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from adamct.errors import InputError, require
 from adamct.evaluation.gains import is_mean_over_users
@@ -15,6 +15,7 @@ from adamct.report.inputs.runs import Run, Sweep
 from adamct.report.inputs.variants import Variant, group
 
 DEFAULT_MODEL = "adamct"
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +158,12 @@ def choose_compared(
         variants,
     )
     return max(next(filter(None, candidates)), key=lambda variant: validation(variant, monitor))
+
+
+def best_by(block: Block, key: Callable[[Variant], Key]) -> dict[Key, Variant]:
+    """Return the best variant by validation for each value of a key."""
+    ascending = sorted(block.variants, key=lambda variant: validation(variant, block.monitor))
+    return {key(variant): variant for variant in ascending}
 
 
 def validation(variant: Variant, monitor: Metric) -> float:

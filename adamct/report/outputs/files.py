@@ -1,7 +1,6 @@
 """The files of a report. Each is written as a whole or not at all."""
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -11,6 +10,7 @@ from adamct.errors import InputError
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.runs import Run
 from adamct.report.inputs.variants import defining, varied
+from adamct.runs.folder import write_whole
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
@@ -20,12 +20,10 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
         InputError: the folder cannot be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            partial = folder / f".{name}"
             # A folder's name may hold bytes that are not valid UTF-8.
-            partial.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
-            os.replace(partial, folder / name)
+            in_bytes = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+            write_whole(folder / name, in_bytes)
     except OSError as error:
         raise InputError(
             f"{folder}: the report cannot be written there ({error.strerror}); give --out another folder"

@@ -1,6 +1,6 @@
 """The accuracy of each model with each loss."""
 
-from adamct.report.inputs.blocks import Block, validation
+from adamct.report.inputs.blocks import Block, best_by
 from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.table import Table
 from adamct.report.sections.comparison import marked_cells
@@ -34,7 +34,6 @@ def losses_table(block: Block) -> Table | None:
 
 def best_variants(block: Block) -> dict[str, dict[str, Variant]]:
     """Return the best variant by validation of each model and loss."""
-    best: dict[str, dict[str, Variant]] = {variant.model: {} for variant in block.variants}
-    for variant in sorted(block.variants, key=lambda variant: validation(variant, block.monitor)):
-        best[variant.model][variant.runs[0].name_of("loss")] = variant
-    return best
+    best = best_by(block, lambda variant: (variant.model, variant.runs[0].name_of("loss")))
+    models = dict.fromkeys(variant.model for variant in block.variants)
+    return {model: {loss: variant for (name, loss), variant in best.items() if name == model} for model in models}

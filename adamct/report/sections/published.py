@@ -1,7 +1,7 @@
 """The published results on a dataset beside those of the block's models."""
 
 from adamct.evaluation.names import Metric
-from adamct.report.inputs.blocks import Block, validation
+from adamct.report.inputs.blocks import Block, best_by
 from adamct.report.inputs.published import SOURCES, Published, published
 from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.table import NONE, Table, plain
@@ -9,8 +9,8 @@ from adamct.report.outputs.table import NONE, Table, plain
 
 def published_table(block: Block) -> Table | None:
     """Make a table with a row for each published result. Return None if none is of a model of the block."""
-    results = published(block.dataset)
-    ours = {result: best_variant(block, result.model) for result in results}
+    results, best = published(block.dataset), best_by(block, lambda variant: variant.model)
+    ours = {result: best.get(result.model) for result in results}
     if block.split != "test" or not any(ours.values()):
         return None
     rows = []
@@ -30,12 +30,6 @@ def published_table(block: Block) -> Table | None:
             *(f"{name}: {SOURCES[name]}." for name in names),
         ),
     )
-
-
-def best_variant(block: Block, model: str) -> Variant | None:
-    """Return the variant of a model that is the best by validation, None if the block has none."""
-    variants = [variant for variant in block.variants if variant.model == model]
-    return max(variants, key=lambda variant: validation(variant, block.monitor), default=None)
 
 
 def own_cells(result: Published, variant: Variant | None) -> list[str]:
