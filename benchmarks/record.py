@@ -21,8 +21,8 @@ from adamct.report.inputs.runs import Run, find_runs, find_sweeps
 from adamct.report.inputs.variants import WITHOUT_EFFECT
 from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays, write_whole
 
-PLACES = ("data_dir", "output_dir", "dataset.cache_dir", "dataset.folder", *SOURCE)
-"""The keys of folders and files of one machine, which the record leaves out."""
+PLACES = ("data_dir", "output_dir", "logger", "dataset.cache_dir", "dataset.folder", *SOURCE)
+"""The keys that name folders and files of one machine, which the record leaves out."""
 IN_ADDRESS = ("dataset", "model", "sweep", "label")
 """The overrides that the other parts of an address say."""
 
