@@ -2,10 +2,13 @@
 
 A run's address is ``<dataset>/<variant>/<seed>``; for a run of a study (a sweep of ``conf/sweep``), the study
 comes first. A study's ``multirun.yaml`` has the order of its labels, which its report needs.
+
+``--restore`` copies the other way: it gives `benchmarks/record.sh` the runs that it need not make again.
 """
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import ListConfig
 
 from adamct.errors import InputError, require
 from adamct.identity import SOURCE, differences, named, omit
@@ -20,19 +24,28 @@ from adamct.report.inputs.names import file_names
 from adamct.report.inputs.runs import Run, find_runs, find_sweeps
 from adamct.report.inputs.variants import WITHOUT_EFFECT
 from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays, write_whole
+from adamct.sweeps.folders import job_name
 
 PLACES = ("data_dir", "output_dir", "logger", "dataset.cache_dir", "dataset.folder", *SOURCE)
 """The keys that name folders and files of one machine, which the record leaves out."""
 IN_ADDRESS = ("dataset", "model", "sweep", "label")
 """The overrides that the other parts of an address say."""
+FIXED = ("threads", "sweep")
+"""The recorded overrides that every sweep of `benchmarks/record.sh` keeps fixed."""
 
 
 def main() -> None:
     """Parse the command line, copy the runs, and print what was copied."""
     parser = argparse.ArgumentParser("python -m benchmarks.record", description=__doc__)
-    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="a folder of sweeps or of runs")
+    parser.add_argument("folders", metavar="FOLDER", nargs="*", type=Path, help="a folder of sweeps or of runs")
     parser.add_argument("--into", metavar="FOLDER", type=Path, default=Path("reports/runs"), help="the record")
+    parser.add_argument(
+        "--restore", metavar=("DATA", "OUT"), nargs=2, type=Path, help="copy the record into the folder of record.sh"
+    )
     arguments = parser.parse_args()
+    if arguments.restore:
+        print(f"{len(restore(arguments.into, *arguments.restore))} runs restored from {arguments.into}")
+        return
     try:
         copied, left_out = copy(arguments.folders, arguments.into)
     except InputError as error:
@@ -68,6 +81,29 @@ def copy(folders: Sequence[Path], record: Path) -> tuple[list[Path], list[str]]:
             if study is not None:
                 write(record / study / "multirun.yaml", (sweep.folder / "multirun.yaml").read_bytes())
     return changed, [f"{run.folder} ({run.status}) {run.error}".strip() for run in runs if run not in finished]
+
+
+def restore(record: Path, data: Path, out: Path) -> list[Path]:
+    """Copy each run of the record to its job's folder below the folder of `benchmarks/record.sh`.
+
+    The config of the copy has the path of the data, so that `run.py` sees that the run has finished. A folder that
+    exists stays as it is.
+
+    Returns:
+        The folders that were written.
+    """
+    restored: list[Path] = []
+    for path in sorted(record.rglob(RESULTS)):
+        results = json.loads(path.read_text())
+        study, dataset = (results["choices"].get(group) for group in ("sweep", "dataset"))
+        fixed = FIXED if study else (*FIXED, "dataset")
+        folder = out / (study or dataset) / job_name(ListConfig(results["overrides"]), fixed)
+        if not folder.exists():
+            shutil.copytree(path.parent, folder)
+            results["config"]["dataset"]["path"] = str(data / f"{dataset}.txt")
+            write(folder / RESULTS, json.dumps(results).encode())
+            restored.append(folder)
+    return restored
 
 
 def address_of(run: Run) -> Path:

@@ -8,7 +8,8 @@ import pytest
 from adamct.errors import InputError
 from adamct.report.build import assemble
 from adamct.report.inputs.runs import find_runs
-from benchmarks.record import copy
+from adamct.runs.folder import finished_before
+from benchmarks.record import copy, restore
 from tests.report.runs import draw, kinds_of_users, texts, write_multirun, write_run, write_sweep
 
 
@@ -68,6 +69,25 @@ def test_the_record_has_no_path_of_the_machine(tmp_path: Path) -> None:
     text = (address / "results.json").read_text()
     assert str(tmp_path) not in text
     assert "/disk" not in text
+
+
+def test_restored_runs_have_finished_and_are_those_of_the_record(tmp_path: Path) -> None:
+    data, out, record = tmp_path / "data", tmp_path / "out", tmp_path / "record"
+    path = {"dataset.path": f"{data}/beauty.txt"}
+    original = write_run(out / "beauty" / "model=core,seed=1", "core", 1, draw(1, 4.0), keys=path)
+    write_study(out / "table3", "table3", ["one"])
+    copy([out], record)
+    before = files(record)
+    config = json.loads((original / "results.json").read_text())["config"]
+    folders = restore(record, data, tmp_path / "new")
+    assert sorted(folder.relative_to(tmp_path / "new") for folder in folders) == [
+        Path("beauty/model=core,seed=1"),
+        Path("table3/dataset=beauty,label=one,model=adamct,seed=1"),
+    ]
+    assert finished_before(tmp_path / "new/beauty/model=core,seed=1", config)
+    assert restore(record, data, tmp_path / "new") == []
+    assert copy([tmp_path / "new"], record)[0] == []
+    assert files(record) == before
 
 
 def test_another_run_at_an_address_is_refused(tmp_path: Path) -> None:
