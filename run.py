@@ -23,30 +23,39 @@ SCRIPT = Path(__file__).resolve()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> float | str | None:
     """Run one job, and return its best validation score, which a sweep optimises."""
     return run_job(cfg, experiment, SCRIPT)
 
 
 def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
     """Check a config, lock the run's folder, and compute the run unless it has finished there before."""
-    from datamodules.sources import is_unchanged
-
     for name, text in description(cfg).items():
         folder.describe(name, text)
     config = resolved(cfg)
     check(config)
     require_one_folder(cfg.trainer.num_nodes, names_folder())
-    results = finished_before(folder.path, config) if cfg.resume == "auto" else None
-    if results is not None and is_unchanged(cfg.dataset.get("path"), results["dataset"]["source_sha256"]):
-        log.info("finished before: %s", folder.path / RESULTS)
-        return results["metrics"][cfg.monitor]
+    if (score := earlier_score(cfg, config, folder.path)) is not None:
+        return score
     with folder:
+        if (score := earlier_score(cfg, config, folder.path)) is not None:  # from a process that has just ended
+            return score
         let_threads_sleep()
         processes = processes_here(cfg.trainer.devices)
         with threads_of_run(cfg.threads, processes, folder.path, cfg.resume) as threads:
             folder.describe(THREADS, f"{threads.number}\n")
             return compute(cfg, config, folder, quiet, threads)
+
+
+def earlier_score(cfg: DictConfig, config: dict[str, Any], folder: Path) -> float | None:
+    """Return the score of a finished run of the same config and data in a folder, None if there is none."""
+    from datamodules.sources import is_unchanged
+
+    results = finished_before(folder, config) if cfg.resume == "auto" else None
+    if results is None or not is_unchanged(cfg.dataset.get("path"), results["dataset"]["source_sha256"]):
+        return None
+    log.info("finished before: %s", folder / RESULTS)
+    return results["metrics"][cfg.monitor]
 
 
 def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool, threads: Threads) -> float:

@@ -15,9 +15,10 @@ from adamct.errors import require
 from adamct.keys import flat
 from adamct.sweeps.folders import read_cases
 from adamct.values import PositiveInt
+from hydra_plugins.adamct_grid import GridSweeper
 
 
-class CasesSweeper(BasicSweeper):
+class CasesSweeper(GridSweeper):
     """A sweeper that runs every case with every combination of the other swept values.
 
     A case is left out if a constraint forbids it, or if an earlier case has the same config apart from the label.

@@ -7,12 +7,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -22,15 +21,18 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from adamct.errors import explain
+from adamct.runs.claim import Claim
 from adamct.runs.folder import record_kill
-from adamct.runs.job import STOPPING
+from adamct.runs.job import add_failed_job, stop_file
 from adamct.runs.processes import end_with, how_it_ended
 from adamct.runs.threads import usable_cores
-from adamct.sweeps.folders import add_failed_job
 from adamct.values import PositiveInt
 
 log = logging.getLogger(__name__)
 SPAWN = multiprocessing.get_context("spawn")
+
+Job: TypeAlias = tuple[int, Sequence[str]]
+"""The number and the overrides of a job."""
 
 
 class ProcessesLauncher(Launcher):
@@ -56,28 +58,40 @@ class ProcessesLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs and return their results in order. The result of a killed job has no score, not even NaN."""
+        returns = [JobReturn() for _ in job_overrides]
+        waiting = iter(enumerate(job_overrides, initial_job_idx))
+        for number, returned in self.launch_each(lambda: next(waiting, None)):
+            returns[number - initial_job_idx] = returned
+        return returns
+
+    def launch_each(self, next_job: Callable[[], Job | None]) -> Iterator[tuple[int, JobReturn]]:
+        """Run jobs, and yield the number and the result of each as soon as it ends.
+
+        Args:
+            next_job: returns the next job; None if there is none for now. It is asked whenever a worker is idle, again
+                and again, until it returns None while no job is running.
+        """
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        waiting = deque(enumerate(job_overrides))
         running: dict[Connection, tuple[int, Worker]] = {}
-        returns = [JobReturn() for _ in job_overrides]
         try:
-            while waiting or running:
-                while waiting and len(running) < self.n_jobs:
-                    index, overrides = waiting.popleft()
-                    log.info(f"\t#{initial_job_idx + index} : {' '.join(filter_overrides(overrides))}")
+            while True:
+                while len(running) < self.n_jobs and (job := next_job()):
                     worker = self.take_worker()
-                    running[worker.pipe] = index, worker
-                    worker.send_job(self.compose_job(overrides, initial_job_idx + index))
+                    running[worker.pipe] = job[0], worker
+                    log.info(f"\t#{job[0]} : {' '.join(filter_overrides(job[1]))}")
+                    worker.send_job(self.compose_job(*job))
+                if not running:
+                    return
                 for worker in wait_for_workers([worker for _, worker in running.values()]):
-                    index, _ = running.pop(worker.pipe)
-                    returns[index] = worker.receive_result()
+                    number, _ = running.pop(worker.pipe)
+                    result = worker.receive_result()
                     if worker.process.is_alive():
                         self.idle.append(worker)
+                    yield number, result
         finally:
             for _, worker in running.values():  # none, unless an exception or a signal ends this process
                 worker.process.kill()
-        return returns
 
     def take_worker(self) -> "Worker":
         """Return an idle worker, or a new one if there is none."""
@@ -86,7 +100,7 @@ class ProcessesLauncher(Launcher):
                 return worker
         return Worker(self.hydra_context, self.task_function, max(1, usable_cores() // self.n_jobs))
 
-    def compose_job(self, overrides: Sequence[str], number: int) -> DictConfig:
+    def compose_job(self, number: int, overrides: Sequence[str]) -> DictConfig:
         """Compose a job's config."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
@@ -142,27 +156,24 @@ class Worker:
         return JobReturn(overrides=self.config.hydra.overrides.task, status=JobStatus.COMPLETED)
 
     def record_failure(self, reason: str) -> None:
-        """Write the reason of a failure into the job's folder, unless the sweep was stopped."""
+        """Write the reason of a failure into the job's folder, unless the command was stopped."""
         hydra_config = HydraConfig.instance()
         before = hydra_config.cfg
         hydra_config.set_config(self.config)  # which the interpolation of `subdir` reads
         sweep = Path(self.config.hydra.sweep.dir)
         folder = sweep / self.config.hydra.sweep.subdir
         hydra_config.cfg = before
-        if (sweep / STOPPING).exists():
+        if stop_file(self.config.hydra).exists() or Claim(folder).is_held():  # another command has continued the job
             return
         add_failed_job(sweep, folder)
         record_kill(folder, reason)
 
 
 def wait_for_workers(workers: Sequence[Worker]) -> list[Worker]:
-    """Wait until jobs or processes of some workers have ended, and return these workers."""
-    while True:
-        ready = wait([worker.pipe for worker in workers], timeout=1)
-        # The child processes of a killed worker may keep its pipe open.
-        ended = [worker for worker in workers if worker.pipe in ready or not worker.process.is_alive()]
-        if ended:
-            return ended
+    """Wait a second for jobs or processes of some workers to end, and return the workers whose jobs have ended."""
+    ready = wait([worker.pipe for worker in workers], timeout=1)
+    # The child processes of a killed worker may keep its pipe open.
+    return [worker for worker in workers if worker.pipe in ready or not worker.process.is_alive()]
 
 
 def run_jobs(pipe: Connection, hydra_context: HydraContext, task: str, threads: int) -> None:

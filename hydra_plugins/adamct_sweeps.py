@@ -1,8 +1,10 @@
 """`hydra/sweeper=optuna`, and the resolvers that name the folders of runs and jobs."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,30 +18,33 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
-from adamct.identity import EXECUTION, named
+from adamct.identity import named
 from adamct.keys import flat
+from adamct.runs.job import ELSEWHERE, stop_file
 from adamct.runs.processes import run_name
+from adamct.sweeps.commands import MAY_CHANGE, POLL_SECONDS, exit_if_stopping, living, turn
 from adamct.sweeps.folders import job_name, readable
-from adamct.sweeps.signals import exit_if_stopping
 from adamct.values import PositiveInt, Text
+from hydra_plugins.adamct_processes import Job, ProcessesLauncher
 
 if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every start
     import optuna
+    from optuna.samplers import BaseSampler
+
+    from adamct.search.trials import Trials
 
 log = logging.getLogger(__name__)
-
-MAY_CHANGE = ("hydra", "label", *EXECUTION)
-"""Keys that may change when a study is continued."""
 
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
 class OptunaSweeper(Sweeper):
-    """A sweeper whose jobs are the trials of an Optuna study.
+    """A sweeper whose jobs are the trials of an Optuna study, which several commands can share.
 
-    If the study is stored, the same command continues it. It first finishes the interrupted trials in their own
-    folders. Then it draws new trials until the study has ``n_trials``.
+    If the study is stored, the same command continues or joins it. It first finishes the trials of commands that have
+    ended, in their own folders. Then it draws new trials until the study has ``n_trials``, and waits for the other
+    commands' trials.
 
     Args:
         study_name: the study's name in its storage; None for a name that belongs to the sweep alone.
@@ -47,7 +52,7 @@ class OptunaSweeper(Sweeper):
         sampler: config of one of Optuna's samplers. Its seed changes when a study is continued.
         pruner: config of one of Optuna's pruners; None prunes no trial.
         n_trials: the number of trials of the whole study, including failed and pruned ones.
-        n_jobs: the number of trials that are launched together.
+        n_jobs: the number of trials that this command runs at once.
         constraints: configs of `adamct.search.constraints.Constraint`; see `adamct.search.space.draw`.
         params: the search space. The command line can add to it and change it.
         trial: the number of a job's trial. It is set for each job.
@@ -89,33 +94,56 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study has ``n_trials``, or until its sampler has drawn every point of the space."""
-        from adamct.search.storage import default_study_name, finish_trial, unfinished_trials
+        from adamct.search.storage import default_study_name
+        from adamct.search.trials import Trials
 
         assert self.config is not None
-        assert self.launcher is not None
-        folder = Path(self.config.hydra.sweep.dir)
+        folder, command = Path(self.config.hydra.sweep.dir), self.config.hydra.callbacks.sweep.command
         overrides = self.parse_overrides(arguments)
         self.study_name = self.study_name or default_study_name(folder, self.storage)
         self.config.hydra.sweeper.study_name = self.study_name  # which a report reads
-        study = self.open_study(overrides)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        unfinished, exhausted = unfinished_trials(study), False
-        while unfinished or (len(study.get_trials(deepcopy=False)) < self.n_trials and not exhausted):
-            batch, unfinished = unfinished[: self.n_jobs], unfinished[self.n_jobs :]
-            missing = self.n_trials - len(study.get_trials(deepcopy=False))
-            batch += [study.ask() for _ in range(min(self.n_jobs - len(batch), missing))]
-            jobs = [self.draw_job(trial, overrides) for trial in batch]
-            self.validate_batch_is_legal(jobs)
-            returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
-            exit_if_stopping(folder)  # before interrupted trials are recorded as finished
-            for trial, returned in zip(batch, returns, strict=True):
-                score = score_of(returned)
-                if score is None:  # killed: the trial stays unfinished, and the same command continues it
-                    continue
-                exhausted |= finish_trial(study, trial, score)
-                state = study.get_trials(deepcopy=False)[trial.number].state
-                log.info("trial %d: %s", trial.number, state.name.lower())
+        with turn(folder):
+            require(
+                self.storage is not None or living(folder) == {command},
+                "hydra.sweeper.storage=null: must be a storage that other commands can read to join their search",
+            )
+            study = self.open_study(overrides)
+            OmegaConf.save(self.config, folder / "multirun.yaml")
+            trials = Trials(study, self.n_trials, command, folder, self.make_sampler)
+        while True:
+            for number, returned in self.launch_each(lambda: self.next_job(trials, overrides)):
+                if not stop_file(self.config.hydra).exists():  # which leaves trials unfinished
+                    trials.record(number, returned_score(returned))
+            exit_if_stopping(self.config)
+            if not trials.unfinished():
+                break
+            time.sleep(POLL_SECONDS)  # other commands run the last trials
         report_best(study, folder)
+
+    def next_job(self, trials: "Trials", overrides: Sequence[Override]) -> Job | None:
+        """Return the number and the overrides of the next trial; None if there is none for now."""
+        assert self.config is not None
+        if stop_file(self.config.hydra).exists():
+            return None
+        with turn(trials.sweep):
+            trial = trials.take(living(trials.sweep))
+            return trial and (trial.number, self.draw_job(trial, overrides))
+
+    def launch_each(self, next_job: Callable[[], Job | None]) -> Iterator[tuple[int, JobReturn]]:
+        """Run jobs until there is none for now, and yield the number and the result of each."""
+        if not isinstance(self.launcher, ProcessesLauncher):
+            yield from self.launch_batches(next_job)
+            return
+        yield from self.launcher.launch_each(next_job)
+        self.launcher.close()  # frees the memory of its processes while other commands run the last trials
+
+    def launch_batches(self, next_job: Callable[[], Job | None]) -> Iterator[tuple[int, JobReturn]]:
+        """Do the same with a launcher that returns only when all of its jobs have ended: Slurm's and Ray's."""
+        assert self.launcher is not None
+        while batch := list(islice(iter(next_job, None), self.n_jobs)):
+            numbers, overrides = zip(*batch, strict=True)
+            self.validate_batch_is_legal(overrides)
+            yield from zip(numbers, self.launcher.launch(overrides, initial_job_idx=numbers[0]), strict=True)
 
     def parse_overrides(self, arguments: list[str]) -> list[Override]:
         """Parse the search space and the command line. The last override of a key counts."""
@@ -126,20 +154,20 @@ class OptunaSweeper(Sweeper):
 
     def open_study(self, overrides: Sequence[Override]) -> "optuna.Study":
         """Load the study, or create it if the storage does not have it."""
-        import optuna
-
-        from adamct.search.storage import continued_seed, open_storage, open_study
+        from adamct.search.storage import open_storage, open_study
 
         assert self.study_name is not None
-        storage = open_storage(self.storage)
-        exists = self.study_name in optuna.get_all_study_names(storage)
-        trials = optuna.load_study(study_name=self.study_name, storage=storage).trials if exists else []
+        search = self.describe_search(overrides)
+        return open_study(self.study_name, open_storage(self.storage), instantiate(self.pruner), search)
+
+    def make_sampler(self, first: int) -> "BaseSampler":
+        """Make the sampler of a command whose first new trial has this number."""
+        from adamct.search.storage import continued_seed
+
         sampler = dict(self.sampler)
         if sampler.get("seed") is not None:
-            sampler["seed"] = continued_seed(sampler["seed"], len(trials))
-        return open_study(
-            self.study_name, storage, instantiate(sampler), instantiate(self.pruner), self.describe_search(overrides)
-        )
+            sampler["seed"] = continued_seed(sampler["seed"], first)
+        return instantiate(sampler)
 
     def describe_search(self, overrides: Sequence[Override]) -> dict[str, Any]:
         """Return the config that the trials share and the search space, by dotted keys, without resolving either."""
@@ -182,11 +210,11 @@ def shorten(value: str) -> str:
         return value
 
 
-def score_of(returned: JobReturn) -> float | None:
-    """Return a job's score; NaN if it failed, and None if it was killed."""
+def returned_score(returned: JobReturn) -> float | None:
+    """Return a job's score; NaN if it failed, and None if it did not end here."""
     if returned.status != JobStatus.COMPLETED:
         return float("nan")
-    return None if returned.return_value is None else float(returned.return_value)
+    return None if returned.return_value in (None, ELSEWHERE) else float(returned.return_value)
 
 
 def report_best(study: "optuna.Study", folder: Path) -> None:

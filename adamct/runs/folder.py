@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, the identity of its run, and its results.
+"""The folder of a run: the process that uses it, the identity of its run, and its results.
 
 The module imports nothing slow.
 """
@@ -12,10 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from adamct.errors import InputError, writing
 from adamct.identity import EXECUTION, as_json, differences, omit
+from adamct.runs.claim import Claim
 from adamct.runs.processes import is_first
 
 if TYPE_CHECKING:
@@ -29,10 +28,14 @@ COEFFICIENTS, CORRELATIONS = "coefficients.npz", "item_correlations.npz"
 """The files of `adamct.analysis.mixture_coefficients` and `adamct.analysis.item_correlations`."""
 
 
+class InUse(InputError):
+    """Another process runs in the folder."""
+
+
 class RunFolder:
     """A folder that one run uses at a time. Once it holds results or checkpoints, no other run can change it.
 
-    The ``with`` block holds the folder's lock. `describe` writes a file at once if the folder holds no run yet. If it
+    The ``with`` block holds the folder's claim. `describe` writes a file at once if the folder holds no run yet. If it
     does, the file waits until `claim` has compared the runs. If that run has finished, the file waits until the run
     continues (`begin`) or has a new record (`own`).
 
@@ -42,25 +45,22 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.lock = FileLock(path / ".lock")
+        self.process_claim = Claim(path)
         self.owned = False
         self.waiting: dict[str, str] = {}
 
     def __enter__(self) -> "RunFolder":
         if is_first():  # for all processes of the run
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                self.lock.acquire(blocking=False)
-            except Timeout:
-                raise InputError(
+            if not self.process_claim.take():
+                raise InUse(
                     f"{self.path}: another run is using this folder; wait until it ends, or give another hydra.run.dir"
-                ) from None
+                )
             if not self.holds_run():
                 self.own()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lock.release()
+        self.process_claim.release()
 
     def holds_run(self) -> bool:
         """Whether the folder holds results or checkpoints, which another run must not replace."""
@@ -111,7 +111,7 @@ class RunFolder:
 
     def record_failure(self, error: BaseException) -> None:
         """Write the traceback of the error that ended the run, unless the folder belongs to another run."""
-        with suppress(InputError), self:  # another run may hold the lock
+        with suppress(InputError, OSError), self:  # another process may hold the folder, or the disk be full
             if self.owned:
                 write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
 

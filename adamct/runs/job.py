@@ -10,21 +10,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import explain, require
+from adamct.runs.claim import Claim
 from adamct.runs.config import without_null
-from adamct.runs.folder import ERROR, RESULTS, RunFolder, record_kill
+from adamct.runs.folder import ERROR, RESULTS, InUse, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
 
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
-STOPPING = ".stopping"
-"""A file in the folder of a sweep that was told to stop. No further job of the sweep starts."""
+COMMANDS = ".commands"
+"""The folder in a sweep's folder with a folder for each command that runs the sweep; see `adamct.sweeps.commands`."""
+FAILED = ".failed"
+"""A file in a sweep's folder that lists the folders of the failed jobs of all commands that run the sweep together."""
+ELSEWHERE = "running elsewhere"
+"""What a job of a sweep returns if another process is running it."""
 
 Experiment = Callable[[DictConfig, RunFolder, bool], float]
 """Runs the experiment of a config in a folder and returns its score. The last argument asks for no progress bar."""
@@ -47,7 +54,7 @@ def run_command(main: Callable[[], None], groups: Path) -> None:
         exit_with(error)
 
 
-def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | None:
+def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | str | None:
     """Run an experiment as a command of its own or as a job of a sweep, which goes on after a failure.
 
     Args:
@@ -56,13 +63,14 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
         script: the script of the command.
 
     Returns:
-        The score that a sweep optimises; NaN if the job failed; None if it was killed.
+        The score that a sweep optimises; NaN if the job failed, also in an earlier process of the same sweep;
+        None if it was killed; `ELSEWHERE` if another process is running it.
     """
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     has_neighbours = in_sweep and hydra_config.runtime.choices["hydra/launcher"] != "basic"
-    stopping, folder = Path(hydra_config.sweep.dir) / STOPPING, RunFolder(Path(str(cfg.output_dir)))
-    if in_sweep and stopping.exists():
+    folder = RunFolder(Path(str(cfg.output_dir)))
+    if in_sweep and (stop_file(hydra_config).exists() or has_failed(Path(hydra_config.sweep.dir), folder.path)):
         return math.nan
     if not is_first():
         logging.getLogger("adamct").setLevel(logging.WARNING)
@@ -72,6 +80,8 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
         score = experiment(cfg, folder, has_neighbours)
         finish_loggers(failed=False)
     except Exception as error:
+        if in_sweep and isinstance(error, InUse):
+            return ELSEWHERE
         folder.record_failure(error)
         if not in_sweep:
             exit_with(error)
@@ -80,20 +90,21 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
     except (KeyboardInterrupt, SystemExit):
         if not has_neighbours:
             raise
-        stopping.touch()  # without an exception, so that the neighbours can save their states too
+        with suppress(FileNotFoundError):  # the command has ended before its job, as it can on Slurm
+            stop_file(hydra_config).touch()  # without an exception, so that the neighbours can save their states too
         return math.nan
     finally:
         finish_loggers(failed=True)  # does nothing for a run that is finished
     return score
 
 
-def run_in_processes(folder: Path, script: Path, monitor: str) -> float | None:
+def run_in_processes(folder: Path, script: Path, monitor: str) -> float | str | None:
     """Run a job of a sweep that trains in several processes as a command of its own.
 
     Lightning starts the other processes with the command of the first, which in a sweep would start the sweep again.
 
     Returns:
-        The score; NaN if the job failed; None if it was killed.
+        The score; NaN if the job failed; None if it was killed; `ELSEWHERE` if another process is running it.
     """
     hydra_config = HydraConfig.get()
     overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_config.overrides, resolve=False))
@@ -110,10 +121,35 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | None:
     if code < 0:
         record_kill(folder, how_it_ended(code))
         return None
+    if code != 0 and Claim(folder).is_held():
+        return ELSEWHERE
     if code != 0 and (folder / ERROR).exists():
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
     return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
+
+
+def stop_file(hydra: HydraConf | DictConfig) -> Path:
+    """Return the file whose existence stops a command: it starts no further job of its sweep."""
+    return Path(hydra.sweep.dir) / COMMANDS / hydra.callbacks["sweep"].command / "stopping"
+
+
+def add_failed_job(sweep: Path, folder: Path) -> None:
+    """Add a job's folder to the failed jobs of a sweep."""
+    with (sweep / FAILED).open("a") as file:  # one short write, which the writes of other processes do not split
+        file.write(f"{folder}\n")
+
+
+def read_failed_jobs(sweep: Path) -> list[str]:
+    """Return the folders of the failed jobs of a sweep, relative to the sweep's folder."""
+    path = sweep / FAILED
+    folders = path.read_text().splitlines() if path.exists() else []
+    return sorted({os.path.relpath(folder, sweep) for folder in folders})
+
+
+def has_failed(sweep: Path, folder: Path) -> bool:
+    """Return whether a job is among the failed jobs of a sweep."""
+    return os.path.relpath(folder, sweep) in read_failed_jobs(sweep)
 
 
 def finish_loggers(failed: bool) -> None:

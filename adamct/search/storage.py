@@ -10,7 +10,6 @@ import numpy as np
 import optuna
 from filelock import FileLock
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -20,6 +19,8 @@ from adamct.randomness import Stream, short_seed_of
 
 SEARCH = "search"
 """The attribute of a study that holds the config that its trials share, and the search space."""
+EXHAUSTED = "exhausted"
+"""The attribute of a study whose sampler has drawn every point of a finite space."""
 SQLITE_PREFIX = "sqlite:///"
 """The prefix of the URL of a database that is a file."""
 
@@ -84,15 +85,12 @@ def default_study_name(folder: Path, storage: str | None) -> str:
     return "search" if in_folder else str(folder.resolve())
 
 
-def open_study(
-    name: str, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner | None, search: Mapping[str, Any]
-) -> optuna.Study:
+def open_study(name: str, storage: BaseStorage, pruner: BasePruner | None, search: Mapping[str, Any]) -> optuna.Study:
     """Load a study, or create it if the storage does not have it.
 
     Args:
         name: the study's name in the storage.
         storage: the storage.
-        sampler: draws the trials.
         pruner: prunes trials; None prunes no trial, while Optuna's own default is a pruner.
         search: the config that the trials share and the search space, by dotted keys.
 
@@ -102,7 +100,6 @@ def open_study(
     study = optuna.create_study(
         study_name=name,
         storage=storage,
-        sampler=sampler,
         pruner=pruner or NopPruner(),
         direction="maximize",
         load_if_exists=True,
@@ -131,21 +128,15 @@ def load_trial(storage: str, study_name: str, number: int, pruner: BasePruner | 
     return open_trial(study, study.get_trials(deepcopy=False)[number])
 
 
-def unfinished_trials(study: optuna.Study) -> list[Trial]:
-    """Return the trials that a search has begun and not finished."""
-    return [open_trial(study, trial) for trial in study.get_trials(states=(TrialState.RUNNING,))]
-
-
 def open_trial(study: optuna.Study, trial: FrozenTrial) -> Trial:
     """Return a stored trial in a form that can draw and report. It keeps its values and scores."""
     return Trial(study, trial._trial_id)
 
 
-def finish_trial(study: optuna.Study, trial: Trial, score: float) -> bool:
+def finish_trial(study: optuna.Study, trial: Trial, score: float) -> None:
     """Record that a trial is complete, that it was pruned, or that it failed because its score is not finite.
 
-    Returns:
-        Whether the sampler has drawn every point of a finite space.
+    Also record if the sampler has drawn every point of a finite space.
     """
     if study.get_trials(deepcopy=False)[trial.number].user_attrs.get("pruned"):
         state = TrialState.PRUNED
@@ -158,5 +149,4 @@ def finish_trial(study: optuna.Study, trial: Trial, score: float) -> bool:
     except RuntimeError as error:  # samplers of finite spaces call Study.stop, which fails outside of Study.optimize
         if "Study.stop" not in str(error):
             raise
-        return True
-    return False
+        study.set_user_attr(EXHAUSTED, True)

@@ -1,4 +1,4 @@
-"""The Hydra callback of every sweep. It takes the sweep's folder, notes failed jobs, and reports at the end."""
+"""The Hydra callback of every sweep. It starts or joins the sweep, notes failed jobs, and reports at the end."""
 
 import math
 import sys
@@ -16,71 +16,89 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import InputError, explain, on_one_line, require
 from adamct.runs.folder import ERROR
-from adamct.runs.job import STOPPING
+from adamct.runs.job import add_failed_job, read_failed_jobs, stop_file
 from adamct.runs.schema import check_nodes
-from adamct.sweeps.folders import FAILED, add_failed_job, lock, name_sweep, read_failed_jobs
-from adamct.sweeps.signals import exit_if_stopping, restore_signal_handlers, stop_on_signals
+from adamct.sweeps.commands import enter, exit_if_stopping, leave, living, turn
+from adamct.sweeps.folders import name_sweep
+from adamct.sweeps.signals import restore_signal_handlers, stop_on_signals
 
 REPORT_ERROR = "report_error.txt"
 """A file in a sweep's folder with the traceback of its report, if the report failed."""
 
 
 class SweepCallback(Callback):
-    """The start and the end of a sweep: its folder is named and locked, and a report is written.
+    """The start and the end of a command that runs a sweep, alone or together with others.
 
     A sweep is identified by the overrides that it keeps fixed and the keys that it varies. The same command, also with
-    other values of these keys, has the same folder. Jobs that finished there before are kept.
+    other values of these keys, has the same folder. Jobs that finished there before are kept. The same command joins
+    the sweep while it runs. The last command to end writes the report.
 
     Args:
         report: whether to write a report at the end.
+        command: the command's name. It is set when the command starts, for its jobs.
     """
 
-    def __init__(self, report: bool):
+    def __init__(self, report: bool, command: str | None):
         self.report = report
+        del command  # `adamct.sweeps.commands.enter` sets it in the config
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the lock out of copies for jobs in other processes: it belongs to this process."""
+        """Leave the claim out of copies for jobs in other processes: it belongs to this process."""
         return {"report": self.report}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the sweep's config, and lock its folder."""
+        """Check the sweep's config, and start or join the sweep."""
         with exit_on_error():
             for part in ("sweeper", "launcher"):
                 check_nodes(f"hydra.{part}", cast(dict[str, Any], OmegaConf.to_container(config.hydra[part])))
             batch = config.hydra.sweeper.get("max_batch_size")
             require(batch is None or batch >= 1, f"hydra.sweeper.max_batch_size={batch}: must be at least 1, or null")
             folder = name_sweep(config.hydra)
-            self.lock = lock(folder)
-            (folder / STOPPING).unlink(missing_ok=True)
-            (folder / FAILED).unlink(missing_ok=True)
+            run_side_by_side(config)
+            folder.mkdir(parents=True, exist_ok=True)
+            with turn(folder):
+                self.claim = enter(config)
             if has_parallel_jobs(config):
-                stop_on_signals(folder)
+                stop_on_signals(stop_file(config.hydra))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note a failed job in the sweep's folder. This may run in another process."""
         folder = Path(config.hydra.sweep.dir)
-        if config.hydra.mode != RunMode.MULTIRUN or (folder / STOPPING).exists():
+        if config.hydra.mode != RunMode.MULTIRUN or stop_file(config.hydra).exists():
             return
         score = job_return.return_value if job_return.status == JobStatus.COMPLETED else None
-        if score is None or math.isnan(score):
+        if score is None or (isinstance(score, float) and math.isnan(score)):
             add_failed_job(folder, Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write the report. Exit with an error that names the failed jobs, if there are any."""
+        """Write the report if this is the last command. Exit with an error that names the failed jobs, if any."""
         folder = Path(config.hydra.sweep.dir)
-        try:
-            with exit_on_error():
-                if has_parallel_jobs(config):
-                    restore_signal_handlers()
-                exit_if_stopping(folder)
-                if self.report:
-                    write_report(folder, config.logger)
-            failed = read_failed_jobs(folder)
-        finally:  # only after the failed jobs were read: the next command deletes their list
-            self.lock.release()
+        with exit_on_error():
+            if has_parallel_jobs(config):
+                restore_signal_handlers()
+            with turn(folder):
+                try:
+                    exit_if_stopping(config)
+                    if self.report and len(living(folder)) == 1:
+                        write_report(folder, config.logger)
+                    failed = read_failed_jobs(folder)
+                finally:  # only after the failed jobs were read: the next command deletes their list
+                    leave(self.claim)
         if failed:
             names, reasons = ", ".join(failed), f"see the lines above and their {ERROR}"
             sys.exit(f"error: {len(failed)} of the jobs in {folder} failed: {names}; {reasons}")
+
+
+def run_side_by_side(config: DictConfig) -> None:
+    """Give a search of several trials at once the launcher of processes, if no launcher is chosen."""
+    if (config.hydra.sweeper.get("n_jobs") or 1) == 1 or has_parallel_jobs(config):
+        return
+    config.hydra.launcher = {
+        "_target_": "hydra_plugins.adamct_processes.ProcessesLauncher",
+        "n_jobs": config.hydra.sweeper.n_jobs,
+    }
+    config.hydra.runtime.choices["hydra/launcher"] = "processes"
+    config.hydra.overrides.hydra.append("hydra/launcher=processes")  # the jobs are composed with these
 
 
 def has_parallel_jobs(config: DictConfig) -> bool:

@@ -1,14 +1,11 @@
-"""The folders of sweeps and their jobs: readable names, unique for each experiment; a lock; a list of failed jobs."""
+"""The folders of sweeps and their jobs: readable names, unique for each experiment."""
 
 import hashlib
-import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -16,8 +13,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from adamct.errors import require
 from adamct.identity import EXECUTION, named
 
-FAILED = ".failed"
-"""A file in a sweep's folder that lists the folders of the jobs that failed since the last command began."""
 UNNAMED_GROUPS = ("sweep", "trainer")
 """Config groups that a sweep's name leaves out. Its kind names the first, and the second chooses hardware."""
 MAX_BYTES = 120
@@ -129,27 +124,3 @@ def readable(text: str, max_bytes: int = MAX_BYTES) -> str:
     """
     name = UNSAFE.sub("", text.translate(REPLACEMENTS)).lstrip(".")
     return name.encode()[:max_bytes].decode(errors="ignore")
-
-
-def lock(folder: Path) -> FileLock:
-    """Make a sweep's folder and lock it. Exit if another process has locked it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file_lock = FileLock(folder / ".lock")
-    try:
-        file_lock.acquire(blocking=False)
-    except Timeout:
-        sys.exit(f"error: {folder}: the same sweep is running there; wait for it, or give hydra.sweep.dir=OTHER")
-    return file_lock
-
-
-def add_failed_job(sweep: Path, folder: Path) -> None:
-    """Add a job's folder to the failed jobs of a sweep."""
-    with (sweep / FAILED).open("a") as file:  # one short write, which the writes of other processes do not split
-        file.write(f"{folder}\n")
-
-
-def read_failed_jobs(sweep: Path) -> list[str]:
-    """Return the folders of the failed jobs of a sweep, relative to the sweep's folder."""
-    path = sweep / FAILED
-    folders = path.read_text().splitlines() if path.exists() else []
-    return sorted({os.path.relpath(folder, sweep) for folder in folders})

@@ -31,7 +31,7 @@ def test_loaded_trials_report_to_their_study(storage: str, tmp_path: Path, monke
         reporter.report(score, 0)
         if reporter.should_prune() and math.isfinite(score):
             reporter.set_user_attr("pruned", True)
-        assert not finish_trial(study, trial, score)
+        finish_trial(study, trial, score)
         assert study.trials[trial.number].state == expected
     assert [trial.intermediate_values[0] for trial in study.trials[:2]] == [0.5, 0.1]
     assert study.best_value == 0.5
@@ -51,8 +51,7 @@ def test_moved_study_is_found_in_its_folder(scheme: str, tmp_path: Path, monkeyp
 
 def test_no_pruner_prunes_no_trial(tmp_path: Path) -> None:
     storage = str(tmp_path / "study.log")
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    study = open_study("s", open_storage(storage), sampler, None, {})
+    study = open_study("s", open_storage(storage), None, {})
     for number in range(12):
         trial = study.ask()
         for reporter in (trial, load_trial(storage, "s", number, None)):
@@ -74,10 +73,10 @@ def test_sweeps_have_studies_of_their_own(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("storage", ["study.log", "sqlite:///study.db"])
 def test_study_of_another_search_is_refused(storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    search, sampler = {"lr": "interval(0,1)", "model": "sasrec", "k": {1: [2]}}, optuna.samplers.RandomSampler()
+    search = {"lr": "interval(0,1)", "model": "sasrec", "k": {1: [2]}}
 
     def opened(name: str, **changed: str) -> optuna.Study:
-        return open_study(name, open_storage(storage), sampler, None, search | changed)
+        return open_study(name, open_storage(storage), None, search | changed)
 
     opened("s", model="hgn")  # has no trials yet, so another search may use it
     opened("s").ask()
@@ -95,7 +94,7 @@ def test_truncated_journal_continues(tmp_path: Path) -> None:
     path = tmp_path / "study.log"
 
     def opened() -> optuna.Study:
-        return open_study("s", open_storage(str(path)), optuna.samplers.RandomSampler(), None, {})
+        return open_study("s", open_storage(str(path)), None, {})
 
     study = opened()
     for score in (1.0, 2.0):

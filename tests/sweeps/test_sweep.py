@@ -15,8 +15,8 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 import pytorch_lightning as pl
-from filelock import FileLock
 
+from adamct.runs.claim import Claim
 from tests.conftest import CONF, TINY, Ended
 from tests.sweeps.runs import results_below
 
@@ -151,12 +151,24 @@ def test_sweep_overwrites_damaged_files_of_hydra(content: str | None, tmp_path: 
         assert len(results_below(tmp_path)) == 2
 
 
-def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, run: Run) -> None:
-    with FileLock(tmp_path / ".lock"):
-        ended = run("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={tmp_path}")
-    assert ended.code == 1
-    assert str(tmp_path) in ended.line
-    assert not results_below(tmp_path)
+@pytest.mark.slow
+def test_job_of_another_process_is_continued_when_that_has_ended(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, is_held = Claim(tmp_path / "seed=1"), Claim.is_held
+    assert other.take()
+
+    def end_and_look(claim: Claim) -> bool:
+        if claim.folder.name == "seed=1":
+            assert set(results_below(tmp_path)) == {"seed=2"}
+            other.release()
+        return is_held(claim)
+
+    monkeypatch.setattr(Claim, "is_held", end_and_look)
+    sweep = ("-m", *TINY, "model=popularity", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    assert run(*(key for key in sweep if "hidden_size" not in key)).code == 0
+    assert results_below(tmp_path)["seed=1"]["seed"] == 1
+    assert len(results_below(tmp_path)) == 2
 
 
 @pytest.mark.integration

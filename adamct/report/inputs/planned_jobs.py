@@ -25,7 +25,7 @@ def planned(sweep: Sweep) -> list[tuple[str, ...]]:
     sweeper = hydra["sweeper"]
     if sweeper.get("jobs"):  # a sweep of listed cases
         return list(map(tuple, sweeper["jobs"]))
-    if not str(sweeper.get("_target_")).endswith(".BasicSweeper"):
+    if not str(sweeper.get("_target_")).endswith((".BasicSweeper", ".GridSweeper")):
         return []
     overrides = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     overrides += hydra.get("overrides", {}).get("task", [])
