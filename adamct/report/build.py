@@ -23,6 +23,7 @@ from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps
 from adamct.report.sections.costs import cost_tables
 from adamct.report.sections.curves import drawings
+from adamct.report.sections.differences import differences
 from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import by_kind, over_training
 from adamct.report.sections.order import order
@@ -137,6 +138,7 @@ def block_parts(block: Block) -> list[Table | Drawing]:
         *correlation_maps(block),
         *over_training(block),
         *drawings(block),
+        differences(block, comparisons),
         significance_table(block, comparisons),
         rankings_table(block),
         *served(block),

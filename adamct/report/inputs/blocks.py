@@ -13,7 +13,7 @@ from adamct.identity import PROTOCOL, differences
 from adamct.report.inputs.names import file_names
 from adamct.report.inputs.planned_jobs import planned_labels
 from adamct.report.inputs.runs import Run, Sweep
-from adamct.report.inputs.variants import Variant, group
+from adamct.report.inputs.variants import Variant, apart, group
 
 DEFAULT_MODEL = "adamct"
 UNMONITORED = Metric("val", FULL_UNSEEN, "ndcg@10")
@@ -109,7 +109,7 @@ def make_blocks(
         InputError: runs on one dataset differ in data or protocol, two runs of a variant have the same seed, no run
             has the model, a block lacks the metric, or the metric is not a mean over users.
     """
-    finished = [run for run in runs if run.status == "finished"]
+    finished = apart([run for run in runs if run.status == "finished"], folders)
     keys = list(dict.fromkeys((run.dataset, run.choices.get("sweep")) for run in finished))
     counts = Counter(dataset for dataset, _ in keys)
     titles = [dataset if study is None or counts[dataset] == 1 else f"{dataset}, {study}" for dataset, study in keys]
