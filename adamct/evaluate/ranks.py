@@ -129,7 +129,7 @@ def rank_distinct(key: Int[np.ndarray, " R"], value: np.ndarray, items: TestItem
     ranks.top_unseen[part] = first_items(row[~seen], item[~seen], size)
 
 
-def contains(keys: Int[np.ndarray, " P"], wanted: Int[np.ndarray, " R"]) -> Bool[np.ndarray, " R"]:
+def contains(keys: Int[np.ndarray, " P"], wanted: Int[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
     """Return which wanted keys are among ascending keys."""
     if not len(keys):
         return np.zeros(wanted.shape, bool)

@@ -43,7 +43,7 @@ def evaluate(lists: Lists, names: dict[str, str], data: Dataset, config: dict[st
     with lists.path.open("rb") as file:
         source = {"file": lists.path.name, "sha256": file_digest(file, "sha256").hexdigest()}
     facts = {key: value for key, value in data.spec._asdict().items() if isinstance(value, int)}
-    identity = identity_of(kept, {**data.identity, **facts}) | {"recommendations": source["sha256"]}
+    identity = {**identity_of(kept, {**data.identity, **facts}), "recommendations": source["sha256"]}
     with RunFolder(folder) as run:
         run.claim(identity, kept["stages"])
         counted, items, ranked = rank(lists, data, config["cutoffs"], folder)

@@ -26,14 +26,14 @@ def differences(block: Block, comparisons: Sequence[Comparison]) -> Drawing | No
     order = sorted((test for test in tests if test.metric.ranking == first), key=lambda test: test.difference)
     names = list(dict.fromkeys([*(test.other for test in order), *(test.other for test in tests)]))
     with styled():
-        figure = Figure(figsize=(WIDTH, 1.0 + 0.22 * len(names)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.8 + 0.22 * len(names)))
         panels = figure.subplots(1, len(rankings), sharey=True, squeeze=False)[0]
         for axes, ranking in zip(panels, rankings, strict=True):
             panel(axes, names, [test for test in tests if test.metric.ranking == ranking])
             axes.set_title(written(block.metric._replace(ranking=ranking)), fontsize=9)
         panels[0].set_yticks(range(len(names)), names)
         panels[0].invert_yaxis()
-        figure.supxlabel(f"{block.chosen.name} minus the other", fontsize=9)
+        panels[0].set_xlabel(f"{block.chosen.name} minus the other", loc="left")
     left_out = f" The {len(names)} best others by validation." if len(block.others) > len(drawn) - 1 else ""
     caption = (
         f"{block.chosen.name} is ahead of the variants on the right of 0. Line: 95 % interval. Filled: significant at "
