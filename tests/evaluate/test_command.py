@@ -46,23 +46,20 @@ def test_a_models_own_lists_give_the_metrics_of_its_test(
     model = (*(key for key in TINY if not key.startswith("model.hidden_size")), "model=markov")
     assert run(*model, f"hydra.run.dir={tmp_path}/run").code == 0
     predict = ("stages=[predict]", f"ckpt={tmp_path}/run/checkpoints/best.ckpt", "predict.k=30", "predict.format=csv")
-    own = metrics_of(tmp_path / "run")
-    for unseen, rankings in ((True, {"full_unseen"}), (False, {"full", "full_unseen"})):
-        lists, folder = tmp_path / f"lists-{unseen}", tmp_path / f"evaluated-{unseen}"
-        people = (f"predict.histories={tmp_path}/histories.txt", f"predict.unseen={unseen}", f"hydra.run.dir={lists}")
-        assert run(*model, *predict, *people).code == 0
-        assert evaluate(lists / "recommendations.csv", "label=Own lists", f"hydra.run.dir={folder}") is None
-        metrics = {key: value for key, value in metrics_of(folder).items() if "@" in key}
-        exact = {key: value for key, value in metrics.items() if key.split("/")[2].startswith(("recall", "ndcg"))}
-        assert {key.split("/")[1] for key in exact} == rankings
-        assert len(exact) == 8 * len(rankings)
-        assert exact == {key: own[key] for key in exact}
-        evaluated = read_run(folder)
-        assert (evaluated.status, evaluated.model, evaluated.cut_short) == ("finished", "Own lists", False)
-        assert set(evaluated.facts) == {"target_count", "history_len"}
+    people = (f"predict.histories={tmp_path}/histories.txt", "predict.unseen=false", f"hydra.run.dir={tmp_path}/lists")
+    assert run(*model, *predict, *people).code == 0
+    lists, folder = tmp_path / "lists" / "recommendations.csv", tmp_path / "evaluated"
+    assert evaluate(lists, "label=Own lists", f"hydra.run.dir={folder}") is None
+    own, metrics = metrics_of(tmp_path / "run"), metrics_of(folder)
+    exact = {key: value for key, value in metrics.items() if key.split("/")[2].startswith(("recall", "ndcg"))}
+    assert exact == {key: own[key] for key in exact}
+    assert {key for key in exact if key.endswith("ndcg@10")} == {"test/full/ndcg@10", "test/full_unseen/ndcg@10"}
+    evaluated = read_run(folder)
+    assert (evaluated.status, evaluated.model, evaluated.cut_short) == ("finished", "Own lists", False)
+    assert set(evaluated.facts) == {"target_count", "history_len"}
     printed = capsys.readouterr().out
-    assert "full: unknown, because no list has an item that its user has had above one" in printed
-    assert f"compare with other runs: python -m adamct.report {tmp_path}/evaluated-True reports/runs" in printed
+    assert "uni20: unknown, because a list lacks the score of the test item" in printed
+    assert f"compare with other runs: python -m adamct.report {folder} reports/runs" in printed
 
 
 def test_a_folder_of_another_file_or_a_taken_name_is_refused(tmp_path: Path, evaluate: Evaluate) -> None:
