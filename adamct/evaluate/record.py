@@ -50,10 +50,9 @@ def evaluate(lists: Lists, names: dict[str, str], data: Dataset, config: dict[st
         scores = known_metrics(ranked, items, data, config["cutoffs"])
         counts = list(lines(counted, ranked))
         require(bool(scores), f"{lists.path}: gives no metric; {'; '.join(counts)}")
-        references = reference_scores(config["references"], data, config["cutoffs"])
         results: dict[str, Any] = {
             "metrics": scores,
-            "references": references,
+            "references": reference_scores(config["references"], data, config["cutoffs"]),
             "ended_by": "nothing to train",
             "identity": identity,
             "dataset": {**identity["dataset"], **facts_of(data)},
@@ -65,9 +64,8 @@ def evaluate(lists: Lists, names: dict[str, str], data: Dataset, config: dict[st
             "choices": names,
             "recommendations": source | recorded(counted, ranked),
         }
-        run.own()
         save(folder, results, ranked, items, data)
-    print_scores({names["model"]: scores, **references}, {}, learns=False)
+    print_scores({names["model"]: scores, **results["references"]}, {}, learns=False)
     print("\n".join(counts))
 
 
