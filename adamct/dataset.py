@@ -27,6 +27,11 @@ class Dataset(Protocol):
         ...
 
     @property
+    def user_ids(self) -> Sequence[str]:
+        """The original id of each user, in the order of their numbers from 0."""
+        ...
+
+    @property
     def item_ids(self) -> Sequence[str]:
         """The original id of each item: position i - 1 for item i."""
         ...

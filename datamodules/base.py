@@ -117,6 +117,11 @@ class SequenceDataModule(Checked, pl.LightningDataModule):
         return DataSpec(num_items, num_users, self.max_len, self.item_counts, self.training, has_times)
 
     @property
+    def user_ids(self) -> list[str]:
+        """The original id of each user, in the order of their numbers from 0."""
+        return self.interactions.user_ids.to_list()
+
+    @property
     def item_ids(self) -> list[str]:
         """The original id of each item: position i - 1 for item i."""
         return self.interactions.item_ids.to_list()

@@ -20,7 +20,8 @@ def main() -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="the model or variant to compare with the others; default: adamct, else the best by validation",
+        help="the model or variant to compare with the others; default: the first DIR that is itself a run, else "
+        "adamct, else the best by validation",
     )
     parser.add_argument(
         "--metric", metavar="NAME", help="the metric to test, such as test/full/ndcg@10; default: the monitored one"

@@ -23,6 +23,7 @@ from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps
 from adamct.report.sections.costs import cost_tables
 from adamct.report.sections.curves import drawings
+from adamct.report.sections.differences import differences
 from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import by_kind, over_training
 from adamct.report.sections.order import order
@@ -53,8 +54,10 @@ def report(
     Args:
         folders: folders of sweeps or runs.
         out: the folder to write to.
-        model: the compared model or variant; None is AdaMCT if there are runs of it, else the best by validation.
-        metric: the metric to test and plot; None is the monitored metric on the test split.
+        model: the compared model or variant; None is the first run that is itself among the folders, AdaMCT if there
+            are runs of it, else the best by validation.
+        metric: the metric to test and plot; None is the monitored metric on the test split, if the compared variant
+            has it.
         console: the console to print the tables on; None is the terminal.
 
     Returns:
@@ -81,7 +84,7 @@ def assemble(
     missing = not_started(sweeps, runs)
     searches, failures = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
-    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, sweeps)
+    blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, sweeps, folders)
     compared = [Section(block.title, block_parts(block), provenance(block)) for block in blocks]
     sections = [*compared, *searches.values()]
     parts = [part for section in sections for part in section.parts]
@@ -135,6 +138,7 @@ def block_parts(block: Block) -> list[Table | Drawing]:
         *correlation_maps(block),
         *over_training(block),
         *drawings(block),
+        differences(block, comparisons),
         significance_table(block, comparisons),
         rankings_table(block),
         *served(block),

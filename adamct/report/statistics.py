@@ -1,6 +1,6 @@
 """Tests of the compared model against each other one, paired by user and seed, and corrected by Holm."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,35 +66,45 @@ def compare(block: Block) -> list[Comparison]:
     names = tuple(dict.fromkeys(("ndcg@10", block.metric.name)))
     comparisons = []
     for ranking in block.rankings:
-        pairs = {other.name: pair_runs(block.chosen, other, ranking) for other in block.others}
-        comparisons += compare_in_ranking(ranking, names, {name: runs for name, runs in pairs.items() if runs})
+        metrics = [Metric("test", ranking, name) for name in names]
+        cases = [
+            (metric, other.name, pairs)
+            for metric in metrics
+            for other in block.others
+            if (pairs := pair_runs(block.chosen, other, metric))
+        ]
+        comparisons += compare_in_ranking(ranking, cases)
     return comparisons
 
 
-def pair_runs(one: Variant, other: Variant, ranking: str) -> Pairs:
-    """Pair the runs of two variants by seed, for each seed with which both were tested."""
-    other_runs = {run.seed: run for run in other.runs if ranking in run.ranks}
-    return [(run, other_runs[run.seed]) for run in one.runs if ranking in run.ranks and run.seed in other_runs]
+def pair_runs(one: Variant, other: Variant, metric: Metric) -> Pairs:
+    """Pair the runs of two variants by seed, for each seed with which the metric of both is known."""
+    other_runs = {run.seed: run for run in other.runs if run.can_test(metric)}
+    return [(run, other_runs[run.seed]) for run in one.runs if run.can_test(metric) and run.seed in other_runs]
 
 
-def compare_in_ranking(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> list[Comparison]:
-    """Test some metrics of one ranking against each other variant, and correct the p-values for all these tests."""
-    if not others:
+def compare_in_ranking(ranking: str, cases: Sequence[tuple[Metric, str, Pairs]]) -> list[Comparison]:
+    """Test metrics of one ranking against other variants, and correct the p-values for all these tests.
+
+    Args:
+        ranking: the ranking.
+        cases: the metric, the name of the other variant, and the pairs of runs of each test.
+    """
+    if not cases:
         return []
-    runs = [run for pairs in others.values() for pair in pairs for run in pair]
+    runs = [run for *_, pairs in cases for pair in pairs for run in pair]
     users = np.all([run.ranks[ranking] > 0 for run in runs], axis=0)  # that have a test item
     if not users.any():
         return []
-    cases = [(name, other, pairs) for name in names for other, pairs in others.items()]
     differences = [
-        np.array([np.subtract(*(gains(run.ranks[ranking][users], name) for run in pair)) for pair in pairs])
-        for name, _, pairs in cases
+        np.array([np.subtract(*(gains(run.ranks[ranking][users], metric.name) for run in pair)) for pair in pairs])
+        for metric, _, pairs in cases
     ]
     outcomes = resample(differences)
     return [
         Comparison(
             other=other,
-            metric=Metric("test", ranking, name),
+            metric=metric,
             users=int(users.sum()),
             seeds=len(pairs),
             wins=int((gain_differences.mean(1) > 0).sum()),
@@ -105,7 +115,7 @@ def compare_in_ranking(ranking: str, names: Sequence[str], others: Mapping[str, 
             p_holm=corrected,
             cut_short=any(run.cut_short for pair in pairs for run in pair),
         )
-        for (name, other, pairs), gain_differences, (low, high, p), corrected in zip(
+        for (metric, other, pairs), gain_differences, (low, high, p), corrected in zip(
             cases, differences, outcomes, holm([p for *_, p in outcomes]), strict=True
         )
     ]

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from adamct.batch import EvaluationBatch, Ranks
 from adamct.dataset import Dataset, Ranker
 from adamct.evaluation.metrics import RankingMetrics
+from adamct.evaluation.names import names_of_rankings
 from adamct.evaluation.ranking import rank_targets
 from adamct.evaluation.storage import FINGERPRINT, smallest, stored
 from adamct.identity import fingerprint_of_test_items
@@ -49,7 +50,8 @@ def record(
         config: the run's resolved config. The scores of its ``references`` stand beside the module's.
     """
     tested = module.scores.get("test")
-    references = reference_scores(config["references"], data, module) if tested else {}  # all processes take part
+    # All processes take part.
+    references = reference_scores(config["references"], data, config["cutoffs"]) if tested else {}
     if not trainer.is_global_zero:
         return
     callbacks = callbacks_of(trainer)
@@ -108,17 +110,18 @@ def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
 
 
 def reference_scores(
-    nodes: dict[str, dict[str, Any]], data: Dataset, module: NextItemModule
+    nodes: dict[str, dict[str, Any]], data: Dataset, cutoffs: Sequence[int]
 ) -> dict[str, dict[str, float]]:
     """Return the test metrics of reference models and of the data's own rankers, by their names.
 
     Args:
         nodes: the configs of the models, by name.
         data: the data to test on.
-        module: the module whose rankings and metrics are used.
+        cutoffs: the k of the metrics.
     """
+    names = names_of_rankings(data.num_negatives)
     rankers = {name: ranker_by(model_constructor(node)(data.spec)) for name, node in nodes.items()} | data.references()
-    metrics = {name: [RankingMetrics(data.spec.num_users, module.cutoffs) for _ in module.rankings] for name in rankers}
+    metrics = {name: [RankingMetrics(data.spec.num_users, cutoffs) for _ in names] for name in rankers}
     for batch in data.test_dataloader():
         for name, ranker in rankers.items():
             for metric, rank in zip(metrics[name], ranker(batch), strict=True):
@@ -126,7 +129,7 @@ def reference_scores(
     return {
         name: {
             f"test/{ranking}/{key}": value
-            for ranking, metric in zip(module.rankings, metrics[name], strict=True)
+            for ranking, metric in zip(names, metrics[name], strict=True)
             for key, value in metric.compute().items()
         }
         for name in rankers

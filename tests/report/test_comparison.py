@@ -152,7 +152,9 @@ def test_variants_without_a_common_seed_are_not_tested(tmp_path: Path) -> None:
     assert compare(block) == []
     table = significance_table(block, [])
     assert table is not None
-    assert table.notes[-1] == "Not compared, because no tested seed is in common: core."
+    assert table.notes[-1] == (
+        "Not compared, because no tested seed is in common with adamct (seed 1), or no metric: core."
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,21 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from adamct.errors import InputError, require
 from adamct.evaluation.gains import is_mean_over_users
-from adamct.evaluation.names import Metric, in_order
+from adamct.evaluation.names import FULL_UNSEEN, Metric, in_order
 from adamct.identity import PROTOCOL, differences
 from adamct.report.inputs.names import file_names
 from adamct.report.inputs.planned_jobs import planned_labels
 from adamct.report.inputs.runs import Run, Sweep
-from adamct.report.inputs.variants import Variant, group
+from adamct.report.inputs.variants import Variant, apart, group
 
 DEFAULT_MODEL = "adamct"
+UNMONITORED = Metric("val", FULL_UNSEEN, "ndcg@10")
+"""The metric in place of the monitored one if no run has a validation."""
 Key = TypeVar("Key")
 
 
@@ -72,28 +75,41 @@ class Block:
         return [metric for ranking in self.rankings if (metric := Metric(self.split, ranking, name)) in metrics]
 
     def best_by_validation(self, count: int) -> list[Variant]:
-        """Return the compared variant and the best others by validation, ``count`` in all, in the order of columns."""
-        best = sorted(self.others, key=lambda variant: validation(variant, self.monitor), reverse=True)[: count - 1]
+        """Return the compared variant and the best others by validation, ``count`` in all, in the order of columns.
+
+        Variants without a validation come before the others: they are the reader's own.
+        """
+
+        def key(variant: Variant) -> tuple[bool, float]:
+            return variant.mean(self.monitor) is None, validation(variant, self.monitor)
+
+        best = sorted(self.others, key=key, reverse=True)[: count - 1]
         return [variant for variant in self.variants if variant in (*best, self.chosen)]
 
 
 def make_blocks(
-    runs: Sequence[Run], model: str | None, metric: str | None, sweeps: Sequence[Sweep] = ()
+    runs: Sequence[Run],
+    model: str | None,
+    metric: str | None,
+    sweeps: Sequence[Sweep] = (),
+    folders: Sequence[Path] = (),
 ) -> list[Block]:
     """Make a block for each dataset and study that has finished runs.
 
     Args:
         runs: runs of any status.
-        model: the compared model, or the whole name of one variant. None is the variant with the first label, AdaMCT,
-            or else the best by validation.
-        metric: the tested metric, with or without its split; None is the monitored one.
+        model: the compared model, or the whole name of one variant. None is the variant of the run in ``folders``, or
+            with the first label, AdaMCT, or else the best by validation.
+        metric: the tested metric, with or without its split. None is the monitored one, or if the compared variant
+            lacks it, the same metric in another ranking.
         sweeps: the sweeps of the runs. If no model is named, the variant with the first label is compared with others.
+        folders: the folders that were given to the report. The first that is a run's own folder has the run to compare.
 
     Raises:
         InputError: runs on one dataset differ in data or protocol, two runs of a variant have the same seed, no run
             has the model, a block lacks the metric, or the metric is not a mean over users.
     """
-    finished = [run for run in runs if run.status == "finished"]
+    finished = apart([run for run in runs if run.status == "finished"], folders)
     keys = list(dict.fromkeys((run.dataset, run.choices.get("sweep")) for run in finished))
     counts = Counter(dataset for dataset, _ in keys)
     titles = [dataset if study is None or counts[dataset] == 1 else f"{dataset}, {study}" for dataset, study in keys]
@@ -105,6 +121,7 @@ def make_blocks(
             model=model,
             metric=metric,
             sweeps=sweeps,
+            folders=folders,
         )
         for key, title, slug in zip(keys, titles, file_names(titles), strict=True)
     ]
@@ -114,31 +131,51 @@ def make_blocks(
 
 
 def make_block(
-    title: str, slug: str, runs: Sequence[Run], model: str | None, metric: str | None, sweeps: Sequence[Sweep]
+    title: str,
+    slug: str,
+    runs: Sequence[Run],
+    model: str | None,
+    metric: str | None,
+    sweeps: Sequence[Sweep],
+    folders: Sequence[Path],
 ) -> Block:
     """Make the block of one dataset's and study's finished runs."""
     dataset = runs[0].dataset
     require_comparable(dataset, runs)
-    monitor = Metric.parse(Counter(run.config["monitor"] for run in runs).most_common(1)[0][0])
+    monitors = Counter(run.config["monitor"] for run in runs if run.config["monitor"] is not None)
+    monitor = Metric.parse(monitors.most_common(1)[0][0]) if monitors else UNMONITORED
     labels = planned_labels([sweep for sweep in sweeps if any(run.folder.is_relative_to(sweep.folder) for run in runs)])
     variants = group(runs, labels)
-    chosen = choose_compared(variants, model, labels, monitor)
+    chosen = choose_compared(variants, model, labels, monitor, folders)
     split = "test" if any(run.tested for run in runs) else "val"
-    tested = monitor.short if metric is None else metric.removeprefix("test/").removeprefix("val/")
     ordered = (*(variant for variant in variants if variant is not chosen), chosen)
     block = Block(
         dataset=dataset, title=title, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split
     )
     metrics = {one.short: one for one in block.metrics if is_mean_over_users(one.name)}
+    tested = default_metric(block) if metric is None else metric.removeprefix("test/").removeprefix("val/")
     require(tested in metrics, f"--metric {tested}: must be one of {', '.join(metrics)} on {dataset}")
     return replace(block, metric=metrics[tested])
 
 
+def default_metric(block: Block) -> str:
+    """Return the monitored metric, or the first similar one that the compared variant has, without its split."""
+    similar = block.in_each_ranking(block.monitor.name)
+    preferred = [block.monitor._replace(split=block.split), *similar, *block.metrics]
+    measured = [metric for metric in preferred if block.chosen.mean(metric) is not None]
+    return next((metric.short for metric in measured if is_mean_over_users(metric.name)), block.monitor.short)
+
+
 def require_comparable(dataset: str, runs: Sequence[Run]) -> None:
-    """Refuse runs that were not measured on the same data under the same protocol."""
-    first, *rest = runs
-    for run in rest:
-        for key, one, other in differences(first.results["identity"], run.results["identity"], PROTOCOL):
+    """Refuse runs that were not measured on the same data under the same protocol.
+
+    Runs with the same seed must also have the same negatives.
+    """
+    of_seed: dict[int | None, Run] = {}
+    pairs = [(runs[0], run, PROTOCOL) for run in runs[1:]]
+    pairs += [(of_seed.setdefault(run.seed, run), run, ("dataset.negatives.seed",)) for run in runs]
+    for first, run, keys in pairs:
+        for key, one, other in differences(first.results["identity"], run.results["identity"], keys):
             raise InputError(
                 f"{first.folder} and {run.folder} differ in {key} ({one} and {other}): "
                 f"runs on {dataset} cannot be compared; report on them separately"
@@ -146,12 +183,18 @@ def require_comparable(dataset: str, runs: Sequence[Run]) -> None:
 
 
 def choose_compared(
-    variants: Sequence[Variant], model: str | None, labels: Sequence[str | None], monitor: Metric
+    variants: Sequence[Variant],
+    model: str | None,
+    labels: Sequence[str | None],
+    monitor: Metric,
+    folders: Sequence[Path],
 ) -> Variant:
     """Return the variant to compare the others with. Validation decides between candidates, never the test."""
+    owners = {run.folder.resolve(): variant for variant in variants for run in variant.runs}
     candidates = (
         [variant for variant in variants if variant.name == model],
         [variant for variant in variants if variant.model == model],
+        [owners[path] for folder in folders if (path := folder.resolve()) in owners][:1],
         [variant for variant in variants if variant.label is not None and variant.label in labels[:1]],
         [variant for variant in variants if variant.name == DEFAULT_MODEL],
         [variant for variant in variants if variant.model == DEFAULT_MODEL],

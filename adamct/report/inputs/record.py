@@ -31,8 +31,9 @@ def require_equal_lengths(history: dict[str, list[float | None]]) -> dict[str, l
 class Config(TypedDict):
     """The config of a run."""
 
-    monitor: MetricKey
-    model: dict[str, Any]
+    monitor: MetricKey | None
+    """None for lists that ``python -m adamct.evaluate`` has ranked, which have no validation."""
+    model: NotRequired[dict[str, Any]]
     dataset: dict[str, Any]
 
 
@@ -84,13 +85,13 @@ class Record(TypedDict):
 
 
 def require_consistent(record: Record) -> Record:
-    """Return the record if it has the monitored metric, and its data and protocol match its identity.
+    """Return the record if it has the metric that it monitored, and its data and protocol match its identity.
 
     Raises:
         ValueError: a part contradicts another.
     """
     monitor = record["config"]["monitor"]
-    if monitor not in record["metrics"]:
+    if monitor is not None and monitor not in record["metrics"]:
         raise ValueError(f"metrics lacks {monitor}, which config.monitor names")
     data = record["dataset"]
     facts = {"sha256": data["sha256"], "num_users": data["num_users"], "num_items": data["num_items"]}

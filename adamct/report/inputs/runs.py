@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adamct.batch import TestFacts
 from adamct.errors import InputError, require
+from adamct.evaluation.names import Metric
 from adamct.evaluation.storage import restored
 from adamct.keys import flat
 from adamct.report.inputs.arrays import Arrays, read_arrays
@@ -97,6 +98,10 @@ class Run:
         """The facts of each user's test item, by their names; empty without the file. See `adamct.batch.TestFacts`."""
         arrays = self.arrays.get(FACTS, {})
         return {name: arrays[name] for name in TestFacts._fields if name in arrays}
+
+    def can_test(self, metric: Metric) -> bool:
+        """Return whether it has a metric of the test, and the ranks that the metric is computed from."""
+        return str(metric) in self.metrics and metric.ranking in self.ranks
 
     def name_of(self, group: str) -> str:
         """Return the chosen name of a config group, or else the name of the class in the config."""

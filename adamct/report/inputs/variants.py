@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -69,6 +70,21 @@ def defining(run: Run) -> dict[str, str]:
     }
 
 
+def apart(runs: Sequence[Run], folders: Sequence[Path]) -> list[Run]:
+    """Label a run that is itself among some folders, if another run is the same experiment with the same seed.
+
+    A rerun can then be compared with the original.
+    """
+    own = {folder.resolve() for folder in folders}
+    experiments = [(run.dataset, run.model, run.seed, frozenset(defining(run).items())) for run in runs]
+    return [
+        replace(run, config=run.config | {"label": " ".join(filter(None, (run.label, f"in {run.folder.name}")))})
+        if run.folder.resolve() in own and experiments.count(experiment) > 1
+        else run
+        for run, experiment in zip(runs, experiments, strict=True)
+    ]
+
+
 def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Variant]:
     """Group one dataset's finished runs into variants, in the order of the paper's models, then labels, then names.
 
@@ -83,7 +99,8 @@ def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Varian
         for one, other in pairwise(repeats):
             require(
                 one.seed != other.seed,
-                f"{one.folder} and {other.folder} are the same experiment with the same seed={one.seed}: leave out one",
+                f"{one.folder} and {other.folder} are the same experiment with the same seed={one.seed}: leave out "
+                "one, or give one another label",
             )
     variants = []
     for model in dict.fromkeys(repeats[0].model for repeats in groups):

@@ -21,13 +21,16 @@ COSTS = {
 
 
 def cost_tables(block: Block) -> list[Table]:
-    """Make a table of all variants' costs, and one of the variants with the most common hidden size."""
-    sizes = [variant.runs[0].config.get("model.hidden_size") for variant in block.variants]
+    """Make a table of the costs of all variants that have any, and one of those with the most common hidden size."""
+    variants = [variant for variant in block.variants if any(run.results["cost"] for run in variant.runs)]
+    if not variants:
+        return []
+    sizes = [variant.runs[0].config.get("model.hidden_size") for variant in variants]
     size = max(sizes, key=sizes.count)
-    shared = [variant for variant in block.variants if variant.runs[0].config.get("model.hidden_size") == size]
+    shared = [variant for variant in variants if variant.runs[0].config.get("model.hidden_size") == size]
     models = {variant.model for variant in shared}
-    tables = [cost_table(block, block.variants, f"{block.slug}_cost", "cost")]
-    if size is not None and len(models) > 1 and len(shared) < len(block.variants):
+    tables = [cost_table(block, variants, f"{block.slug}_cost", "cost")]
+    if size is not None and len(models) > 1 and len(shared) < len(variants):
         tables.append(cost_table(block, shared, f"{block.slug}_cost_{size}", f"cost at hidden size {size}"))
     return tables
 
@@ -44,7 +47,8 @@ def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str)
             paper_value = in_paper(block, variant, block.metric)
             last = "" if paper_value is None or paper_value.value is None else f"{paper_value.value:.4f}"
             rows.append(("paper", tuple(Cell(text, aside=True) for text in (*theirs, last))))
-    devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in block.runs})
+    runs = [run for variant in variants for run in variant.runs]
+    devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in runs})
     sentences = [
         f"Median over seeds, on {'; '.join(devices)}. A query has the longest history of a user, at most max_len "
         "items. A multiplication and an addition count as two operations.",

@@ -30,6 +30,8 @@ def choice(run: Run) -> str:
     monitors = dict.fromkeys(choice["monitor"] for choice in run.results.get("chosen", {}).values())
     if None in monitors:
         return "the one that ckpt names, for all rankings"
+    if not monitors and run.config.get("monitor") is None:
+        return "of evaluated lists: not known"
     if len(monitors) < 2:
         return f"the best by {next(iter(monitors), run.config.get('monitor'))}"
     return f"for each ranking the best by its own validation metric ({', '.join(monitors)})"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from adamct.report.inputs.blocks import Block
-from adamct.report.outputs.table import RHO, Table, plain
+from adamct.report.outputs.table import NONE, RHO, Table, plain
 from adamct.report.statistics import agreement
 
 
@@ -15,27 +15,30 @@ def rankings_table(block: Block) -> Table | None:
     if len(metrics) < 2 or not block.others:
         return None
     scores = {variant.name: [variant.mean(metric) for metric in metrics] for variant in block.variants}
-    complete = {name: [v for v in values if v is not None] for name, values in scores.items() if None not in values}
-    scores_by_metric = list(zip(*complete.values(), strict=True))
+    columns = list(zip(*scores.values(), strict=True))
     rows = []
-    for variant, values in sorted(complete.items(), key=lambda item: item[1], reverse=True):
-        places = [
-            1 + sum(value > own for value in scores) for own, scores in zip(values, scores_by_metric, strict=True)
-        ]
-        texts = [text for value, place in zip(values, places, strict=True) for text in (f"{value:.4f}", str(place))]
+    for variant, values in sorted(scores.items(), key=lambda item: [value or 0.0 for value in item[1]], reverse=True):
+        texts = [text for own, column in zip(values, columns, strict=True) for text in value_and_place(own, column)]
         rows.append((variant, plain(texts)))
+    complete = [[value for value in values if value is not None] for values in scores.values() if None not in values]
     heads = [(metric.heading, f"place in {metric.ranking}") for metric in metrics]
-    columns = tuple(text for head in heads for text in head)
     title = f"{block.title}: the rankings side by side"
     rankings = [metric.ranking for metric in metrics]
     return Table(
         name=f"{block.slug}_rankings",
         title=title,
         corner="model",
-        columns=columns,
+        columns=tuple(text for head in heads for text in head),
         rows=tuple(rows),
-        notes=agreement_notes(rankings, scores_by_metric),
+        notes=agreement_notes(rankings, list(zip(*complete, strict=True))),
     )
+
+
+def value_and_place(own: float | None, scores: Sequence[float | None]) -> tuple[str, str]:
+    """Write a variant's score and its place among all scores."""
+    if own is None:
+        return NONE, NONE
+    return f"{own:.4f}", str(1 + sum(score > own for score in scores if score is not None))
 
 
 def agreement_notes(rankings: Sequence[str], scores: Sequence[tuple[float, ...]]) -> tuple[str, ...]:

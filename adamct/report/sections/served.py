@@ -77,7 +77,8 @@ BinsByKind = dict[tuple[Kind, str], dict[Variant, Bins]]
 
 def binned(variant: Variant, ranking: str, kind: Kind, name: str) -> Bins:
     """Average a metric over the users of each bin, and over a variant's runs that recorded the kind."""
-    runs = [run for run in variant.runs if kind.fact in run.facts and ranking in run.ranks]
+    metric = Metric("test", ranking, name)
+    runs = [run for run in variant.runs if kind.fact in run.facts and run.can_test(metric)]
     if not runs:
         counts = np.zeros(len(kind.starts), dtype=int)
         return Bins(counts, counts / np.nan)

@@ -49,7 +49,11 @@ def notes(block: Block, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     tested = {test.other for test in comparisons}
     untested = [variant.name for variant in block.others if variant.name not in tested]
     if untested:
-        sentences.append(f"Not compared, because no tested seed is in common: {', '.join(untested)}.")
+        seeds = ", ".join(str(run.seed) for run in block.chosen.runs)
+        sentences.append(
+            f"Not compared, because no tested seed is in common with {block.chosen.name} (seed {seeds}), or no metric: "
+            f"{', '.join(untested)}."
+        )
     unranked = [variant.name for variant in block.variants if any(run.tested and not run.ranks for run in variant.runs)]
     if unranked:
         sentences.append(f"Some seeds are not compared, because their {RANKS} is missing: {', '.join(unranked)}.")
