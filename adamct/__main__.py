@@ -9,7 +9,7 @@ from adamct.runs.script import SCRIPT
 
 RUNS = {"run": [], "predict": ["stages=[predict]"]}
 """The commands of `run.py`, with the overrides that each adds."""
-MODULES = {"report": "adamct.report.__main__", "export": "adamct.serving.export"}
+MODULES = {"report": "adamct.report.__main__", "export": "adamct.serving.export", "hub": "adamct.hub.__main__"}
 """The commands of modules."""
 USAGE = """usage: adamct COMMAND ...
 
@@ -17,6 +17,7 @@ USAGE = """usage: adamct COMMAND ...
   predict  write recommendations: adamct predict dataset=custom dataset.path=log.csv ckpt=FOLDER/checkpoints/best.ckpt
   report   compare the runs below folders: adamct report multirun/FOLDER
   export   write a trained encoder as ONNX: adamct export FOLDER/checkpoints/best.ckpt
+  hub      export a run for the Hugging Face Hub, and push it: adamct hub export FOLDER EXPORT
 
 adamct COMMAND --help shows the arguments of a command."""
 
