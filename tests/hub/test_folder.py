@@ -14,7 +14,7 @@ from adamct.hub.folder import write_folder
 from tests.conftest import MODELS, TINY, Ended
 from tests.serving.checkpoints import checkpoint
 
-QUICK = ("adamct_paper", "hgn", "markov")
+QUICK = ("hgn", "markov")
 
 
 @pytest.mark.parametrize("name", [pytest.param(m, marks=[pytest.mark.slow] * (m not in QUICK)) for m in MODELS])
@@ -60,6 +60,7 @@ def test_an_exported_run_recommends_exactly_the_same(
         ("items.json", b'["a"]', "num_items=30, but 1 item_ids"),
         ("model.safetensors", b"\x80\x04", "model.safetensors: cannot be read"),
     ],
+    ids=["no config", "half a config", "another config", "other ids", "other weights"],
 )
 def test_damaged_folders_are_one_line(file: str, content: bytes | None, message: str, tmp_path: Path) -> None:
     write_folder(tmp_path, checkpoint(), "")
