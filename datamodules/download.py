@@ -1,7 +1,9 @@
 """The download of a public file: once, from one of its mirrors, resumable, and checked at the end."""
 
 import gzip
+import shutil
 import time
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,17 +62,19 @@ class Download:
         urls: its addresses, the most trusted first. They must be HTTPS, except those of this machine.
         folder: its folder. Its name is that in the first address.
         sha256: its SHA-256; None if that is unknown.
+        member: the name of the only file to keep of a zip archive; None for a file that is no archive.
     """
 
-    def __init__(self, urls: Sequence[Text], folder: Text, sha256: Text | None):
+    def __init__(self, urls: Sequence[Text], folder: Text, sha256: Text | None, member: Text | None = None):
         for url in urls:
             require(is_safe(url), f"dataset.download.urls: {url}: must begin with https://")
         require(bool(urls), "dataset.download.urls: must hold at least one address")
-        name = Path(urlsplit(urls[0]).path).name
+        name = Path(member or urlsplit(urls[0]).path).name
         require(name not in ("", ".."), f"dataset.download.urls: {urls[0]}: must end with the name of a file")
         self.urls = list(urls)
         self.path = Path(folder) / name
         self.sha256 = sha256
+        self.member = member
 
     @property
     def partial(self) -> Path:
@@ -100,8 +104,9 @@ class Download:
                 try:
                     self.download(url)
                     self.check()
-                    self.partial.replace(self.path)
-                    self.version.unlink(missing_ok=True)
+                    received = self.partial if self.member is None else self.unpack(self.member)
+                    received.replace(self.path)
+                    self.forget()
                 except MirrorError as error:
                     problems.append(f"{url}: {error}")
             else:
@@ -188,6 +193,28 @@ class Download:
         except MirrorError:
             self.forget()
             raise
+
+    def unpack(self, name: str) -> Path:
+        """Write the file that has a name in the received archive, in any folder of it, to a temporary file.
+
+        Raises:
+            MirrorError: the archive is damaged, or has not one such file. It is deleted.
+        """
+        unpacked = self.path.with_name(f".{self.path.name}.unpacked")
+        try:
+            with zipfile.ZipFile(self.partial) as archive:
+                members = [member for member in archive.namelist() if member.rpartition("/")[2] == name]
+                if len(members) != 1:
+                    raise MirrorError(f"gives an archive that holds {len(members)} files {name}, and not one")
+                with archive.open(members[0]) as source, unpacked.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+            self.forget()
+            raise MirrorError(f"gives a file that is not a whole zip archive ({error})") from error
+        except MirrorError:
+            self.forget()
+            raise
+        return unpacked
 
 
 def is_safe(url: str) -> bool:

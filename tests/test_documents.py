@@ -29,7 +29,7 @@ def snippets(document: Path) -> list[str]:
 
 
 def commands(beginning: str) -> list[str]:
-    """Return the rest of every command that begins with ``python run.py`` or ``python -m``."""
+    """Return the rest of every command that begins with some words, such as ``python run.py``."""
     parts = (
         part
         for document in DOCUMENTS
@@ -44,7 +44,12 @@ def first_values(words: list[str]) -> list[str]:
     return [word if "{" in word else word.split(",")[0] for word in words if "interval(" not in word]
 
 
-RUNS = [command for command in commands("python run.py") if not PLACEHOLDER.search(command)]
+RUNS = [
+    command
+    for beginning in ("python run.py", "adamct run")
+    for command in commands(beginning)
+    if not PLACEHOLDER.search(command)
+]
 
 
 @pytest.mark.parametrize("command", RUNS)

@@ -17,8 +17,8 @@ from adamct.evaluate.record import evaluate
 from adamct.report.inputs.names import file_names, label_of
 from adamct.runs.config import names_folder, resolved
 from adamct.runs.schema import check
+from adamct.runs.script import CONF
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 DESCRIPTION = (
     "Rank the test items of a dataset by the lists in FILE (CSV, TSV, JSON lines or Parquet), and write a run folder "
     "that python -m adamct.report compares with other runs. Columns: user, item and score or rank; or user and items."

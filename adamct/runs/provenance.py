@@ -14,14 +14,8 @@ def provenance(device: "torch.device") -> dict[str, Any]:
     """Return the commit, the versions, the device, the threads and the host of a run."""
     import torch
 
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # an installed copy, without its history
-        commit = None
     return {
-        "git_commit": commit,
+        "git_commit": git_commit(Path(__file__).parents[2]),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -31,6 +25,17 @@ def provenance(device: "torch.device") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "host": platform.platform(),
     }
+
+
+def git_commit(clone: Path) -> str | None:
+    """Return the commit of a clone, with ``-dirty`` if files differ from it; None for an installed copy."""
+    if not (clone / ".git").exists():  # git would find the repository of a folder above, which is another project
+        return None
+    command = ["git", "-C", str(clone), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # without git
+        return None
 
 
 def peak_resident_mib() -> float | None:

@@ -13,6 +13,8 @@ from adamct.batch import Batch, DataSpec, Seen
 from adamct.checkpoint import read_checkpoint
 from adamct.errors import InputError, on_one_line, require
 from adamct.evaluation.ranking import top_items
+from adamct.hub.folder import MODEL, read_folder
+from adamct.hub.remote import download, is_name
 from adamct.models.base import NextItemModel
 from adamct.serving.rebuild import rebuild
 
@@ -147,21 +149,24 @@ def seen_items(items: Int[np.ndarray, " T"], offsets: Int[np.ndarray, " bounds"]
     return Seen(item_of_pair, row_of_pair, torch.from_numpy(offsets - offsets[0]))
 
 
-def load(checkpoint: str | Path, device: str = "cpu") -> Recommender:
-    """Load a recommender from a run's ``checkpoints/best.ckpt``, without any other file.
+def load(source: str | Path, device: str = "cpu") -> Recommender:
+    """Load a recommender from a run's ``checkpoints/best.ckpt``, an exported folder or the Hugging Face Hub.
 
-    The checkpoint need not be trusted: nothing that it holds is executed.
+    The source need not be trusted: nothing that it holds is executed.
 
     Args:
-        checkpoint: the path of the checkpoint.
+        source: the path of a checkpoint or of a folder that ``python -m adamct.hub export`` wrote, without any other
+            file; or the name of such a model on the Hub, ``OWNER/NAME``.
         device: the device for the model, such as ``cuda``.
 
     Raises:
-        InputError: the file cannot be read, names classes that models are not made of, or has weights of another
+        InputError: the source cannot be read, names classes that models are not made of, or has weights of another
             model; or the device does not exist.
     """
-    path = Path(checkpoint)
-    content = read_checkpoint(path, {})
+    path = Path(source)
+    if is_name(str(source)) and not path.exists():
+        path = download(str(source))
+    content = read_folder(path) if path.is_dir() else read_checkpoint(path, {})
     try:
         recommender = restore(content)
     except Exception as error:  # a damaged file may raise anything
@@ -193,7 +198,6 @@ def restore(content: dict[str, Any]) -> Recommender:
     require(num_items == len(item_ids), f"has num_items={num_items}, but {len(item_ids)} item_ids")
     spec = DataSpec(num_items, num_users, max_len, torch.zeros(num_items + 1), has_times=has_times)
     model = rebuild(content["identity"]["model"], spec)
-    prefix = "model."
     state = content["state_dict"].items()
-    model.load_state_dict({key.removeprefix(prefix): value for key, value in state if key.startswith(prefix)})
+    model.load_state_dict({key.removeprefix(MODEL): value for key, value in state if key.startswith(MODEL)})
     return Recommender(model, item_ids, max_len)
