@@ -69,8 +69,7 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
     try:
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_in_processes(folder.path, script, cfg.monitor)
-        score = experiment(cfg, folder, has_neighbours)
-        finish_loggers(failed=False)
+        return experiment(cfg, folder, has_neighbours)
     except Exception as error:
         folder.record_failure(error)
         if not in_sweep:
@@ -82,9 +81,6 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
             raise
         stopping.touch()  # without an exception, so that the neighbours can save their states too
         return math.nan
-    finally:
-        finish_loggers(failed=True)  # does nothing for a run that is finished
-    return score
 
 
 def run_in_processes(folder: Path, script: Path, monitor: str) -> float | None:
@@ -114,14 +110,6 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | None:
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
     return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
-
-
-def finish_loggers(failed: bool) -> None:
-    """Finish the run's W&B run if it has one."""
-    if "wandb" in sys.modules:
-        from adamct.loggers import finish_wandb
-
-        finish_wandb(failed)
 
 
 def exit_with(error: Exception) -> NoReturn:
