@@ -73,7 +73,7 @@ class WandbRun(WandbLogger):
             summary = dict(self.experiment.summary)
         except wandb.Error as error:
             raise InputError(
-                f"logger.wandb: {on_one_line(error)}; wandb login, or logger.wandb.mode=offline, which needs no account"
+                f"logger.wandb: {on_one_line(error).removesuffix('.')}; logger.wandb.mode=offline needs no account"
             ) from error
         self.best = {name: value for name, value in summary.items() if name.startswith("val/")}
 
