@@ -149,8 +149,6 @@ class Reported:
         self.run = run
         self.logged: dict[str, list[Any]] = defaultdict(list)
         """All values of each key, in order."""
-        self.summaries: dict[str, str | None] = {}
-        """The summary of each defined metric."""
         self.exit_codes: list[int | None] = []
         """The exit code of each call that finished it."""
 
@@ -163,7 +161,7 @@ def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
     monkeypatch.setenv("WANDB_SILENT", "true")
     reported: list[Reported] = []
     wandb_run, start = wandb.Run, wandb.init
-    log, define, finish, leave = wandb_run.log, wandb_run.define_metric, wandb_run.finish, wandb_run.__exit__
+    log, finish, leave = wandb_run.log, wandb_run.finish, wandb_run.__exit__
 
     def of(run: Any) -> Reported:
         return next(record for record in reported if record.run is run)
@@ -177,10 +175,6 @@ def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
             of(run).logged[key].append(value)
         log(run, data, *args, **options)
 
-    def recorded_define(run: Any, name: str, *args: Any, **options: Any) -> Any:
-        of(run).summaries[name] = options.get("summary")
-        return define(run, name, *args, **options)
-
     def recorded_finish(run: Any, exit_code: int | None = None) -> None:
         of(run).exit_codes.append(exit_code)
         finish(run, exit_code)
@@ -191,7 +185,6 @@ def wandb_runs(monkeypatch: pytest.MonkeyPatch) -> list[Reported]:
 
     monkeypatch.setattr(wandb, "init", recorded_init)
     monkeypatch.setattr(wandb_run, "log", recorded_log)
-    monkeypatch.setattr(wandb_run, "define_metric", recorded_define)
     monkeypatch.setattr(wandb_run, "finish", recorded_finish)
     monkeypatch.setattr(wandb_run, "__exit__", recorded_exit)
     return reported

@@ -19,7 +19,7 @@ FACTS = {"sha256": "0" * 64, "num_items": 9, "num_users": 5, "ties_seed": None}
 def plain(configure: Configure, *overrides: str) -> dict[str, Any]:
     cfg = configure("dataset=amazon", "dataset.category=Video_Games", *overrides)
     cfg.output_dir = "here"
-    cfg.logger = None
+    cfg.logger = {}
     return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adamct.batch import EvaluationBatch
 from adamct.dataset import Dataset
-from adamct.loggers import log_histogram
+from adamct.loggers.base import log_histogram
 from adamct.models.adamct_layers import Coefficient
 from adamct.runs.folder import COEFFICIENTS, write_arrays
 

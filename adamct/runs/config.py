@@ -6,7 +6,7 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from adamct.runs.schema import may_be_null
+from adamct.runs.schema import may_be_empty
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -50,12 +50,12 @@ def names_folder() -> bool:
 
 
 def without_null(arguments: list[str], groups: Path) -> list[str]:
-    """Return a command's arguments with ~GROUP in place of GROUP=null, which Hydra refuses, if null is allowed there.
+    """Return a command's arguments with ~GROUP in place of GROUP=null, which Hydra refuses, if the group may be empty.
 
     Args:
         arguments: the command's arguments.
         groups: the folder of the config groups.
     """
     names = [argument.removesuffix("=null") for argument in arguments if argument.endswith("=null")]
-    replaced = {f"{name}=null": f"~{name}" for name in names if may_be_null(name) and (groups / name).is_dir()}
+    replaced = {f"{name}=null": f"~{name}" for name in names if may_be_empty(name) and (groups / name).is_dir()}
     return [replaced.get(argument, argument) for argument in arguments]

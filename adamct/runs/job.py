@@ -77,8 +77,7 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | st
     try:
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_in_processes(folder.path, script, cfg.monitor)
-        score = experiment(cfg, folder, has_neighbours)
-        finish_loggers(failed=False)
+        return experiment(cfg, folder, has_neighbours)
     except Exception as error:
         if in_sweep and isinstance(error, InUse):
             return ELSEWHERE
@@ -93,9 +92,6 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | st
         with suppress(FileNotFoundError):  # the command has ended before its job, as it can on Slurm
             stop_file(hydra_config).touch()  # without an exception, so that the neighbours can save their states too
         return math.nan
-    finally:
-        finish_loggers(failed=True)  # does nothing for a run that is finished
-    return score
 
 
 def run_in_processes(folder: Path, script: Path, monitor: str) -> float | str | None:
@@ -150,14 +146,6 @@ def read_failed_jobs(sweep: Path) -> list[str]:
 def has_failed(sweep: Path, folder: Path) -> bool:
     """Return whether a job is among the failed jobs of a sweep."""
     return os.path.relpath(folder, sweep) in read_failed_jobs(sweep)
-
-
-def finish_loggers(failed: bool) -> None:
-    """Finish the run's W&B run if it has one."""
-    if "wandb" in sys.modules:
-        from adamct.loggers import finish_wandb
-
-        finish_wandb(failed)
 
 
 def exit_with(error: Exception) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypedDict, ge
 from annotated_types import Ge, Gt, Le, MinLen
 
 from adamct.errors import InputError, on_one_line
+from adamct.extras import require_extras
 from adamct.keys import keys, nearest
 from adamct.values import (
     CompileMode,
@@ -67,7 +68,7 @@ class Config(TypedDict):
     model: Node
     references: Mapping[str, Node]
     trainer: Node
-    logger: Node | None
+    logger: Mapping[str, Node]
     callbacks: Mapping[str, Node]
     data_dir: Text
     output_dir: Text
@@ -120,13 +121,13 @@ class Allowed(NamedTuple):
 def check(config: Mapping[str, Any]) -> None:
     """Refuse a config with keys that do not exist, or with values that their keys cannot have.
 
-    It checks the top-level keys first: these mistakes are reported without the import of torch.
+    It checks the top-level keys and the extras first: these mistakes are reported without the import of torch.
 
     Args:
         config: the whole config as plain containers, without interpolations.
 
     Raises:
-        InputError: names each wrong key, its value and the allowed values.
+        InputError: names each wrong key, its value and the allowed values, or a missing extra.
     """
     wrong = list(mistakes("", config, keys_of(Config), config))
     if not wrong and "fit" in config["stages"] and config["ckpt"] is not None:
@@ -137,7 +138,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def check_nodes(key: str, config: Mapping[str, Any]) -> None:
-    """Refuse wrong keys and values in the nodes of a config.
+    """Refuse wrong keys and values in the nodes of a config, and nodes whose extra is not installed.
 
     Args:
         key: the dotted key of this config in a larger one; empty for a whole config.
@@ -146,15 +147,17 @@ def check_nodes(key: str, config: Mapping[str, Any]) -> None:
     Raises:
         InputError: names each wrong key, its value and the allowed values.
     """
+    for place, node in nodes(key, config):
+        require_extras(place, node)
     checks = [(place, node, arguments_of_node(place, node)) for place, node in nodes(key, config)]
     if wrong := [line for place, node, allowed in checks for line in mistakes(place, node, allowed, config)]:
         raise InputError("; ".join(wrong))
 
 
-def may_be_null(key: str) -> bool:
-    """Return whether a top-level key may be null."""
+def may_be_empty(key: str) -> bool:
+    """Return whether a top-level key may be null or hold no nodes."""
     annotations = keys_of(Config).annotations
-    return key in annotations and refusal(None, annotations[key]) is None
+    return key in annotations and any(refusal(value, annotations[key]) is None for value in (None, {}))
 
 
 def mistakes(key: str, values: Mapping[str, Any], allowed: Allowed, config: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -80,7 +80,7 @@ class SweepCallback(Callback):
                 try:
                     exit_if_stopping(config)
                     if self.report and len(living(folder)) == 1:
-                        write_report(folder, config.logger)
+                        write_report(folder, config.logger.values())
                     failed = read_failed_jobs(folder)
                 finally:  # only after the failed jobs were read: the next command deletes their list
                     leave(self.claim)
@@ -118,26 +118,27 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(f"error: {line or repr(error)}")
 
 
-def write_report(folder: Path, logger: DictConfig | None) -> None:
+def write_report(folder: Path, loggers: Iterable[DictConfig]) -> None:
     """Write a sweep's report, and log it to W&B if the runs are logged there.
 
     An error is printed in one line and does not fail the sweep, whose jobs have finished.
 
     Args:
         folder: the sweep's folder.
-        logger: the config of the runs' logger; None if they have none.
+        loggers: the configs of the runs' loggers.
     """
     error_file = folder / REPORT_ERROR
     error_file.unlink(missing_ok=True)
     try:
-        from adamct.loggers import WandbRun  # these imports take seconds
+        from adamct.loggers.wandb_run import WandbRun  # these imports take seconds
         from adamct.report.build import report
 
         result = report([folder], folder / "report")
-        if logger is not None and issubclass(get_class(logger._target_), WandbRun):
-            from adamct.report.outputs.wandb_report import log_to_wandb
+        for logger in loggers:
+            if issubclass(get_class(logger._target_), WandbRun):
+                from adamct.report.outputs.wandb_report import log_to_wandb
 
-            log_to_wandb(result, logger.project, logger.entity, logger.mode, logger.group or folder.name)
+                log_to_wandb(result, logger.project, logger.entity, logger.mode, logger.group or folder.name)
     except InputError as error:  # such as for runs that must not be compared
         print(f"no report: {error}", file=sys.stderr)
     except Exception as error:

@@ -16,6 +16,7 @@ from adamct.evaluation.names import names_of_rankings
 from adamct.evaluation.ranking import rank_targets
 from adamct.evaluation.storage import FINGERPRINT, smallest, stored
 from adamct.identity import fingerprint_of_test_items
+from adamct.loggers.base import log_results
 from adamct.models.base import NextItemModel
 from adamct.runs.config import start_of_run
 from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays, write_first
@@ -39,7 +40,7 @@ def record(
     outcome: Outcome,
     config: dict[str, Any],
 ) -> None:
-    """Write ``results.json`` and, if the run was tested, its arrays, and print the table of its scores.
+    """Log the results and write ``results.json`` and, if the run was tested, its arrays. Print the scores.
 
     Args:
         folder: the run's folder.
@@ -57,14 +58,17 @@ def record(
     callbacks = callbacks_of(trainer)
     timing = next(callback for callback in callbacks if isinstance(callback, Timing))
     history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
+    best = validated(outcome.chosen)
+    costs = cost(module.model, module.device, data.spec.max_len, data.longest_history, timing)
+    log_results(trainer, best, costs)
     results = {
-        "metrics": {**validated(outcome.chosen), **(tested or {})},
+        "metrics": {**best, **(tested or {})},
         "references": references,
         "chosen": weights(outcome.chosen),
         "ended_by": outcome.ended_by,
         "identity": module.identity,
         "dataset": {**module.identity["dataset"], **facts_of(data)},
-        "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
+        "cost": costs,
         "seed": module.seed,
         **provenance(module.device),
         "config": config,

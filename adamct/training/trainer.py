@@ -21,6 +21,7 @@ from adamct import kernels
 from adamct.analysis.mixture_coefficients import MixtureMonitor
 from adamct.checkpoint import AtomicCheckpointIO
 from adamct.errors import naming_key
+from adamct.loggers.base import running
 from adamct.randomness import seed_libraries
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.search.pruning import trial_reports
@@ -52,7 +53,7 @@ def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
 
 @contextmanager
 def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path, quiet: bool) -> Iterator[pl.Trainer]:
-    """Build a run's trainer, and hold its GPU until the block ends.
+    """Build a run's trainer, and hold its GPU and its loggers until the block ends.
 
     Args:
         cfg: the run's config.
@@ -62,18 +63,19 @@ def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path
         quiet: whether to leave out the progress bar even if it is configured.
     """
     added = [*instantiate(cfg.callbacks).values()]
-    with on_least_used_gpu(instantiate(cfg.trainer, _partial_=True, callbacks=added)) as make_trainer:
+    configured = instantiate(cfg.trainer, _partial_=True, callbacks=added)
+    with on_least_used_gpu(configured) as make_trainer, running(cfg.logger) as loggers:
         callbacks = []
         if "fit" in plan.stages:
             every = cfg.save_every_n_steps
             callbacks = fit_callbacks(plan.folder, num_users, plan.choices, cfg.patience, every)
             callbacks += trial_reports(HydraConfig.get().sweeper, cfg.monitor)
-        yield build_trainer(make_trainer, instantiate(cfg.logger), callbacks, folder, quiet)
+        yield build_trainer(make_trainer, loggers, callbacks, folder, quiet)
 
 
 def build_trainer(
     make_trainer: partial[pl.Trainer],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     callbacks: Sequence[pl.Callback],
     folder: Path,
     quiet: bool,
@@ -82,7 +84,7 @@ def build_trainer(
 
     Args:
         make_trainer: the configured trainer.
-        logger: the run's logger, None for a run without.
+        loggers: the run's loggers.
         callbacks: those of training (see `fit_callbacks`); empty for a run without fit.
         folder: the run's folder.
         quiet: whether to leave out the progress bar even if it is configured.
@@ -92,14 +94,14 @@ def build_trainer(
     progress = configured.get("enable_progress_bar", True) and not quiet
     fits = bool(callbacks)
     callbacks = [*(configured.get("callbacks") or []), Timing(), *callbacks]
-    if fits and logger is not None:
+    if fits and loggers:
         callbacks.append(LearningRateMonitor("epoch"))
     if progress:
         callbacks.append(Progress())
     require_trains(precision := configured.get("precision"))
     with naming_key("trainer"):
         trainer = make_trainer(
-            logger=logger or False,
+            logger=list(loggers),
             callbacks=callbacks,
             enable_progress_bar=progress,
             enable_checkpointing=fits,

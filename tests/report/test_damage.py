@@ -164,7 +164,7 @@ def test_a_failed_report_does_not_end_the_sweep(
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     with monkeypatch.context() as patch:
         patch.setattr("adamct.report.build.page", lambda **_: 1 / 0)
-        write_report(tmp_path, None)
+        write_report(tmp_path, [])
     trace = tmp_path / REPORT_ERROR
     line = (
         f"no report: ZeroDivisionError division by zero; the traceback is in {trace}; "
@@ -172,7 +172,7 @@ def test_a_failed_report_does_not_end_the_sweep(
     )
     assert capsys.readouterr().err == line
     assert "Traceback" in trace.read_text()
-    write_report(tmp_path, None)
+    write_report(tmp_path, [])
     assert (tmp_path / "report" / "report.html").exists()
     assert not trace.exists()
 

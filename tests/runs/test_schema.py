@@ -24,7 +24,9 @@ Run = Callable[..., Ended]
 NEEDED = {
     "dataset=amazon": ("dataset.path=log.csv", "dataset.category=Books"),
     "dataset=custom": ("dataset.path=log.csv",),
-    "logger=wandb": ("logger.job_type=job", "logger.tags=[]"),  # which need a run
+    "logger=comet": ("logger.comet.tags=[]",),  # which needs a run, as those below
+    "logger=mlflow": ("logger.mlflow.tags.dataset=beauty", "logger.mlflow.tags.model=adamct"),
+    "logger=wandb": ("logger.wandb.job_type=job", "logger.wandb.tags=[]"),
 }
 """Values of mandatory keys, by the choice that has them."""
 GROUPS = ("model", "loss", "optimizer", "scheduler", "dataset", "trainer", "logger", "callbacks")
@@ -51,7 +53,10 @@ EACH = list(zip(choices("model"), *(cycle(choices(group)) for group in GROUPS[1:
 
 
 @pytest.mark.parametrize("chosen", EACH, ids=lambda chosen: chosen[0])
-def test_every_choice_in_conf_is_valid(chosen: tuple[str, ...], configure: Configure) -> None:
+def test_every_choice_in_conf_is_valid(
+    chosen: tuple[str, ...], configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adamct.extras.find_spec", lambda module: module)  # as if all extras were installed
     check(plain(configure, *chosen))
 
 
@@ -107,13 +112,14 @@ WRONG = {
     "model.kernel_size=4": "model.kernel_size=4: must be odd, so that the length stays as it is",
     "model.activation=selu": "model.activation=selu: must be 'gelu', 'relu', 'swish', 'tanh' or 'sigmoid'",
     "model.parts.local_gate.bias=1": "model.parts.local_gate.bias=1: must be true or false",
-    "logger.name=1": "logger.name=1: must be text",
+    "logger.csv.name=1": "logger.csv.name=1: must be text",
+    "logger.csv=1": "logger={csv: 1}: must be a node with a _target_",
     "+model.hiden_size=3": "model.hiden_size: there is no such key; did you mean model.hidden_size?",
     "+optimizer.amsgrd=true": "optimizer.amsgrd: there is no such key; did you mean optimizer.amsgrad?",
     "+patiense=3": "patiense: there is no such key; did you mean patience?",
     "+predict.unsen=true": "predict.unsen: there is no such key; did you mean predict.unseen?",
     "model._target_=adamct.models.adamct.Adam": "model._target_=adamct.models.adamct.Adam: ",
-    "logger._target_=nowhere.Logger": "logger._target_=nowhere.Logger: No module named 'nowhere'",
+    "logger.csv._target_=nowhere.Logger": "logger.csv._target_=nowhere.Logger: No module named 'nowhere'",
     "model._target_=5": "model._target_=5: ",
     "model.parts._target_=datamodules.nowhere.X": "model.parts._target_=datamodules.nowhere.X: ",
 }

@@ -79,7 +79,9 @@ def test_unsafe_characters_and_long_names_give_a_hash() -> None:
 
 def test_sweep_name_has_what_identifies_the_sweep() -> None:
     table2, seed = "table2", ["seed"]
-    plain = named(table2, seed, "sweep=table2", "data_dir=/a", "logger=wandb", "logger.mode=offline", "trainer=gpu")
+    plain = named(
+        table2, seed, "sweep=table2", "data_dir=/a", "logger=wandb", "logger.wandb.mode=offline", "trainer=gpu"
+    )
     assert plain == "table2,seed"
     assert named(table2, seed, "optimizer.lr=5e-1") == "table2,seed,optimizer.lr=0.5"
     assert named(table2, ["seed", "model"], "seed=1") == named(table2, ["model", "seed"], "seed=1")

@@ -1,0 +1,1 @@
+"""Loggers of runs: additions to those of Lightning, which a config names below ``logger``."""
