@@ -1,4 +1,4 @@
-"""Tests of the compared model against each other one, paired by user and seed, and corrected by Holm."""
+"""Tests of one variant against another, paired by user and seed, and corrected by Holm."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from adamct.report.inputs.variants import Variant
 from adamct.report.resampling import LEVEL, resample
 
 Pairs = list[tuple[Run, Run]]
-"""The runs of the compared variant and of another one, for each seed that both have."""
+"""The runs of two variants, for each seed that both have."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The compared model minus another, paired by user and by the seeds that both have.
+    """One variant minus another, paired by user and by the seeds that both have.
 
     Attributes:
-        other: the name of the other variant.
+        other: the name of the other variant, or of the pair.
         metric: the tested metric.
         users: the number of paired users.
         seeds: the number of seeds that both have.
-        wins: the number of seeds in which the compared model has the higher mean.
+        wins: the number of seeds in which the first variant has the higher mean.
         difference: the mean difference over users and seeds.
         low: the lower end of its 95 % interval.
         high: the upper end of the interval.
@@ -55,19 +55,24 @@ class Comparison:
         return self.p_holm < LEVEL
 
 
-def compare(block: Block) -> list[Comparison]:
-    """Test a block's compared model against each other variant, with one family of tests for each ranking.
+def compare(block: Block, pairs: Mapping[str, tuple[Variant, Variant]] | None = None) -> list[Comparison]:
+    """Test the first variant of each pair against the second, with one family of tests for each ranking.
 
-    NDCG@10 is tested, and the block's metric if it is another one. A variant without a tested seed in common with the
-    compared one is left out.
+    NDCG@10 is tested, and the block's metric if it is another one. A pair without a common tested seed is left out.
+
+    Args:
+        block: the block of the variants.
+        pairs: the pairs by the name of their test; None pairs the compared variant with each other one.
     """
     if block.split != "test":
         return []
+    if pairs is None:
+        pairs = {other.name: (block.chosen, other) for other in block.others}
     names = tuple(dict.fromkeys(("ndcg@10", block.metric.name)))
     comparisons = []
     for ranking in block.rankings:
-        pairs = {other.name: pair_runs(block.chosen, other, ranking) for other in block.others}
-        comparisons += compare_in_ranking(ranking, names, {name: runs for name, runs in pairs.items() if runs})
+        runs = {name: pair_runs(*pair, ranking) for name, pair in pairs.items()}
+        comparisons += compare_in_ranking(ranking, names, {name: paired for name, paired in runs.items() if paired})
     return comparisons
 
 
@@ -78,7 +83,7 @@ def pair_runs(one: Variant, other: Variant, ranking: str) -> Pairs:
 
 
 def compare_in_ranking(ranking: str, names: Sequence[str], others: Mapping[str, Pairs]) -> list[Comparison]:
-    """Test some metrics of one ranking against each other variant, and correct the p-values for all these tests."""
+    """Test some metrics of one ranking for each pair, and correct the p-values for all these tests."""
     if not others:
         return []
     runs = [run for pairs in others.values() for pair in pairs for run in pair]

@@ -17,6 +17,7 @@ import pytest
 import pytorch_lightning as pl
 from filelock import FileLock
 
+from adamct.report.inputs.titles import MODELS
 from tests.conftest import CONF, TINY, Ended
 from tests.sweeps.runs import results_below
 
@@ -215,11 +216,12 @@ def test_killed_sweep_finishes_and_is_reported(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("error.txt"))
 
     table = (tmp_path / "sweep" / "report" / "table.md").read_text().splitlines()
-    names = next(line for line in table if line.startswith("|") and "hgn" in line).split("|")[2:]
-    cells = next(line for line in table if line.startswith("| uni20 ndcg@10")).split("|")[2:]
-    shown = {name.strip(): re.findall(r"[.\d]+", cell)[:2] for name, cell in zip(names, cells, strict=True)}
+    head = next(line for line in table if line.startswith("|  | seeds")).split("|")
+    column = head.index(" uni20 ndcg@10 ")
+    rows = [line.split("|") for line in table[table.index("|".join(head)) + 2 :] if line.startswith("|")]
+    shown = {cells[1].strip(" *"): re.findall(r"[.\d]+", cells[column])[:2] for cells in reversed(rows)}
     for model, rate in itertools.product(("hgn", "gru4rec", "adamct"), ("0.01", "0.03")):
         folders = [tmp_path / "sweep" / f"model={model},optimizer.lr={rate},seed={seed}" for seed in (1, 2, 3)]
         scores = [ndcg_of(folder / "ranks.npz") for folder in folders]
         expected = [f"{mean(scores):.4f}", f"{stdev(scores):.4f}"]
-        assert shown[f"{model} lr={rate}"] == expected
+        assert shown[f"{MODELS[model]} lr={rate}"] == expected

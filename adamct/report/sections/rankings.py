@@ -35,6 +35,7 @@ def rankings_table(block: Block) -> Table | None:
         columns=columns,
         rows=tuple(rows),
         notes=agreement_notes(rankings, scores_by_metric),
+        compared=block.chosen.name,
     )
 
 
