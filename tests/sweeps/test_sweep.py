@@ -218,8 +218,9 @@ def test_killed_sweep_finishes_and_is_reported(tmp_path: Path) -> None:
     table = (tmp_path / "sweep" / "report" / "table.md").read_text().splitlines()
     head = next(line for line in table if line.startswith("|  | seeds")).split("|")
     column = head.index(" uni20 ndcg@10 ")
-    rows = [line.split("|") for line in table[table.index("|".join(head)) + 2 :] if line.startswith("|")]
-    shown = {cells[1].strip(" *"): re.findall(r"[.\d]+", cells[column])[:2] for cells in reversed(rows)}
+    rows = itertools.takewhile(lambda line: line.startswith("|"), table[table.index("|".join(head)) + 2 :])
+    cells = [line.split("|") for line in rows]
+    shown = {row[1].strip(" *"): re.findall(r"[.\d]+", row[column])[:2] for row in cells}
     for model, rate in itertools.product(("hgn", "gru4rec", "adamct"), ("0.01", "0.03")):
         folders = [tmp_path / "sweep" / f"model={model},optimizer.lr={rate},seed={seed}" for seed in (1, 2, 3)]
         scores = [ndcg_of(folder / "ranks.npz") for folder in folders]
