@@ -215,7 +215,8 @@ def test_nan_keeps_the_last_good_checkpoint(finished: Path, tmp_path: Path, run:
 def test_mixture_coefficients_are_logged(finished: Path) -> None:
     header = (finished / "csv/version_0/metrics.csv").read_text().splitlines()[0].split(",")
     for layer in (1, 2):
-        assert {f"mixture/layer{layer}/{what}" for what in ("mean", "std", "user0", "user1")} <= set(header)
+        names = ("mean", "std", "q10", "q90", "user0", "user1")
+        assert {f"mixture/layer{layer}/{name}" for name in names} <= set(header)
 
 
 @pytest.mark.integration

@@ -16,6 +16,8 @@ from adamct.runs.folder import COEFFICIENTS, write_arrays
 
 FOLLOWED_USERS = (0, 1)
 """Users whose coefficients are logged in each epoch."""
+QUANTILES = (0.1, 0.9)
+"""The logged quantiles over users."""
 
 
 class Listener:
@@ -63,7 +65,7 @@ class Listener:
 class MixtureMonitor(pl.Callback):
     """Logged statistics of every layer's coefficient α over the validation users, after each epoch.
 
-    The logged values are ``mixture/layerL/mean`` and ``mixture/layerL/std``, ``mixture/layerL/userU`` for a few fixed
+    The logged values are ``mixture/layerL/mean``, ``std``, the quantiles ``q10`` and ``q90``, ``userU`` for a few fixed
     users, and a histogram if the logger has histograms.
 
     Args:
@@ -95,7 +97,9 @@ class MixtureMonitor(pl.Callback):
             name = f"mixture/layer{layer}"
             followed = {f"{name}/user{user}": alpha[user] for user in FOLLOWED_USERS if user < self.num_users}
             alpha = alpha[validated]
-            pl_module.log_dict({f"{name}/mean": alpha.mean(), f"{name}/std": alpha.std(), **followed})
+            low, high = alpha.quantile(alpha.new_tensor(QUANTILES))
+            spread = {f"{name}/std": alpha.std(), f"{name}/q10": low, f"{name}/q90": high}
+            pl_module.log_dict({f"{name}/mean": alpha.mean(), **spread, **followed})
             log_histogram(trainer, f"{name}/histogram", alpha)
 
 

@@ -21,12 +21,13 @@ from adamct.report.outputs.table import Table
 from adamct.report.sections.claims import claims_table
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps
-from adamct.report.sections.costs import cost_tables
-from adamct.report.sections.curves import drawings
-from adamct.report.sections.differences import differences
+from adamct.report.sections.costs import STUDY, cost_tables
+from adamct.report.sections.curves import curves
+from adamct.report.sections.dots import dots
+from adamct.report.sections.limits import banner
 from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import by_kind, over_training
-from adamct.report.sections.order import order
+from adamct.report.sections.order import order, order_pairs
 from adamct.report.sections.provenance import provenance
 from adamct.report.sections.published import published_table
 from adamct.report.sections.rankings import rankings_table
@@ -68,7 +69,7 @@ def report(
             written to. Nothing is written in the first three cases.
     """
     content, sections, missing = assemble(folders, out, model, metric)
-    files = file_contents(content, sections, missing)
+    files = file_contents(content, sections, missing, ", ".join(printable(str(folder)) for folder in folders))
     write_all(out, files)
     announce(content, sections, console or Console())
     return replace(content, files=tuple(out / name for name in files))
@@ -82,17 +83,19 @@ def assemble(
     unreadable = [run.error for run in runs if run.status == "damaged"]
     require(len(unreadable) < len(runs), f"no run can be read: {''.join(unreadable[:1])}")
     missing = not_started(sweeps, runs)
-    searches, failures = search_sections(sweeps, runs)
+    searches, unread = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
     blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, sweeps, folders)
-    compared = [Section(block.title, block_parts(block), provenance(block)) for block in blocks]
+    compared = [
+        Section(block.title, block.subject, block_parts(block), provenance(block), banner(block)) for block in blocks
+    ]
     sections = [*compared, *searches.values()]
     parts = [part for section in sections for part in section.parts]
     content = Report(
         out=out,
-        title=printable(f"Report: {', '.join(folder.resolve().name for folder in folders)}"),
+        title=title_of(sections),
         status=status_line(runs, missing),
-        damages=tuple(map(printable, [*unreadable, *(sweep.error for sweep in sweeps if sweep.error), *failures])),
+        damages=tuple(map(printable, [*unreadable, *(sweep.error for sweep in sweeps if sweep.error), *unread])),
         runs=tuple(runs),
         blocks=tuple(blocks),
         tables=tuple(part for part in parts if isinstance(part, Table)),
@@ -101,19 +104,29 @@ def assemble(
     return content, sections, missing
 
 
+def title_of(sections: Sequence[Section]) -> str:
+    """Return the title of a page: that of its only section with its subject, or else the sections' titles."""
+    if len(sections) == 1:
+        return sections[0].heading
+    return ", ".join(section.title for section in sections) or "No finished runs"
+
+
 def file_contents(
-    report: Report, sections: Sequence[Section], missing: Sequence[tuple[str, ...]]
+    report: Report, sections: Sequence[Section], missing: Sequence[tuple[str, ...]], folders: str
 ) -> dict[str, str | bytes]:
     """Return the content of each file of a report, by file name."""
+    texts = [report.status, *failures(report.runs), *(section.banner for section in sections if section.banner)]
     tables = [*map(markdown, report.tables)] or [NOTHING, ""]
+    paragraphs = [f"{plain_markdown(text)}\n" for text in texts]
     return {
         "results.csv": runs_csv(report.runs, report.blocks),
-        "table.md": "\n".join([f"# {plain_markdown(report.title)}", "", report.status, "", *tables]),
+        "table.md": "\n".join([f"# {plain_markdown(report.title)}", "", *paragraphs, *tables]),
         "table.tex": "% Needs \\usepackage{booktabs}.\n" + "\n".join(map(latex, report.tables)),
         **{f"{drawing.name}.svg": drawing.svg for drawing in report.drawings},
         **{f"{drawing.name}.png": drawing.png for drawing in report.drawings},
         "report.html": page(
             title=report.title,
+            folders=folders,
             status=report.status,
             sections=sections,
             runs=report.runs,
@@ -123,23 +136,32 @@ def file_contents(
     }
 
 
+def failures(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each failed run, with its error."""
+    return [f"failed: {printable(str(run.folder))}: {run.error}" for run in runs if run.status == "failed"]
+
+
 def block_parts(block: Block) -> list[Table | Drawing]:
-    """Make a block's tables and figures in the order of the page."""
-    comparisons = compare(block)
+    """Make a block's tables and figures in the order of the page. A study of costs has only its costs."""
+    if block.study == STUDY:
+        return [*cost_tables(block)]
+    pairs = order_pairs(block)
+    comparisons = [] if pairs else compare(block)
+    main = comparison_table(block, comparisons)
     candidates = [
-        comparison_table(block, comparisons),
-        published_table(block),
-        references_table(block),
-        claims_table(block, comparisons),
-        losses_table(block),
-        *sensitivity(block),
-        *order(block),
         *by_kind(block),
         *correlation_maps(block),
         *over_training(block),
-        *drawings(block),
-        differences(block, comparisons),
-        significance_table(block, comparisons),
+        *order(block, pairs),
+        replace(main, compared="") if pairs else main,  # each model is compared with itself, and not with the others
+        *([] if pairs else dots(block, comparisons)),
+        claims_table(block, comparisons),
+        None if pairs else significance_table(block, comparisons),
+        published_table(block),
+        references_table(block),
+        losses_table(block),
+        *sensitivity(block),
+        *curves(block),
         rankings_table(block),
         *served(block),
         recommended_table(block),
@@ -185,12 +207,14 @@ def status_line(runs: Sequence[Run], missing: Sequence[tuple[str, ...]]) -> str:
 
 
 def announce(report: Report, sections: Sequence[Section], console: Console) -> None:
-    """Print the first table of each section, the status, the damages and the path of the page."""
-    tables = [next(part for part in section.parts if isinstance(part, Table)) for section in sections]
-    for table in tables:
-        show(table, console)
-    if not tables:
+    """Print the first table and the banner of each section, the status, the failures and the path of the page."""
+    for section in sections:
+        show(next(part for part in section.parts if isinstance(part, Table)), console)
+        if section.banner:
+            console.print(section.banner, style="yellow", highlight=False, markup=False)
+    if not sections:
         console.print(NOTHING)
     damages = [f"damaged: {line}" for line in report.damages]
-    lines = [report.status, *damages, f"report: {printable(str(report.out / 'report.html'))}"]
+    path = f"report: {printable(str(report.out / 'report.html'))}"
+    lines = [report.status, *failures(report.runs), *damages, path]
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

@@ -1,6 +1,6 @@
-"""Tests of the compared model against each other one, paired by user and seed, and corrected by Holm."""
+"""Tests of one variant against another, paired by user and seed, and corrected by Holm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +15,19 @@ from adamct.report.inputs.variants import Variant
 from adamct.report.resampling import LEVEL, resample
 
 Pairs = list[tuple[Run, Run]]
-"""The runs of the compared variant and of another one, for each seed that both have."""
+"""The runs of two variants, for each seed that both have."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The compared model minus another, paired by user and by the seeds that both have.
+    """One variant minus another, paired by user and by the seeds that both have.
 
     Attributes:
-        other: the name of the other variant.
+        other: the name of the other variant, or of the pair.
         metric: the tested metric.
         users: the number of paired users.
         seeds: the number of seeds that both have.
-        wins: the number of seeds in which the compared model has the higher mean.
+        wins: the number of seeds in which the first variant has the higher mean.
         difference: the mean difference over users and seeds.
         low: the lower end of its 95 % interval.
         high: the upper end of the interval.
@@ -55,23 +55,28 @@ class Comparison:
         return self.p_holm < LEVEL
 
 
-def compare(block: Block) -> list[Comparison]:
-    """Test a block's compared model against each other variant, with one family of tests for each ranking.
+def compare(block: Block, pairs: Mapping[str, tuple[Variant, Variant]] | None = None) -> list[Comparison]:
+    """Test the first variant of each pair against the second, with one family of tests for each ranking.
 
-    NDCG@10 is tested, and the block's metric if it is another one. A variant without a tested seed in common with the
-    compared one is left out.
+    NDCG@10 is tested, and the block's metric if it is another one. A pair without a common tested seed is left out.
+
+    Args:
+        block: the block of the variants.
+        pairs: the pairs by the name of their test; None pairs the compared variant with each other one.
     """
     if block.split != "test":
         return []
+    if pairs is None:
+        pairs = {other.name: (block.chosen, other) for other in block.others}
     names = tuple(dict.fromkeys(("ndcg@10", block.metric.name)))
     comparisons = []
     for ranking in block.rankings:
         metrics = [Metric("test", ranking, name) for name in names]
         cases = [
-            (metric, other.name, pairs)
+            (metric, name, runs)
             for metric in metrics
-            for other in block.others
-            if (pairs := pair_runs(block.chosen, other, metric))
+            for name, pair in pairs.items()
+            if (runs := pair_runs(*pair, metric))
         ]
         comparisons += compare_in_ranking(ranking, cases)
     return comparisons
@@ -84,11 +89,11 @@ def pair_runs(one: Variant, other: Variant, metric: Metric) -> Pairs:
 
 
 def compare_in_ranking(ranking: str, cases: Sequence[tuple[Metric, str, Pairs]]) -> list[Comparison]:
-    """Test metrics of one ranking against other variants, and correct the p-values for all these tests.
+    """Test metrics of one ranking for some pairs, and correct the p-values for all these tests.
 
     Args:
         ranking: the ranking.
-        cases: the metric, the name of the other variant, and the pairs of runs of each test.
+        cases: the metric, the name of the pair, and the paired runs of each test.
     """
     if not cases:
         return []

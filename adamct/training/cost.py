@@ -10,14 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from adamct.batch import Batch
 from adamct.errors import on_one_line
 from adamct.models.base import NextItemModel, VectorModel
-from adamct.runs.provenance import peak_resident_mib
 from adamct.training.callbacks import Timing
 
 log = logging.getLogger(__name__)
 
 
 def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int, timing: Timing) -> dict[str, Any]:
-    """Return the parameters, the FLOPs of a query, the median seconds of epoch and validation, and the peak MiB.
+    """Return the parameters, the FLOPs of a query, the median seconds of epoch and validation, and a GPU's peak MiB.
+
+    The peak on a CPU is None: it is that of the process, and grows with the jobs before.
 
     Args:
         model: the trained model.
@@ -26,15 +27,13 @@ def cost(model: NextItemModel, device: torch.device, max_len: int, longest: int,
         longest: the number of items of the longest history, at most ``max_len``.
         timing: the times of the run's epochs.
     """
-    on_gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident_mib()
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "flops_per_query": flops(model, device, max_len if model.pad_to_max_len else longest, longest),
         "train_seconds_per_epoch": median(timing.train_seconds) if timing.train_seconds else None,
         "validation_seconds": median(timing.validation_seconds) if timing.validation_seconds else None,
         "epochs": len(timing.train_seconds),
-        "peak_memory_mib": peak,
+        "peak_gpu_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None,
     }
 
 

@@ -45,7 +45,7 @@ def test_a_copy_has_the_tables_of_the_originals(tmp_path: Path) -> None:
     for study in (".", "table3"):
         assert tables(tmp_path / "record" / study) == tables(tmp_path / "out" / study)
     titles = [str(title) for title, *_ in tables(tmp_path / "record")]  # pyright: ignore[reportGeneralTypeIssues]
-    assert any(title.startswith("beauty, table3: ") for title in titles)
+    assert any(title.startswith("Table 3 on Beauty: ") for title in titles)
     assert [len(run.facts) for run in find_runs([tmp_path / "record"])] == [2] * 8
 
 

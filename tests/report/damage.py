@@ -35,7 +35,7 @@ class Damage(NamedTuple):
 
 def write_folder(folder: Path) -> Path:
     """Write a sweep of three models, one of them with all records, a failed and an unfinished run, and a search."""
-    history = {f"mixture/layer1/{kind}": [0.5, None, 0.4] for kind in ("mean", "std", "user0")}
+    history = {f"mixture/layer1/{kind}": [0.5, None, 0.4] for kind in ("mean", "q10", "q90", "user0")}
     history[MONITOR] = [0.1, None, 0.2]
     held_out = {"test_tied": 0.25, "validation_from": None, "test_from": None}
     for model, strength in (("sasrec", 4.0), ("core", 5.0), ("adamct", 8.0)):

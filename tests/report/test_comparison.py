@@ -11,6 +11,7 @@ from rich.console import Console
 from adamct.errors import InputError
 from adamct.report.inputs.blocks import make_blocks
 from adamct.report.inputs.runs import find_runs
+from adamct.report.inputs.titles import MODELS, STUDIES, model_title
 from adamct.report.outputs.render import show
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import RHO
@@ -18,6 +19,7 @@ from adamct.report.resampling import resample
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.significance import significance_table
 from adamct.report.statistics import compare, holm
+from tests.conftest import CONF
 from tests.report.runs import (
     EPOCHS,
     block_of,
@@ -34,9 +36,8 @@ def test_only_a_models_single_variant_has_paper_values(tmp_path: Path) -> None:
         write_run(tmp_path / str(rate), "sasrec", 1, draw(1, 4.0 + rate), keys={"optimizer.lr": rate})
     write_run(tmp_path / "adamct", "adamct", 1, draw(2, 8.0))
     table = table_of(block_of(tmp_path))
-    assert table.columns == ("sasrec lr=0.001", "sasrec lr=0.01", "adamct", "improvement")
-    paper = next(cells for label, cells in table.rows if label == "paper")
-    assert [cell.text for cell in paper] == ["", "", "0.2178", ""]
+    paper = {label: row["uni100 recall@1"].paper for label, row in cells_of(table).items()}
+    assert paper == {"AdaMCT": "0.2178", "SASRec lr=0.001": "", "SASRec lr=0.01": ""}
 
 
 def test_variant_names_show_the_differing_overrides(tmp_path: Path) -> None:
@@ -48,28 +49,48 @@ def test_variant_names_show_the_differing_overrides(tmp_path: Path) -> None:
     for index, overrides in enumerate(keys):
         write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys=overrides)
     assert {variant.name for variant in block_of(tmp_path).variants} == {
-        "adamct dropout=0.1 gate=Fixed weight=0.5",
-        "adamct dropout=0.1 gate=Fixed weight=0.8",
-        "adamct dropout=0.2 gate=Learnt",
+        "dropout=0.1 gate=Fixed weight=0.5",
+        "dropout=0.1 gate=Fixed weight=0.8",
+        "dropout=0.2 gate=Learnt",
     }
 
 
-def test_many_variants_are_rows(tmp_path: Path) -> None:
+def test_the_model_is_named_only_where_models_differ(tmp_path: Path) -> None:
+    assert model_title("my_own") == "my_own"
+    assert set(MODELS) <= {path.stem for path in (CONF / "model").glob("*.yaml")}
+    assert set(STUDIES) | {"search"} == {path.stem for path in (CONF / "sweep").glob("*.yaml")}
+    for index, (model, label) in enumerate((("adamct", "as released"), ("adamct_paper", "all of the equations"))):
+        write_run(tmp_path / model, model, 1, draw(index, 4.0), keys={"label": label})
+    assert [variant.name for variant in block_of(tmp_path).variants] == ["as released", "all of the equations"]
+    write_run(tmp_path / "core", "core", 1, draw(3, 4.0))
+    block = block_of(tmp_path)
+    assert {variant.name for variant in block.variants} == {
+        "AdaMCT as released",
+        "AdaMCT (equations) all of the equations",
+        "CORE",
+    }
+    assert (block.title, block.subject) == ("Beauty", "AdaMCT and 2 other models")
+
+
+def test_every_variant_is_a_row(tmp_path: Path) -> None:
     for index in range(13):
         write_run(tmp_path / f"{index}", "hgn", 1, draw(index, 4.0), keys={"model.depth": index})
     table = table_of(block_of(tmp_path))
-    assert len(table.rows) == 14
+    assert len(table.rows) == 13
     assert table.columns[:2] == ("seeds", "uni100 recall@1")
     terminal = Console(file=StringIO(), width=80)
     show(table, terminal)
     printed = terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    assert all(f"hgn depth={index} " in printed for index in range(13))
+    assert all(f"depth={index} " in printed for index in range(13))
 
 
 def test_adamct_or_the_named_model_is_compared(sweep: Path) -> None:
-    assert block_of(sweep).chosen.name == "adamct"
-    assert table_of(block_of(sweep, "core")).columns == ("sasrec", "adamct", "core", "improvement")
-    with pytest.raises(InputError, match="--model caser: must be one of adamct, core, sasrec"):
+    assert block_of(sweep).chosen.name == "AdaMCT"
+    assert all(block_of(sweep, name).chosen.name == "CORE" for name in ("core", "CORE"))
+    table = table_of(block_of(sweep, "core"))
+    assert [label for label, _ in table.rows] == ["CORE", "SASRec", "AdaMCT", "improvement"]
+    assert table.compared == "CORE"
+    with pytest.raises(InputError, match="--model caser: must be one of AdaMCT, CORE, SASRec, adamct, core, sasrec"):
         block_of(sweep, "caser")
 
 
@@ -77,7 +98,7 @@ def test_without_adamct_validation_chooses_the_model(tmp_path: Path) -> None:
     for model, val, test in (("sasrec", 0.3, 0.9), ("hgn", 0.4, 0.1)):
         metrics = {"val/uni100/ndcg@10": val, "test/uni100/ndcg@10": test}
         write_run(tmp_path / model, model, 1, metrics=metrics)
-    assert block_of(tmp_path).chosen.name == "hgn"
+    assert block_of(tmp_path).chosen.name == "HGN"
 
 
 def test_holm_equals_an_example_worked_by_hand() -> None:
@@ -95,13 +116,13 @@ def test_comparisons_equal_tests_of_the_raw_vectors(sweep: Path) -> None:
             return np.where(ranks["full"] <= 10, 1 / np.log2(ranks["full"] + 1.0), 0.0)
 
     differences = np.array([gains("adamct", seed) - gains("sasrec", seed) for seed in (1, 2)])
-    test = tests["full/ndcg@10", "sasrec"]
+    test = tests["full/ndcg@10", "SASRec"]
     assert (test.low, test.high, test.p) == pytest.approx(resample([differences])[0])
     assert test.difference == pytest.approx(differences.mean())
     assert test.low < test.difference < test.high
     assert (test.seeds, test.users) == (2, 200)
     assert test.wins == sum(gains("adamct", seed).mean() > gains("sasrec", seed).mean() for seed in (1, 2))
-    pair = [tests["full/ndcg@10", other] for other in ("sasrec", "core")]
+    pair = [tests["full/ndcg@10", other] for other in ("SASRec", "CORE")]
     assert [test.p_holm for test in pair] == pytest.approx(holm([test.p for test in pair]))
 
 
@@ -110,10 +131,10 @@ def test_stars_mark_significant_differences(tmp_path: Path) -> None:
         write_run(tmp_path / model, model, 1, draw(seed, strength))
     block = block_of(tmp_path)
     tests = compare(block)
-    cells = [(label, column, cell) for label, row in cells_of(table_of(block)).items() for column, cell in row.items()]
-    starred = {(label.replace(" ", "/"), column) for label, column, cell in cells if cell.star}
+    cells = [(column, label, cell) for label, row in cells_of(table_of(block)).items() for column, cell in row.items()]
+    starred = {(metric.replace(" ", "/"), label) for metric, label, cell in cells if cell.star}
     assert starred == {(test.metric.short, test.other) for test in tests if test.p_holm < 0.05}
-    assert {column for _, column in starred} == {"sasrec"}
+    assert {label for _, label in starred} == {"SASRec"}
     assert not any(cell.star for _, row in comparison_table(block, ()).rows for cell in row)
 
 
@@ -153,7 +174,7 @@ def test_variants_without_a_common_seed_are_not_tested(tmp_path: Path) -> None:
     table = significance_table(block, [])
     assert table is not None
     assert table.notes[-1] == (
-        "Not compared, because no tested seed is in common with adamct (seed 1), or no metric: core."
+        "Not compared, because no tested seed is in common with AdaMCT (seed 1), or no metric: CORE."
     )
 
 

@@ -51,13 +51,13 @@ def test_a_report_names_damaged_runs_and_leaves_them_out(whole: Path, tmp_path: 
     written, printed = reported(case)
     assert written.status == "4 finished, 1 unfinished, 2 damaged"
     page = (written.out / "report.html").read_text()
-    assert "<h3>damaged files, which are left out</h3>" in page
+    assert "<b>Damaged files, which are left out:</b>" in page
     for name in ("adamct/results.json", "failed/.hydra/overrides.yaml", "multirun.yaml", "search/multirun.yaml"):
         (line,) = [line for line in written.damages if line.startswith(f"{case / name}: damaged or unexpected (")]
         assert line.endswith("); run the command again, or remove the folder")
         assert f"damaged: {line}" in printed.splitlines()
         assert str(case / name) in page
-    assert "Some seeds are not compared, because their ranks.npz is missing: core." in page
+    assert "Some seeds are not compared, because their ranks.npz is missing: CORE." in page
     assert str(case / "adamct") in (written.out / "results.csv").read_text()
     assert not (case / "report" / "beauty_tests.svg").exists()
 

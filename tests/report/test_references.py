@@ -18,7 +18,7 @@ def test_references_are_means_over_the_runs_that_recorded_them(tmp_path: Path) -
         write_run(tmp_path / str(seed), "sasrec", seed, draw(seed, 4.0), references=references)
     table = references_table(block_of(tmp_path))
     assert table is not None
-    assert table.columns == ("popularity", "markov")
+    assert table.columns == ("Popularity", "Markov chain")
     assert texts(table)["full ndcg@10"] == ["0.0300", "0.3750"]
     assert texts(table)["uni100 ndcg@10"] == [NONE, NONE]
 

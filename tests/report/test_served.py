@@ -31,7 +31,7 @@ def test_only_the_best_variants_are_shown_by_kind(tmp_path: Path) -> None:
     table, drawing = served(block_of(tmp_path))
     assert isinstance(table, Table)
     assert not isinstance(drawing, Table)
-    assert table.columns == ("users", *(f"hgn depth={depth}" for depth in range(2, 14)))
+    assert table.columns == ("users", "depth=13", *(f"depth={depth}" for depth in range(2, 13)))
     assert table.notes[-1] == "The 12 best of 14 variants by validation."
     assert len(drawing.figure.axes[0].lines) == 6
     assert "The 6 best of 14 variants by validation." in drawing.caption
@@ -51,7 +51,7 @@ def test_values_are_means_over_the_users_of_a_bin(tmp_path: Path) -> None:
     write_run(tmp_path / "c", "core", 1, ranks)  # without the kinds
     table, drawing = served(block_of(tmp_path))
     assert isinstance(table, Table)
-    assert table.columns == ("users", "adamct")
+    assert table.columns == ("users", "AdaMCT")
     assert texts(table) == {
         "uni100: target 0 times in training": ["1", "1.0000"],
         "uni100: target 1 to 5 times in training": ["1", "1.0000"],
@@ -92,6 +92,6 @@ def test_recommended_items_show_mean_and_deviation(tmp_path: Path) -> None:
     assert table is not None
     assert table.columns == ("full_unseen coverage@10", "full_unseen popularity@10", "full_unseen gini@10")
     assert {label: list(map(str, cells)) for label, cells in table.rows} == {
-        "core": [NONE] * 3,
-        "adamct": ["0.6000 ± 0.1414", "1,234.6 ± 0.0", "0.2500 ± 0.0000"],
+        "CORE": [NONE] * 3,
+        "AdaMCT": ["0.6000 ± 0.1414", "1,234.6 ± 0.0", "0.2500 ± 0.0000"],
     }

@@ -1,5 +1,6 @@
 """The sections of the report on studies, compared with values by hand or brute force."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from adamct.report.build import report
+from adamct.evaluation.names import Metric
+from adamct.report.build import block_parts, report
 from adamct.report.inputs.blocks import Block, make_blocks
 from adamct.report.inputs.runs import find_runs, find_sweeps
 from adamct.report.outputs.render import show
@@ -18,9 +20,12 @@ from adamct.report.sections.claims import claims_table
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps, near
 from adamct.report.sections.costs import cost_tables
+from adamct.report.sections.curves import curves
+from adamct.report.sections.dots import dots
+from adamct.report.sections.limits import banner
 from adamct.report.sections.losses import losses_table
 from adamct.report.sections.mixtures import auc, by_kind, over_training
-from adamct.report.sections.order import order
+from adamct.report.sections.order import order, order_pairs
 from adamct.report.sections.sensitivity import alone, sensitivity
 from adamct.report.statistics import compare
 from adamct.runs.folder import write_arrays
@@ -53,10 +58,10 @@ def ablations(tmp_path: Path) -> Path:
 def test_the_first_case_is_compared_with_the_others(ablations: Path) -> None:
     names = [variant.name for variant in block_of(ablations).variants]
     assert names == [
-        "adamct without mixture",
-        "adamct without local SEAtt",
-        "adamct without global SEAtt",
-        "adamct full",
+        "full",
+        "without mixture",
+        "without local SEAtt",
+        "without global SEAtt",
     ]
 
 
@@ -67,9 +72,9 @@ def test_claims_hold_are_contradicted_or_undecided(ablations: Path) -> None:
     cells = texts(table)
     verdicts = {label: (row[0], *row[2::2]) for label, row in cells.items()}
     assert verdicts == {
-        "adamct without mixture": ("above 0", "holds", "holds", "holds"),
-        "adamct without local SEAtt": ("above 0", "contradicted", "contradicted", "contradicted"),
-        "adamct without global SEAtt": ("above 0", "not decided", "not decided", "not decided"),
+        "without mixture": ("above 0", "holds", "holds", "holds"),
+        "without local SEAtt": ("above 0", "contradicted", "contradicted", "contradicted"),
+        "without global SEAtt": ("above 0", "not decided", "not decided", "not decided"),
     }
     for test in compare(block):
         column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
@@ -77,7 +82,7 @@ def test_claims_hold_are_contradicted_or_undecided(ablations: Path) -> None:
     assert "1 holds" in table.title
     assert "It does not know how much trainings differ" in table.notes[-1]
     assert "cut short" not in " ".join(table.notes)
-    assert "paper" not in cells_of(comparison_table(block, ()))["uni100 ndcg@10"]
+    assert "paper" not in " ".join(comparison_table(block, ()).notes).lower()
 
 
 def test_a_run_that_a_limit_ended_is_not_judged(tmp_path: Path) -> None:
@@ -92,12 +97,27 @@ def test_a_run_that_a_limit_ended_is_not_judged(tmp_path: Path) -> None:
     table = claims_table(block, compare(block))
     assert table is not None
     assert {label: set(cells[2::2]) for label, cells in texts(table).items()} == {
-        "sasrec": {"cut short"},
-        "core": {"holds"},
-        "hgn": {"holds"},
+        "SASRec": {"cut short"},
+        "CORE": {"holds"},
+        "HGN": {"holds"},
     }
     assert "Cut short: a limit of epochs, steps or time ended a run of this comparison" in " ".join(table.notes)
-    assert "before it stopped by itself: sasrec." in comparison_table(block, ()).notes[-1]
+    assert banner(block) == (
+        "At most 3 epochs: 1 of 4 runs did not stop by themselves (SASRec); still rising: 1. This accuracy is not "
+        "final, and no claim is judged by it."
+    )
+    assert [label for label, _ in comparison_table(block, ()).rows] == ["AdaMCT", "SASRec", "HGN", "CORE"]
+
+
+def test_a_banner_counts_the_runs_that_were_still_rising(tmp_path: Path) -> None:
+    for seed, course in enumerate(([0.1, 0.2, 0.3], [0.3, None, 0.2], [0.4]), 1):
+        history = {"val/uni100/ndcg@10": course}
+        write_run(tmp_path / str(seed), "sasrec", seed, draw(seed, 4.0), history=history, ended_by="limit")
+    assert banner(block_of(tmp_path)).startswith(
+        "At most 3 epochs: 3 of 3 runs did not stop by themselves; still rising: 1."
+    )
+    write_run(tmp_path / "other" / "a", "sasrec", 1, draw(1, 4.0))
+    assert banner(block_of(tmp_path / "other")) == ""
 
 
 def test_labelled_variants_show_their_paper_values(tmp_path: Path) -> None:
@@ -106,15 +126,12 @@ def test_labelled_variants_show_their_paper_values(tmp_path: Path) -> None:
     write_cases(tmp_path, ["adaptive both"])
     block = block_of(tmp_path)
     table = comparison_table(block, ())
-    paper = next(cells for label, cells in table.rows if label == "paper")
-    shown = dict(zip(table.columns, (cell.text for cell in paper), strict=True))
-    assert shown["adamct adaptive both"] == "0.3554"
-    assert shown["adamct fixed 0.8 local 0.2 global"] == "0.3484"
-    assert shown["adamct my own"] == ""
-    assert "Paper: Table 3 of" in " ".join(table.notes)
+    shown = {label: row["uni100 ndcg@10"].paper for label, row in cells_of(table).items()}
+    assert shown == {"adaptive both": "0.3554", "fixed 0.8 local 0.2 global": "0.3484", "my own": ""}
+    assert "In brackets: Table 3 of" in " ".join(table.notes)
     claims = claims_table(block, compare(block))
     assert claims is not None
-    assert texts(claims)["adamct fixed 0.8 local 0.2 global"][0] == "+0.0070"
+    assert texts(claims)["fixed 0.8 local 0.2 global"][0] == "+0.0070"
 
 
 def test_only_a_labels_single_variant_has_paper_values(tmp_path: Path) -> None:
@@ -122,13 +139,13 @@ def test_only_a_labels_single_variant_has_paper_values(tmp_path: Path) -> None:
         keys = {"label": "full", "optimizer.lr": rate}
         write_run(tmp_path / str(rate), "adamct", 1, draw(int(rate * 10), 4.0), keys=keys)
     table = comparison_table(block_of(tmp_path), ())
-    assert "paper" not in dict(table.rows)
+    assert not any(cell.paper for row in cells_of(table).values() for cell in row.values())
 
 
 def test_names_distinguish_variants_of_one_label(tmp_path: Path) -> None:
     for index, (label, rate) in enumerate(((None, 0.1), (None, 0.2), ("wide", 0.1))):
         write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": label, "optimizer.lr": rate})
-    assert {one.name for one in block_of(tmp_path).variants} == {"adamct lr=0.1", "adamct lr=0.2", "adamct wide"}
+    assert {one.name for one in block_of(tmp_path).variants} == {"lr=0.1", "lr=0.2", "wide"}
 
 
 def test_panels_show_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +160,7 @@ def test_panels_show_keys_that_vary_by_themselves(tmp_path: Path, monkeypatch: p
     block = block_of(tmp_path)
     names = {key: {value: one.name for value, one in values.items()} for key, values in alone(block).items()}
     assert list(names["model.kernel_size"]) == ["3", "5", "11"]
-    assert names["model.kernel_size"]["5"] == names["model.activation"]["swish"] == "adamct as tuned"
+    assert names["model.kernel_size"]["5"] == names["model.activation"]["swish"] == "as tuned"
     assert list(names["model.activation"]) == ["gelu", "swish", "tanh"]
     assert list(names["model.num_heads"]) == ["2", "4"]  # the variant with 8 heads also differs in its kernel
     (drawing,) = sensitivity(block)
@@ -168,13 +185,32 @@ def test_order_shows_what_shuffling_loses(tmp_path: Path) -> None:
                     keys={"dataset.shuffle_histories": shuffled},
                     metrics={"val/uni100/ndcg@10": 0.5, "test/uni100/ndcg@10": value, "test/full/ndcg@10": value / 4},
                 )
-    table, drawing = order(block_of(tmp_path))
+    block = block_of(tmp_path)
+    table, drawing = order(block, order_pairs(block))
     assert isinstance(table, Table)
-    assert texts(table) == {
-        "adamct": ["0.4000", "0.3000", "25.0 %", "0.1000", "0.0750", "25.0 %"],
-        "hgn": ["0.2000", "0.2000", "0.0 %", "0.0500", "0.0500", "0.0 %"],
+    assert {label: cells[:3] for label, cells in texts(table).items()} == {
+        "uni100 ndcg@10: AdaMCT": ["0.4000", "0.3000", "+0.1000"],
+        "uni100 ndcg@10: HGN": ["0.2000", "0.2000", "+0.0000"],
+        "full ndcg@10: AdaMCT": ["0.1000", "0.0750", "+0.0250"],
+        "full ndcg@10: HGN": ["0.0500", "0.0500", "+0.0000"],
     }
     assert not isinstance(drawing, Table)
+
+
+def test_order_is_tested_within_each_model(tmp_path: Path) -> None:
+    for model, strengths in {"adamct": (8.0, 2.0), "hgn": (3.0, 3.0)}.items():
+        for shuffled, strength in zip((False, True), strengths, strict=True):
+            keys = {"dataset.shuffle_histories": shuffled}
+            write_run(tmp_path / f"{model}{shuffled}", model, 1, draw(1, strength, users=1000), keys=keys)
+    block = block_of(tmp_path)
+    table, *others = block_parts(block)
+    assert isinstance(table, Table)
+    assert table.name == "beauty_order"
+    stars = {label for label, cells in texts(table).items() if cells[5].endswith("*")}
+    assert stars == {f"{ranking} ndcg@10: AdaMCT" for ranking in ("uni100", "full", "full_unseen")}
+    # HGN is not compared with AdaMCT: that is not the question.
+    assert not {"beauty_claims", "beauty_tests", "beauty_dots"} & {part.name for part in others}
+    assert "improvement" not in texts(comparison_table(block, ()))
 
 
 def test_losses_are_compared_by_model(tmp_path: Path) -> None:
@@ -192,13 +228,13 @@ def test_losses_are_compared_by_model(tmp_path: Path) -> None:
         write_run(tmp_path / str(index), model, 1, keys=keys, metrics=metrics)
     table = losses_table(block_of(tmp_path))
     assert table is not None
-    assert table.columns == tuple(f"{model} {r} ndcg@10" for r in ("uni100", "full") for model in ("sasrec", "adamct"))
+    assert table.columns == tuple(f"{model} {r} ndcg@10" for r in ("uni100", "full") for model in ("AdaMCT", "SASRec"))
     assert texts(table) == {
-        "Bce": ["0.1000", NONE, "0.0250", NONE],
-        "Bpr": [NONE, "0.1000", NONE, "0.0250"],
-        "CrossEntropy": ["0.3000", "0.4000", "0.0750", "0.1000"],
+        "Bce": [NONE, "0.1000", NONE, "0.0250"],
+        "Bpr": ["0.1000", NONE, "0.0250", NONE],
+        "CrossEntropy": ["0.4000", "0.3000", "0.1000", "0.0750"],
     }
-    assert cells_of(table)["CrossEntropy"]["adamct uni100 ndcg@10"].mark == "best"
+    assert cells_of(table)["CrossEntropy"]["AdaMCT uni100 ndcg@10"].mark == "best"
     assert losses_table(block_of(write_sweep(tmp_path / "one loss"))) is None
 
 
@@ -225,16 +261,25 @@ def test_coefficients_are_compared_by_kind_of_user(tmp_path: Path) -> None:
 
 
 def test_coefficients_over_training_equal_the_log(tmp_path: Path) -> None:
-    values = {"mean": [0.7, None, 0.5], "std": [0.1, None, 0.1], "user0": [0.6, None, 0.4], "user1": [0.8, None, 0.9]}
+    values = {
+        "mean": [0.7, None, 0.5],
+        "q10": [0.2, None, 0.1],
+        "q90": [1.0, None, 0.9],
+        "user0": [0.6, None, 0.4],
+        "user1": [0.8, None, 0.9],
+    }
     history = {f"mixture/layer{layer}/{kind}": series for layer in (1, 2) for kind, series in values.items()}
     write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0), history=history)
-    (drawing,) = over_training(block_of(tmp_path))
+    assert over_training(block_of(tmp_path)) == []  # only the study of the coefficients asks for them
+    (drawing,) = over_training(replace(block_of(tmp_path), study="figure6"))
     followed, average = drawing.figure.axes
     assert {str(line.get_label()) for line in followed.lines} == {
         f"user {u}, layer {n}" for u in (0, 1) for n in (1, 2)
     }
     assert [list(line.get_xdata()) for line in average.lines] == [[1, 3], [1, 3]]  # the second epoch had no validation  # pyright: ignore
     assert [list(map(float, line.get_ydata())) for line in average.lines] == [[0.7, 0.5], [pytest.approx(0.3), 0.5]]  # pyright: ignore
+    bands = [area.get_paths()[0].vertices[:, 1] for area in average.collections]  # pyright: ignore
+    assert [(band.min(), band.max()) for band in bands] == [(0.1, 1.0), (0.0, pytest.approx(0.9))]  # pyright: ignore
     assert "from 0.700 after the first epoch to 0.500 after the last, towards the global branch" in drawing.caption
 
 
@@ -249,7 +294,10 @@ def test_maps_show_the_share_of_near_positions(tmp_path: Path) -> None:
     np.savez(folder / "item_correlations.npz", **maps, **facts)
     (drawing,) = correlation_maps(block_of(tmp_path))
     assert "1.00 local, 0.58 global, 0.58 mixture; 0.58 if all weights were equal." in drawing.caption
-    assert [axes.get_title() for axes in drawing.figure.axes[:3]] == ["local", "global", "mixture"]
+    *panels, _ = drawing.figure.axes
+    assert [axes.get_title() for axes in panels] == ["local", "global", "mixture"]
+    (limits,) = {axes.images[0].get_clim() for axes in panels}  # one scale
+    assert limits == (0.5, 10.0)  # ten positions: all weight on one is ten times an equal weight
 
 
 @pytest.mark.slow
@@ -267,14 +315,54 @@ def test_costs_are_also_compared_at_one_hidden_size(tmp_path: Path) -> None:
         write_run(tmp_path / f"{model}{size}", model, 1, draw(size, 4.0), keys=keys)
     write_cases(tmp_path, ["", "wide"])
     every, equal = cost_tables(block_of(tmp_path))
-    rows = [(label, [cell.text for cell in cells]) for label, cells in every.rows]
-    paper_rows = {label: rows[index + 1] for index, (label, _) in enumerate(rows[:-1])}
-    assert paper_rows["adamct"][0] == paper_rows["sasrec"][0] == "paper"
-    assert paper_rows["sasrec"][1] == ["880,000", "4.98", "3.65", "22.48", "", "2,365", "0.3424"]
-    assert paper_rows["adamct"][1][:2] == ["210,000", "0.34"]
-    assert paper_rows["adamct wide"][0] == "adamct"  # the compared variant, which the paper does not have
-    assert [label for label, _ in equal.rows if label != "paper"] == ["sasrec", "core", "adamct wide"]
+    papers = {label: [cell.paper for cell in row.values()] for label, row in cells_of(every).items()}
+    assert list(papers) == ["AdaMCT", "SASRec", "CORE", "AdaMCT wide"]
+    assert papers["SASRec"] == ["880,000", "4.98", "3.65", "", ""]
+    assert papers["AdaMCT"][:2] == ["210,000", "0.34"]
+    assert set(papers["AdaMCT wide"]) == {""}
+    assert [label for label, _ in equal.rows] == ["SASRec", "CORE", "AdaMCT wide"]
     assert equal.title.endswith("cost at hidden size 64")
+
+
+def test_a_study_of_costs_judges_no_accuracy(tmp_path: Path) -> None:
+    for model, peak in (("sasrec", None), ("adamct", None)):
+        cost = {"parameters": 1000, "train_seconds_per_epoch": 1.5, "peak_gpu_memory_mib": peak}
+        write_run(tmp_path / model, model, 1, draw(1, 4.0), cost=cost, ended_by="limit")
+    block = replace(block_of(tmp_path), study="table6")
+    (table,) = block_parts(block)
+    assert isinstance(table, Table)
+    assert table.columns == ("parameters", "s an epoch")  # neither accuracy nor the memory of a CPU
+    assert banner(block) == ""
+
+
+def test_dots_are_zoomed_in_and_values_printed(tmp_path: Path) -> None:
+    for model, strength in (("core", 6.0), ("popularity", 1.0), ("adamct", 7.0)):
+        write_run(tmp_path / model, model, 1, draw(1, strength, users=1000))
+    block = block_of(tmp_path)
+    (drawing,) = dots(block, compare(block))
+    for axes, ranking in zip(drawing.figure.axes, block.rankings, strict=True):
+        means = {one.name: one.mean(Metric("test", ranking, "ndcg@10")) for one in block.variants}
+        assert [text.get_text() for text in axes.texts] == [
+            f"{means[name]:.4f}" for name in ("AdaMCT", "CORE", "Popularity")
+        ]
+        assert axes.get_xlim()[0] > 0.5 * (means["AdaMCT"] or 0)  # Popularity is an arrow at the edge
+        assert "<" in [line.get_marker() for line in axes.lines]
+    first, *_ = drawing.figure.axes[0].get_yticklabels()
+    assert (first.get_text(), first.get_fontweight()) == ("AdaMCT", "bold")
+    assert "D" in [line.get_marker() for line in drawing.figure.axes[0].lines]  # the paper's values
+    assert dots(block_of(tmp_path / "core"), ()) == []
+
+
+def test_each_variant_has_a_panel_of_its_curve(tmp_path: Path) -> None:
+    for index, label in enumerate(("full", "one", "two", "single epoch")):
+        history = {"val/uni100/ndcg@10": [0.5] if label == "single epoch" else [0.1, 0.3, (40 + index) / 100]}
+        write_run(tmp_path / label, "adamct", 1, draw(index, 4.0), keys={"label": label}, history=history)
+    write_cases(tmp_path, ["full"])
+    (drawing,) = curves(block_of(tmp_path))
+    assert [axes.get_title() for axes in drawing.figure.axes] == ["one", "two"]
+    courses = [[list(map(float, line.get_ydata())) for line in axes.lines] for axes in drawing.figure.axes]  # pyright: ignore
+    assert courses == [[[0.1, 0.3, 0.4], [0.1, 0.3, last]] for last in (0.41, 0.42)]
+    assert curves(block_of(tmp_path / "single epoch")) == []
 
 
 def test_a_narrow_terminal_shows_the_tested_metric(tmp_path: Path) -> None:
@@ -285,7 +373,7 @@ def test_a_narrow_terminal_shows_the_tested_metric(tmp_path: Path) -> None:
     terminal = Console(file=StringIO(), width=70)
     show(comparison_table(block_of(tmp_path), ()), terminal)
     printed = terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    assert all(f"adamct a label of some length, {index} " in printed for index in range(8))
+    assert all(f"a label of some length, {index} " in printed for index in range(8))
     assert "uni100" in printed
     assert "recall" not in printed
 

@@ -96,7 +96,7 @@ def test_packaged_numbers_are_the_papers() -> None:
 
     keys = {
         "# Parameters": ("parameters", 1e6),
-        "# GPU Memory": ("peak_memory_mib", 1024),
+        "# GPU Memory": ("peak_gpu_memory_mib", 1024),
         "# FLOPs ($\\times 10^6$)": ("flops_per_query", 1e6),
         "Training Cost (per epoch)": ("train_seconds_per_epoch", 1),
         "Inference Cost (per epoch)": ("validation_seconds", 1),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 
+from adamct.report.inputs.titles import MODELS
 from adamct.runs.claim import Claim
 from tests.conftest import CONF, TINY, Ended
 from tests.sweeps.runs import results_below
@@ -227,11 +228,13 @@ def test_killed_sweep_finishes_and_is_reported(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("error.txt"))
 
     table = (tmp_path / "sweep" / "report" / "table.md").read_text().splitlines()
-    names = next(line for line in table if line.startswith("|") and "hgn" in line).split("|")[2:]
-    cells = next(line for line in table if line.startswith("| uni20 ndcg@10")).split("|")[2:]
-    shown = {name.strip(): re.findall(r"[.\d]+", cell)[:2] for name, cell in zip(names, cells, strict=True)}
+    head = next(line for line in table if line.startswith("|  | seeds")).split("|")
+    column = head.index(" uni20 ndcg@10 ")
+    rows = itertools.takewhile(lambda line: line.startswith("|"), table[table.index("|".join(head)) + 2 :])
+    cells = [line.split("|") for line in rows]
+    shown = {row[1].strip(" *"): re.findall(r"[.\d]+", row[column])[:2] for row in cells}
     for model, rate in itertools.product(("hgn", "gru4rec", "adamct"), ("0.01", "0.03")):
         folders = [tmp_path / "sweep" / f"model={model},optimizer.lr={rate},seed={seed}" for seed in (1, 2, 3)]
         scores = [ndcg_of(folder / "ranks.npz") for folder in folders]
         expected = [f"{mean(scores):.4f}", f"{stdev(scores):.4f}"]
-        assert shown[f"{model} lr={rate}"] == expected
+        assert shown[f"{MODELS[model]} lr={rate}"] == expected

@@ -10,9 +10,10 @@ from adamct.errors import InputError, require
 from adamct.evaluation.gains import is_mean_over_users
 from adamct.evaluation.names import FULL_UNSEEN, Metric, in_order
 from adamct.identity import PROTOCOL, differences
-from adamct.report.inputs.names import file_names
+from adamct.report.inputs.names import file_names, numbered
 from adamct.report.inputs.planned_jobs import planned_labels
 from adamct.report.inputs.runs import Run, Sweep
+from adamct.report.inputs.titles import STUDIES, block_title, model_title
 from adamct.report.inputs.variants import Variant, apart, group
 
 DEFAULT_MODEL = "adamct"
@@ -27,15 +28,17 @@ class Block:
 
     Attributes:
         dataset: the dataset's name.
-        title: the dataset's name, and the study if the dataset has several blocks. It is unique in a report.
-        slug: the title in file names.
-        variants: the variants in the order of columns; the compared one comes last.
+        study: the study's name; None if the runs are of none.
+        title: the study and the dataset, as readers know them. It is unique in a report.
+        slug: the dataset, and the study if the dataset has several blocks, in file names.
+        variants: the variants in the order of rows; the compared one comes first.
         metric: the metric that is tested and plotted.
         monitor: the validation metric that the runs monitored.
         split: the split of the shown metrics; val if no run was tested.
     """
 
     dataset: str
+    study: str | None
     title: str
     slug: str
     variants: tuple[Variant, ...]
@@ -46,12 +49,29 @@ class Block:
     @property
     def chosen(self) -> Variant:
         """The variant that the others are compared with."""
-        return self.variants[-1]
+        return self.variants[0]
 
     @property
     def others(self) -> tuple[Variant, ...]:
         """All variants except the compared one."""
-        return self.variants[:-1]
+        return self.variants[1:]
+
+    @property
+    def subject(self) -> str:
+        """What the block compares, in a few words."""
+        if self.study is not None:
+            return STUDIES[self.study][1] if self.study in STUDIES else "a study"
+        first, *rest = dict.fromkeys(model_title(variant.model) for variant in self.variants)
+        if len(rest) > 1:
+            return f"{first} and {len(rest)} other models"
+        if rest:
+            return f"{first} and {rest[0]}"
+        return f"{len(self.variants)} variants of {first}" if self.others else first
+
+    @property
+    def compares_models(self) -> bool:
+        """Whether it has several models, and each of them once."""
+        return len(self.variants) == len({variant.model for variant in self.variants}) > 1
 
     @property
     def runs(self) -> list[Run]:
@@ -75,7 +95,7 @@ class Block:
         return [metric for ranking in self.rankings if (metric := Metric(self.split, ranking, name)) in metrics]
 
     def best_by_validation(self, count: int) -> list[Variant]:
-        """Return the compared variant and the best others by validation, ``count`` in all, in the order of columns.
+        """Return the compared variant and the best others by validation, ``count`` in all, in the order of rows.
 
         Variants without a validation come before the others: they are the reader's own.
         """
@@ -112,7 +132,8 @@ def make_blocks(
     finished = apart([run for run in runs if run.status == "finished"], folders)
     keys = list(dict.fromkeys((run.dataset, run.choices.get("sweep")) for run in finished))
     counts = Counter(dataset for dataset, _ in keys)
-    titles = [dataset if study is None or counts[dataset] == 1 else f"{dataset}, {study}" for dataset, study in keys]
+    titles = numbered(block_title(*key) for key in keys)
+    names = [dataset if study is None or counts[dataset] == 1 else f"{dataset}, {study}" for dataset, study in keys]
     blocks = [
         make_block(
             title=title,
@@ -123,10 +144,10 @@ def make_blocks(
             sweeps=sweeps,
             folders=folders,
         )
-        for key, title, slug in zip(keys, titles, file_names(titles), strict=True)
+        for key, title, slug in zip(keys, titles, file_names(names), strict=True)
     ]
-    names = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
-    require(model is None or model in names, f"--model {model}: must be one of {', '.join(sorted(names))}")
+    known = {run.model for run in runs} | {variant.name for block in blocks for variant in block.variants}
+    require(model is None or model in known, f"--model {model}: must be one of {', '.join(sorted(known))}")
     return blocks
 
 
@@ -148,9 +169,15 @@ def make_block(
     variants = group(runs, labels)
     chosen = choose_compared(variants, model, labels, monitor, folders)
     split = "test" if any(run.tested for run in runs) else "val"
-    ordered = (*(variant for variant in variants if variant is not chosen), chosen)
     block = Block(
-        dataset=dataset, title=title, slug=slug, variants=ordered, metric=monitor, monitor=monitor, split=split
+        dataset=dataset,
+        study=runs[0].choices.get("sweep"),
+        title=title,
+        slug=slug,
+        variants=(chosen, *(variant for variant in variants if variant is not chosen)),
+        metric=monitor,
+        monitor=monitor,
+        split=split,
     )
     metrics = {one.short: one for one in block.metrics if is_mean_over_users(one.name)}
     tested = default_metric(block) if metric is None else metric.removeprefix("test/").removeprefix("val/")
@@ -196,7 +223,7 @@ def choose_compared(
         [variant for variant in variants if variant.model == model],
         [owners[path] for folder in folders if (path := folder.resolve()) in owners][:1],
         [variant for variant in variants if variant.label is not None and variant.label in labels[:1]],
-        [variant for variant in variants if variant.name == DEFAULT_MODEL],
+        [variant for variant in variants if variant.model == DEFAULT_MODEL and variant.label is None],
         [variant for variant in variants if variant.model == DEFAULT_MODEL],
         variants,
     )

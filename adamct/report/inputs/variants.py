@@ -1,7 +1,7 @@
 """Variants: groups of runs that differ only in their seed, named by the config values that differ between them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from adamct.identity import EXECUTION, SEEDS, SOURCE, named
 from adamct.report.inputs.names import as_text, numbered, printable, shortened
 from adamct.report.inputs.paper import position
 from adamct.report.inputs.runs import Run
+from adamct.report.inputs.titles import model_title
 
 WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
 """Keys that do not define an experiment."""
@@ -26,13 +27,16 @@ class Variant:
     """One experiment, repeated with several seeds.
 
     Attributes:
-        name: the model's name, its label, and ``key=value`` for each difference from the model's other variants. It is
-            unique on the dataset.
+        name: the model's published name, its label, and ``key=value`` for each difference from the model's other
+            variants. The model is left out if all variants are of one, or have distinct labels. The name is unique on
+            the dataset.
         runs: the finished runs, sorted by seed.
+        matches_paper: whether the paper's figures may be of it: it is the only one of its model or of its label.
     """
 
     name: str
     runs: tuple[Run, ...]
+    matches_paper: bool
 
     @property
     def model(self) -> str:
@@ -43,11 +47,6 @@ class Variant:
     def label(self) -> str | None:
         """The label of its runs; None if they have none."""
         return self.runs[0].label
-
-    @property
-    def matches_paper(self) -> bool:
-        """Whether the paper's figures may be of this variant: it is the only one of its model or of its label."""
-        return self.name == " ".join(filter(None, (self.model, self.label)))
 
     def values(self, metric: Metric) -> list[float]:
         """Return a metric's value in each run that has it."""
@@ -102,29 +101,41 @@ def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Varian
                 f"{one.folder} and {other.folder} are the same experiment with the same seed={one.seed}: leave out "
                 "one, or give one another label",
             )
-    variants = []
-    for model in dict.fromkeys(repeats[0].model for repeats in groups):
-        peers = [repeats for repeats in groups if repeats[0].model == model]
-        variants += [Variant(name, repeats) for name, repeats in zip(name_variants(peers), peers, strict=True)]
+    differences: dict[tuple[Run, ...], str] = {}
+    for kind in dict.fromkeys((repeats[0].model, repeats[0].label) for repeats in groups):
+        peers = [repeats for repeats in groups if (repeats[0].model, repeats[0].label) == kind]
+        differences |= zip(peers, difference_texts(peers), strict=True)
+    names = name_variants(differences)
     positions = {label: index for index, label in enumerate(labels)}
 
     def key(variant: Variant) -> tuple[Any, ...]:
         label_position = positions.get(variant.label, len(positions))
         return position(variant.model), variant.model, label_position, natural(variant.name)
 
+    variants = [
+        Variant(name, repeats, not difference)
+        for name, (repeats, difference) in zip(names, differences.items(), strict=True)
+    ]
     ordered = sorted(variants, key=key)
-    names = numbered(shortened(variant.name) for variant in ordered)
-    return [replace(variant, name=name) for variant, name in zip(ordered, names, strict=True)]
+    distinct = numbered(shortened(variant.name) for variant in ordered)
+    return [
+        replace(variant, name=name, matches_paper=variant.matches_paper and name == variant.name)
+        for variant, name in zip(ordered, distinct, strict=True)
+    ]
 
 
-def name_variants(peers: Sequence[tuple[Run, ...]]) -> list[str]:
-    """Name the variants of one model by their labels, and those of one label by their differences."""
-    texts = dict.fromkeys(range(len(peers)), "")
-    for label in dict.fromkeys(variant[0].label for variant in peers):
-        indices = [index for index, variant in enumerate(peers) if variant[0].label == label]
-        for index, difference in zip(indices, difference_texts([peers[index] for index in indices]), strict=True):
-            texts[index] = printable(" ".join(filter(None, (peers[index][0].model, label, difference))))
-    return list(texts.values())
+def name_variants(differences: Mapping[tuple[Run, ...], str]) -> list[str]:
+    """Name variants by model, label and difference; by label and difference if these suffice."""
+    models = {repeats[0].model for repeats in differences}
+    labels = [repeats[0].label for repeats in differences]
+    suffice = len(models) == 1 or (all(labels) and len(set(labels)) == len(labels))
+    texts = [
+        printable(" ".join(filter(None, (repeats[0].label, difference)))) for repeats, difference in differences.items()
+    ]
+    titles = [model_title(repeats[0].model) for repeats in differences]
+    return [
+        (text if suffice else f"{title} {text}".strip()) or title for title, text in zip(titles, texts, strict=True)
+    ]
 
 
 def difference_texts(peers: Sequence[tuple[Run, ...]]) -> list[str]:

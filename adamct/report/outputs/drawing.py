@@ -44,6 +44,9 @@ def saved(figure: Figure, kind: str) -> bytes:
     """Return a figure as SVG or PNG. The same figure gives the same bytes."""
     buffer = BytesIO()
     with styled():
+        if (engine := figure.get_layout_engine()) is not None:  # lay it out once, and not at each of several draws
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         metadata = {"Date": None} if kind == "svg" else {}
         background = "none" if kind == "svg" else "white"
         figure.savefig(buffer, format=kind, metadata=metadata, facecolor=background, bbox_inches="tight")

@@ -27,12 +27,14 @@ LATEX = {
 
 def markdown(table: Table) -> str:
     """Write a table as GitHub's Markdown, with its title above it and its notes below."""
+    labels = {label: plain_markdown(label) for label in (table.corner, *table.columns, *(row[0] for row in table.rows))}
+    labels |= {table.compared: f"**{plain_markdown(table.compared)}**"} if table.compared else {}
     lines = [
         f"**{plain_markdown(table.title)}**",
         "",
-        "| " + " | ".join(map(plain_markdown, (table.corner, *table.columns))) + " |",
+        "| " + " | ".join(labels[label] for label in (table.corner, *table.columns)) + " |",
         "|---" + "|---:" * len(table.columns) + "|",
-        *("| " + " | ".join((plain_markdown(label), *map(markdown_cell, cells))) + " |" for label, cells in table.rows),
+        *("| " + " | ".join((labels[label], *map(markdown_cell, cells))) + " |" for label, cells in table.rows),
         "",
         *([plain_markdown(" ".join(table.notes)), ""] if table.notes else []),
     ]
@@ -40,12 +42,12 @@ def markdown(table: Table) -> str:
 
 
 def markdown_cell(cell: Cell) -> str:
-    """Write a cell: the best bold, the second underlined, an aside in italics."""
+    """Write a cell: the best bold, the second underlined, the paper's value in brackets and italics."""
     text = plain_markdown(str(cell))
-    if cell.mark or (cell.aside and text):
-        opened, closed = {"best": ("**", "**"), "second": ("<u>", "</u>"), "": ("*", "*")}[cell.mark]
+    if cell.mark:
+        opened, closed = {"best": ("**", "**"), "second": ("<u>", "</u>")}[cell.mark]
         text = f"{opened}{text}{closed}"
-    return text + r"\*" * cell.star
+    return text + r"\*" * cell.star + (f" (*{plain_markdown(cell.paper)}*)" if cell.paper else "")
 
 
 def plain_markdown(text: str) -> str:
@@ -57,8 +59,10 @@ def plain_markdown(text: str) -> str:
 
 def latex(table: Table) -> str:
     """Write a ``table*`` for a document that loads booktabs."""
-    head = " & ".join(map(plain_latex, (table.corner, *table.columns)))
-    body = [" & ".join((plain_latex(label), *map(latex_cell, cells))) + r" \\" for label, cells in table.rows]
+    labels = {label: plain_latex(label) for label in (table.corner, *table.columns, *(row[0] for row in table.rows))}
+    labels |= {table.compared: rf"\textbf{{{plain_latex(table.compared)}}}"} if table.compared else {}
+    head = " & ".join(labels[label] for label in (table.corner, *table.columns))
+    body = [" & ".join((labels[label], *map(latex_cell, cells))) + r" \\" for label, cells in table.rows]
     return "\n".join(
         [
             r"\begin{table*}",
@@ -78,12 +82,13 @@ def latex(table: Table) -> str:
 
 
 def latex_cell(cell: Cell) -> str:
-    """Write a cell, with its spread in a small font."""
+    """Write a cell, with its spread in a small font and the paper's value in brackets."""
     text = plain_latex(cell.text)
-    if cell.mark or (cell.aside and text):
-        command = {"best": r"\textbf", "second": r"\underline", "": r"\textit"}[cell.mark]
+    if cell.mark:
+        command = {"best": r"\textbf", "second": r"\underline"}[cell.mark]
         text = f"{command}{{{text}}}"
-    return text + (rf"\,{{\tiny$\pm$\,{cell.spread}}}" if cell.spread else "") + "$^*$" * cell.star
+    spread = rf"\,{{\tiny$\pm$\,{cell.spread}}}" if cell.spread else ""
+    return text + spread + "$^*$" * cell.star + (rf" (\textit{{{plain_latex(cell.paper)}}})" if cell.paper else "")
 
 
 def plain_latex(text: str) -> str:
@@ -94,9 +99,9 @@ def plain_latex(text: str) -> str:
 def show(table: Table, console: Console) -> None:
     """Print a table in the first form that fits the terminal, or else in the narrowest form.
 
-    The forms are the table, the transposed table, both without asides, and only the essential rows or columns.
+    The forms are the table, the transposed table, both without the paper, and only the essential rows or columns.
     """
-    slim = table.without_asides()
+    slim = table.without_paper()
     forms = [terminal(form) for form in (table, table.transposed(), slim, slim.transposed(), slim.essence())]
     unbounded = console.options.update(max_width=10_000)
     widths = [console.measure(form, options=unbounded).maximum for form in forms]
@@ -106,19 +111,20 @@ def show(table: Table, console: Console) -> None:
 
 
 def terminal(table: Table) -> Grid:
-    """Make a table of rich, with spreads below their means."""
+    """Make a table of rich, with spreads and the paper's values below the values."""
     grid = Grid(box=box.SIMPLE_HEAD, padding=0, title=Text(table.title, "bold"), title_justify="left")
     grid.add_column(Text(table.corner), no_wrap=True)
     for column in table.columns:
         heading = column.replace(" ", "\n").replace("@", "\n@").replace("_", "_\n")
         grid.add_column(Text(heading), justify="right", no_wrap=True)
     for label, cells in table.rows:
-        grid.add_row(Text(label), *map(terminal_cell, cells))
+        grid.add_row(Text(label, "bold" if label == table.compared else ""), *map(terminal_cell, cells))
     return grid
 
 
 def terminal_cell(cell: Cell) -> Text:
-    """Write a cell: the best bold, the second underlined, an aside dim."""
-    style = "dim" if cell.aside else {"best": "bold", "second": "underline", "": ""}[cell.mark]
-    text = Text(cell.text + "*" * cell.star, style)
-    return text.append(f"\n±{cell.spread}", "not bold not underline") if cell.spread else text
+    """Write a cell: the best bold, the second underlined, the paper's value dim in brackets."""
+    text = Text(cell.text + "*" * cell.star, {"best": "bold", "second": "underline", "": ""}[cell.mark])
+    if cell.spread:
+        text.append(f"\n±{cell.spread}", "not bold not underline")
+    return text.append(f"\n({cell.paper})", "dim not bold not underline") if cell.paper else text

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -14,6 +15,8 @@ DASHES = ("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MARKERS = "os^DvPX<>"
 WIDTH = 7.0
 """The width of a figure in inches."""
+FLOOR = 0.7
+"""The lowest drawn value, as a share of the compared variant's. Differences above it stay visible."""
 
 RC: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -50,6 +53,11 @@ class Line(NamedTuple):
     linestyle: str | tuple[int, tuple[int, ...]]
     marker: str
     linewidth: float
+
+
+def wrapped(name: str) -> str:
+    """Return a long name on several lines."""
+    return "\n".join(wrap(name, 30)) or name
 
 
 COMPARED = Line(INK, "-", "*", 2.0)

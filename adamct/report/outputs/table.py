@@ -18,14 +18,14 @@ class Cell:
         spread: its standard deviation; empty if it has none.
         mark: whether it is the best or the second-best of its row.
         star: whether it differs significantly from the compared model's value.
-        aside: whether it belongs to a row that comments on the one above.
+        paper: the paper's value; empty if it has none.
     """
 
     text: str
     spread: str = ""
     mark: Literal["best", "second", ""] = ""
     star: bool = False
-    aside: bool = False
+    paper: str = ""
 
     def __str__(self) -> str:
         return f"{self.text} ± {self.spread}" if self.spread else self.text
@@ -43,6 +43,7 @@ class Table:
         rows: the label and the cells of each row.
         notes: sentences that explain the table.
         essential: the labels of the rows or columns that stay if there is no room for all.
+        compared: the label of the row or column that the others are compared with, which is marked; empty for none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Table:
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     notes: tuple[str, ...] = ()
     essential: tuple[str, ...] = ()
+    compared: str = ""
 
     def transposed(self) -> "Table":
         """Return the table with its rows as columns."""
@@ -61,14 +63,10 @@ class Table:
         )
         return replace(self, corner="", columns=labels, rows=rows)
 
-    def without_asides(self) -> "Table":
-        """Return the table without the rows and columns that have only asides."""
-        rows = [row for row in self.rows if not all(cell.aside for cell in row[1])]
-        kept = [index for index in range(len(self.columns)) if not all(cells[index].aside for _, cells in rows)]
-        columns = tuple(self.columns[index] for index in kept)
-        return replace(
-            self, columns=columns, rows=tuple((label, tuple(cells[index] for index in kept)) for label, cells in rows)
-        )
+    def without_paper(self) -> "Table":
+        """Return the table without the paper's values."""
+        rows = ((label, tuple(replace(cell, paper="") for cell in cells)) for label, cells in self.rows)
+        return replace(self, rows=tuple(rows))
 
     def essence(self) -> "Table":
         """Return a table of only the essential labels, as columns; the whole table if none is essential."""

@@ -1,4 +1,4 @@
-"""The main table: the metrics of all variants on a dataset, in the layout of the paper's Table 2."""
+"""The main table: the metrics of all variants on a dataset, and in brackets those of the paper's Table 2."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,37 +9,37 @@ from adamct.evaluation.names import Metric, shown_metrics
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.paper import Reported, reported
 from adamct.report.inputs.variants import Variant
-from adamct.report.outputs.table import NONE, Cell, Table, plain
+from adamct.report.outputs.table import NONE, Cell, Table
 from adamct.report.statistics import Comparison
-
-MANY = 12
-"""The most variants that are columns; more are rows."""
 
 
 def comparison_table(block: Block, comparisons: Sequence[Comparison]) -> Table:
-    """Make a table with a row for each metric, the paper's rows below it, and a column for each variant."""
+    """Make a table with a row for each variant and a column for each metric."""
     starred = {(test.metric, test.other) for test in comparisons if test.significant}
-    seeds = [str(len(variant.runs)) for variant in block.variants] + [""] * bool(block.others)
-    rows = [("seeds", plain(seeds))]
-    for metric in shown(block):
-        rows.append((metric.heading, metric_cells(block, metric, starred)))
-        rows += paper_rows(block, metric)
-    columns = [variant.name for variant in block.variants] + ["improvement"] * bool(block.others)
-    title = f"{block.title}: {'test' if block.split == 'test' else 'validation'} metrics"
-    with_paper = len(rows) > 1 + len(shown(block))
-    name = block.metric.name
-    essential = tuple(metric.heading for metric in block.in_each_ranking(name))
-    sentences = notes(block, with_paper, bool(starred))
-    table = Table(
+    columns = {"seeds": [Cell(str(len(variant.runs))) for variant in block.variants]}
+    columns |= {metric.heading: metric_cells(block, metric, starred) for metric in shown(block)}
+    labels = [variant.name for variant in block.variants]
+    if improves(block):
+        labels.append("improvement")
+        columns["seeds"].append(Cell(""))
+        for metric in shown(block):
+            values = [variant.mean(metric) for variant in block.variants]
+            columns[metric.heading].append(Cell(improvement(values), paper=improvement(paper_values(block, metric))))
+    return Table(
         name=block.slug,
-        title=title,
+        title=f"{block.title}: {'test' if block.split == 'test' else 'validation'} metrics",
         corner="",
         columns=tuple(columns),
-        rows=tuple(rows),
-        notes=sentences,
-        essential=essential,
+        rows=tuple(zip(labels, zip(*columns.values(), strict=True), strict=True)),
+        notes=notes(block, bool(starred)),
+        essential=tuple(metric.heading for metric in block.in_each_ranking(block.metric.name)),
+        compared=block.chosen.name if block.others else "",
     )
-    return table.transposed() if len(block.variants) > MANY else table
+
+
+def improves(block: Block) -> bool:
+    """Return whether an improvement over the best other model has a meaning: all models' training has converged."""
+    return block.compares_models and not any(run.cut_short for run in block.runs)
 
 
 def shown(block: Block) -> list[Metric]:
@@ -51,15 +51,13 @@ def shown(block: Block) -> list[Metric]:
     return [metric for metric in dict.fromkeys(metrics) if metric in block.metrics]
 
 
-def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> tuple[Cell, ...]:
-    """Make a metric's cells: one for each variant, and the compared variant's improvement over the best other."""
+def metric_cells(block: Block, metric: Metric, starred: set[tuple[Metric, str]]) -> list[Cell]:
+    """Make a metric's cell of each variant, with the paper's value."""
     cells = marked_cells([variant.values(metric) for variant in block.variants])
-    starred_cells = (
-        replace(cell, star=(metric, variant.name) in starred)
-        for variant, cell in zip(block.variants, cells, strict=True)
-    )
-    means = [variant.mean(metric) for variant in block.variants]
-    return (*starred_cells, Cell(improvement(means))) if block.others else tuple(starred_cells)
+    return [
+        replace(cell, star=(metric, variant.name) in starred, paper="" if theirs is None else f"{theirs:.4f}")
+        for variant, cell, theirs in zip(block.variants, cells, paper_values(block, metric), strict=True)
+    ]
 
 
 def marked_cells(values: Sequence[Sequence[float]]) -> list[Cell]:
@@ -81,21 +79,9 @@ def marked_cells(values: Sequence[Sequence[float]]) -> list[Cell]:
     return cells
 
 
-def paper_rows(block: Block, metric: Metric) -> list[tuple[str, tuple[Cell, ...]]]:
-    """List a row of the paper's values of a metric and a row of the differences from them; empty without values."""
-    paper_values = [in_paper(block, variant, metric) for variant in block.variants]
-    values = [None if one is None else one.value for one in paper_values]
-    if all(value is None for value in values):
-        return []
-    differences = [percent(variant.mean(metric), value) for variant, value in zip(block.variants, values, strict=True)]
-    paper = ["" if value is None else f"{value:.4f}" for value in values]
-    if block.others:
-        paper.append(improvement(values))
-        differences.append("")
-    return [
-        (label, tuple(Cell(text, aside=True) for text in texts))
-        for label, texts in (("paper", paper), ("difference", differences))
-    ]
+def paper_values(block: Block, metric: Metric) -> list[float | None]:
+    """Return the paper's value of each variant; None if the paper has none."""
+    return [None if one is None else one.value for one in (in_paper(block, one, metric) for one in block.variants)]
 
 
 def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
@@ -106,43 +92,35 @@ def in_paper(block: Block, variant: Variant, metric: Metric) -> Reported | None:
 
 
 def sources(block: Block) -> str:
-    """Name the paper's tables that have values of the block's variants."""
-    paper_values = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
-    tables = sorted(
-        {one.source.removeprefix("Table ") for one in paper_values if one is not None and one.value is not None}
-    )
+    """Name the paper's tables that have values of the block's variants; empty if none has."""
+    found = [in_paper(block, variant, metric) for variant in block.variants for metric in shown(block)]
+    tables = sorted({one.source.removeprefix("Table ") for one in found if one is not None and one.value is not None})
+    if not tables:
+        return ""
     return f"Table{'s' * (len(tables) > 1)} {' and '.join(filter(None, (', '.join(tables[:-1]), tables[-1])))}"
 
 
 def improvement(values: Sequence[float | None]) -> str:
-    """Return how far the last value is above the best of the others."""
-    others = [value for value in values[:-1] if value is not None]
-    return percent(values[-1], max(others)) if others else ""
+    """Return how far the first value is above the best of the others in percent, with its sign; empty without one."""
+    first, *rest = values
+    best = max((value for value in rest if value is not None), default=0.0)
+    return f"{100 * (first / best - 1):+.1f} %" if first is not None and best else ""
 
 
-def percent(value: float | None, base: float | None) -> str:
-    """Write how far a value is above a base in percent, with its sign; empty if either is missing."""
-    return "" if value is None or not base else f"{100 * (value / base - 1):+.1f} %"
-
-
-def notes(block: Block, with_paper: bool, starred: bool) -> tuple[str, ...]:
+def notes(block: Block, starred: bool) -> tuple[str, ...]:
     """Return the notes below the table."""
+    chosen, paper = block.chosen.name, sources(block)
     sentences = [
         "Mean ± sample standard deviation over seeds" + ("; best bold, second underlined." if block.others else ".")
     ]
     if block.split == "val":
         sentences.insert(0, "No run was tested: these are validation metrics, which also chose the weights.")
-    if block.others:
-        sentences.append(f"Improvement: {block.chosen.name} over the best other.")
-    if with_paper:
-        sentences.append(f"Paper: {sources(block)} of AdaMCT (CIKM '23). Difference: from the paper's value.")
+    if improves(block):
+        sentences.append(f"Improvement: {chosen} over the best other.")
+    if paper:
+        sentences.append(f"In brackets: {paper} of AdaMCT (CIKM '23).")
     if starred:
-        sentences.append(f"*: differs from {block.chosen.name} at 5 %, paired by user and seed (Holm).")
-    limited = [variant.name for variant in block.variants if any(run.cut_short for run in variant.runs)]
-    if limited:
-        sentences.append(
-            f"A limit of epochs, steps or time ended training before it stopped by itself: {', '.join(limited)}."
-        )
+        sentences.append(f"*: differs from the marked {chosen} at 5 %, paired by user and seed (Holm).")
     return tuple(sentences)
 
 

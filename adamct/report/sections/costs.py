@@ -6,16 +6,18 @@ from statistics import median
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.paper import costs
 from adamct.report.inputs.variants import Variant
-from adamct.report.outputs.table import NONE, Cell, Table, plain
-from adamct.report.sections.comparison import in_paper, written
+from adamct.report.outputs.table import NONE, Cell, Table
+from adamct.report.sections.comparison import written
 
+STUDY = "table6"
+"""The study of costs alone, which judges no accuracy."""
 COSTS = {
     "parameters": ("parameters", 1.0, ",.0f"),
     "MFLOPs a query": ("flops_per_query", 1e-6, ",.2f"),
     "s an epoch": ("train_seconds_per_epoch", 1.0, ",.2f"),
     "s a validation": ("validation_seconds", 1.0, ",.2f"),
     "epochs": ("epochs", 1.0, ",.0f"),
-    "peak MiB": ("peak_memory_mib", 1.0, ",.0f"),
+    "peak GPU MiB": ("peak_gpu_memory_mib", 1.0, ",.0f"),
 }
 """The columns of the cost table: the record's key, a factor and a format."""
 
@@ -36,36 +38,38 @@ def cost_tables(block: Block) -> list[Table]:
 
 
 def cost_table(block: Block, variants: Sequence[Variant], name: str, title: str) -> Table:
-    """Make a table with a row for each variant, and a row of the paper's costs below it."""
-    rows, score = [], written(block.metric)
-    for variant in variants:
-        mean = variant.mean(block.metric)
-        texts = [cost(variant, key, factor, form) for key, factor, form in COSTS.values()]
-        rows.append((variant.name, plain([*texts, NONE if mean is None else f"{mean:.4f}"])))
-        theirs = [paper_cost(block, variant, *quantity) for quantity in COSTS.values()]
-        if any(theirs):
-            paper_value = in_paper(block, variant, block.metric)
-            last = "" if paper_value is None or paper_value.value is None else f"{paper_value.value:.4f}"
-            rows.append(("paper", tuple(Cell(text, aside=True) for text in (*theirs, last))))
+    """Make a table with a row for each variant and a column for each cost that any has, the paper's in brackets."""
+    columns = {
+        head: [Cell(cost(variant, *quantity), paper=paper_cost(block, variant, *quantity)) for variant in variants]
+        for head, quantity in COSTS.items()
+    }
+    columns = {head: cells for head, cells in columns.items() if any(cell.text != NONE for cell in cells)}
+    if block.study != STUDY:
+        metric = block.metric
+        columns[written(metric)] = [
+            Cell(NONE if (mean := variant.mean(metric)) is None else f"{mean:.4f}") for variant in variants
+        ]
     runs = [run for variant in variants for run in variant.runs]
     devices = sorted({f"{run.results.get('device')}, threads: {run.results.get('threads')}" for run in runs})
     sentences = [
         f"Median over seeds, on {'; '.join(devices)}. A query has the longest history of a user, at most max_len "
         "items. A multiplication and an addition count as two operations.",
-        "The peak on a CPU is that of the whole process, so it includes earlier jobs of the same process.",
     ]
-    if any(label == "paper" for label, _ in rows):
+    if any(cell.paper for cells in columns.values() for cell in cells):
         sentences.append(
-            "Paper: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100. Its validation ranks among sampled items "
-            "only. AdaMCT has its best hidden size, the other models have 64."
+            "In brackets: Tables 6, 9 and 10 of AdaMCT (CIKM '23), on an A100. Its validation ranks among sampled "
+            "items only. AdaMCT has its best hidden size, the other models have 64."
         )
     return Table(
         name=name,
         title=f"{block.title}: {title}",
         corner="model",
-        columns=(*COSTS, score),
-        rows=tuple(rows),
+        columns=tuple(columns),
+        rows=tuple(
+            (variant.name, tuple(cells[place] for cells in columns.values())) for place, variant in enumerate(variants)
+        ),
         notes=tuple(sentences),
+        compared=block.chosen.name if block.others else "",
     )
 
 

@@ -1,83 +1,68 @@
-"""The learning curves and the bars of the tested metric."""
+"""The learning curves of each variant."""
 
 from collections.abc import Sequence
-from statistics import stdev
+from math import ceil
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.drawing import Drawing
-from adamct.report.outputs.style import COLOURS, COMPARED, INK, WIDTH, lines, styled
-from adamct.report.sections.comparison import in_paper, measured, sources, written
+from adamct.report.outputs.style import COLOURS, FLOOR, INK, WIDTH, styled, wrapped
+from adamct.report.sections.comparison import written
 
 MOST = 15
 """The most variants in a figure."""
-
-
-def drawings(block: Block) -> list[Drawing]:
-    """Draw a block's learning curves and bars."""
-    with styled():
-        return [*curves(block), *bars(block)]
+ACROSS = 4
+"""The number of panels in a row."""
 
 
 def curves(block: Block) -> list[Drawing]:
-    """Draw the monitored metric over the epochs; empty if no run has a history of it."""
-    histories = [(variant, history(variant, str(block.monitor))) for variant in block.best_by_validation(MOST)]
-    trained = [(variant, runs) for variant, runs in histories if runs.size]
+    """Draw a panel for each other variant, with the compared one in each; empty if none has two validated epochs."""
+    histories = {variant: history(variant, str(block.monitor)) for variant in block.best_by_validation(MOST)}
+    trained = {variant: runs for variant, runs in histories.items() if np.isfinite(runs).all(0).sum() > 1}
     if not trained:
         return []
-    figure = Figure(figsize=(WIDTH, 4.0))
-    axes = figure.add_subplot()
-    looks = lines()
-    for variant, runs in trained:
-        look = COMPARED if variant is block.chosen else next(looks)
-        validated = np.isfinite(runs).all(0)
-        epochs, runs = np.flatnonzero(validated) + 1, runs[:, validated]
-        every = max(1, len(epochs) // 8)
-        axes.plot(epochs, runs.mean(0), label=variant.name, markevery=every, markersize=4, **look._asdict())
-        axes.fill_between(epochs, runs.min(0), runs.max(0), color=look.color, alpha=0.12, linewidth=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(left=0)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(f"validation {written(block.monitor)}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, handlelength=3.2)
+    compared = trained.get(block.chosen)
+    others = [variant for variant in trained if variant is not block.chosen]
+    panels = others or [block.chosen]
+    across, down = min(ACROSS, len(panels)), ceil(len(panels) / ACROSS)
+    with styled():
+        figure = Figure(figsize=(WIDTH, 0.5 + (3.0 if across == 1 else 1.7) * down), layout="constrained")
+        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
+        for axes, variant in zip(grid, panels, strict=False):
+            if compared is not None:
+                draw_curve(axes, compared, INK)
+            if variant is not block.chosen:
+                draw_curve(axes, trained[variant], COLOURS[0])
+            axes.set_title(wrapped(variant.name), fontsize=8)
+        for axes in grid[len(panels) :]:
+            axes.remove()
+        best = max(float(np.nanmax(runs)) for runs in trained.values())
+        lowest = min(float(np.nanmin(runs)) for runs in trained.values())
+        reference = best if compared is None else float(np.nanmax(compared))
+        grid[0].set_ylim(max(lowest, FLOOR * reference), best + 0.05 * ((best - FLOOR * reference) or 1.0))
+        grid[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        figure.supxlabel("epoch", fontsize=9)
+        figure.supylabel(f"validation {written(block.monitor)}", fontsize=9)
     caption = (
-        "Mean over seeds, up to the last epoch that all seeds reached; band: from the lowest to the highest seed. "
-        f"{seeds_sentence([variant for variant, _ in trained])}{left_out_sentence(block)}"
+        f"In the colour of the text: {block.chosen.name}. Mean over seeds, up to the last epoch that all "
+        "seeds reached; band: from the lowest to the highest seed. The first epochs may be below the axes. "
+        f"{seeds_sentence([*trained])}{left_out_sentence(block)}"
     )
     return [Drawing(f"{block.slug}_curves", f"{block.title}: learning curves", caption, figure)]
 
 
-def bars(block: Block) -> list[Drawing]:
-    """Draw the tested metric of each variant, and the paper's value; empty if no drawn variant has the metric."""
-    variants = [variant for variant in block.best_by_validation(MOST) if variant.mean(block.metric) is not None]
-    if not variants:
-        return []
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(variants)))
-    axes = figure.add_subplot()
-    for place, variant in enumerate(variants):
-        values = variant.values(block.metric)
-        look = {"color": INK, "alpha": 0.35} if variant is block.chosen else {"color": COLOURS[0], "alpha": 0.45}
-        axes.barh(place, np.mean(values), height=0.66, **look, hatch="" if variant is block.chosen else "///")
-        if len(values) > 1:
-            axes.errorbar(np.mean(values), place, xerr=stdev(values), color=INK, capsize=3, linewidth=1.2)
-    paper_values = [in_paper(block, variant, block.metric) for variant in variants]
-    points = [(one.value, place) for place, one in enumerate(paper_values) if one is not None and one.value is not None]
-    if points:
-        axes.plot(*zip(*points, strict=True), "D", label="paper", color=COLOURS[1], markeredgecolor=INK, markersize=5)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
-    axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.set_xlabel(measured(block))
-    paper = f" Diamond: {sources(block)} of the paper." if points else ""
-    sentences = f"{seeds_sentence(variants)}{left_out_sentence(block)}"
-    caption = f"Mean over seeds; error bar: sample standard deviation.{paper} {sentences}"
-    return [Drawing(f"{block.slug}_bars", f"{block.title}: {written(block.metric)}", caption, figure)]
+def draw_curve(axes: Axes, runs: Float[np.ndarray, "S E"], colour: str) -> None:
+    """Draw the mean over seeds at the epochs that all seeds validated, and the band of all seeds."""
+    validated = np.isfinite(runs).all(0)
+    epochs, runs = np.flatnonzero(validated) + 1, runs[:, validated]
+    axes.plot(epochs, runs.mean(0), color=colour, linewidth=1.4, marker="." if len(epochs) < 20 else "")
+    axes.fill_between(epochs, runs.min(0), runs.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
 def history(variant: Variant, key: str) -> Float[np.ndarray, "S E"]:

@@ -1,6 +1,7 @@
 """The accuracy of each model with each loss."""
 
 from adamct.report.inputs.blocks import Block, best_by
+from adamct.report.inputs.titles import model_title
 from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.table import Table
 from adamct.report.sections.comparison import marked_cells
@@ -13,7 +14,7 @@ def losses_table(block: Block) -> Table | None:
         return None
     losses = sorted({loss for by_loss in models.values() for loss in by_loss})
     columns = {
-        f"{model} {metric.heading}": marked_cells(
+        f"{model_title(model)} {metric.heading}": marked_cells(
             [by_loss[loss].values(metric) if loss in by_loss else [] for loss in losses]
         )
         for metric in block.in_each_ranking(block.metric.name)

@@ -12,11 +12,14 @@ from scipy import stats
 
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.runs import Run
+from adamct.report.inputs.titles import model_title
 from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.style import COLOURS, INK, WIDTH, lines, styled
 from adamct.report.outputs.table import Table, plain
 from adamct.runs.folder import COEFFICIENTS
 
+STUDY = "figure6"
+"""The study that asks for the coefficients over training."""
 BINS = np.linspace(0, 1, 41)
 
 
@@ -31,21 +34,23 @@ class Coefficients(NamedTuple):
     """The last layer."""
     mean: Float[np.ndarray, " E"]
     """The mean of α over users in the last layer."""
-    std: Float[np.ndarray, " E"]
-    """The standard deviation of α over users in the last layer."""
+    low: Float[np.ndarray, " E"]
+    """The 10 % quantile of α over users in the last layer."""
+    high: Float[np.ndarray, " E"]
+    """The 90 % quantile."""
 
 
 def over_training(block: Block) -> list[Drawing]:
-    """Draw α of the followed users, and the last layer's means of α and 1 - α; empty if none was logged."""
+    """Draw α of the followed users, and α and 1 - α of all in the last layer; empty in other studies."""
     run = block.chosen.runs[0]
-    logged = logged_coefficients(run)
+    logged = logged_coefficients(run) if block.study == STUDY else None
     if logged is None:
         return []
     with styled():
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         draw_followed(left, logged)
-        draw_means(right, logged)
+        draw_all(right, logged)
         for axes in (left, right):
             axes.set_ylim(0, 1)
             axes.set_xlim(left=0)
@@ -55,9 +60,10 @@ def over_training(block: Block) -> list[Drawing]:
     first, last = logged.mean[0], logged.mean[-1]
     branch = "global" if last < first else "local"
     caption = (
-        f"{block.chosen.name}, seed {run.seed}, validation users. The last layer's mean α went from {first:.3f} "
-        f"after the first epoch to {last:.3f} after the last, towards the {branch} branch; band: standard deviation "
-        "over users. In the paper the CNN has more weight at the beginning, and the Transformer later."
+        f"{model_title(block.chosen.model)}, seed {run.seed}, validation users. The last layer's mean α "
+        f"went from {first:.3f} after the first epoch to {last:.3f} after the last, towards the {branch} branch; band: "
+        "from the 10 % to the 90 % quantile of users. In the paper the CNN has more weight at the beginning, and the "
+        "Transformer later."
     )
     title = f"{block.title}: mixture coefficients over training"
     return [Drawing(f"{block.slug}_coefficients", title, caption, figure)]
@@ -71,7 +77,7 @@ def logged_coefficients(run: Run) -> Coefficients | None:
         if key.startswith("mixture/layer")
     }
     layers = [key.removesuffix("/mean") for key in history if key.endswith("/mean")]
-    layers = [layer for layer in layers if f"{layer}/std" in history]
+    layers = [layer for layer in layers if {f"{layer}/q10", f"{layer}/q90"} <= history.keys()]
     if not layers:
         return None
     validated = np.flatnonzero(np.all([np.isfinite(history[f"{layer}/mean"]) for layer in layers], axis=0))
@@ -86,7 +92,8 @@ def logged_coefficients(run: Run) -> Coefficients | None:
         },
         layer=layers[-1].removeprefix("layer"),
         mean=history[f"{layers[-1]}/mean"][validated],
-        std=history[f"{layers[-1]}/std"][validated],
+        low=history[f"{layers[-1]}/q10"][validated],
+        high=history[f"{layers[-1]}/q90"][validated],
     )
 
 
@@ -99,17 +106,15 @@ def draw_followed(axes: Axes, logged: Coefficients) -> None:
     axes.set_ylabel("coefficient of the local branch, α")
 
 
-def draw_means(axes: Axes, logged: Coefficients) -> None:
-    """Draw the means of α and 1 - α in the last layer, with bands of the standard deviation."""
-    for values, label, dash, colour in (
-        (logged.mean, "α, local", "-", INK),
-        (1 - logged.mean, "1 - α, global", "--", COLOURS[0]),
+def draw_all(axes: Axes, logged: Coefficients) -> None:
+    """Draw the means of α and 1 - α in the last layer, with bands of the users' quantiles."""
+    for values, low, high, label, dash, colour in (
+        (logged.mean, logged.low, logged.high, "α, local", "-", INK),
+        (1 - logged.mean, 1 - logged.high, 1 - logged.low, "1 - α, global", "--", COLOURS[0]),
     ):
         axes.plot(logged.epochs, values, dash, label=label, color=colour)
-        axes.fill_between(
-            logged.epochs, values - logged.std, values + logged.std, color=colour, alpha=0.12, linewidth=0
-        )
-    axes.set_title(f"mean over users, layer {logged.layer}", fontsize=9)
+        axes.fill_between(logged.epochs, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.set_title(f"all users, layer {logged.layer}", fontsize=9)
 
 
 def by_kind(block: Block) -> list[Table | Drawing]:

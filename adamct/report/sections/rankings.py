@@ -31,6 +31,7 @@ def rankings_table(block: Block) -> Table | None:
         columns=tuple(text for head in heads for text in head),
         rows=tuple(rows),
         notes=agreement_notes(rankings, list(zip(*complete, strict=True))),
+        compared=block.chosen.name,
     )
 
 

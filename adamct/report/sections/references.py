@@ -4,6 +4,7 @@ from statistics import mean
 
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.names import printable
+from adamct.report.inputs.titles import model_title
 from adamct.report.outputs.table import NONE, Table, plain
 from adamct.report.sections.comparison import shown
 
@@ -26,7 +27,7 @@ def references_table(block: Block) -> Table | None:
         name=f"{block.slug}_references",
         title=f"{block.title}: references",
         corner="",
-        columns=tuple(map(printable, names)),
+        columns=tuple(model_title(printable(name)) for name in names),
         rows=tuple(rows),
         notes=("Nothing is trained. Means over the runs that recorded the reference.",),
     )

@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,17 +22,19 @@ from adamct.errors import InputError, on_one_line
 from adamct.report.inputs.names import printable, shortened
 from adamct.report.inputs.record import damage
 from adamct.report.inputs.runs import Run, Sweep
+from adamct.report.inputs.titles import block_title, model_title
 from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.page import Section
 from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
 from adamct.report.outputs.table import NONE, Table, plain
 from adamct.report.sections.provenance import machine, source
+from adamct.report.sections.sensitivity import place
 from adamct.search.storage import open_storage
 
 SHOWN = 10
 """The number of best trials in the table."""
-ENOUGH = 10
-"""The least number of complete trials for a figure of importances."""
+ENOUGH = 30
+"""The least number of complete trials for a figure of importances, so that their best tenth has several."""
 
 
 def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | None:
@@ -58,12 +62,15 @@ def study_section(sweep: Sweep, name: str, runs: Sequence[Run]) -> Section | Non
         raise InputError(damage(sweep.folder / "multirun.yaml", f"the study cannot be read: {why}")) from error
     if study is None or not complete(trials):
         return None
+    models = dict.fromkeys(model_title(run.model) for run in runs)
+    title = f"Search of {', '.join(models)} on {block_title(runs[0].dataset, None)}"
     with styled():
-        figures = [progress(trials, name, monitor), courses(trials, name, monitor), *slices(trials, name, monitor)]
+        figures = [progress(trials, name, monitor), *courses(trials, name, monitor), *slices(trials, name, monitor)]
         if len(complete(trials)) >= ENOUGH:
             figures += importances(study, name)
+    parts = [replace(part, title=f"{title}: {part.title}") for part in (best_table(trials, name, monitor), *figures)]
     facts = [*source(runs[0]), ("Sampler", sampler), *machine(runs)]
-    return Section(f"Search: {name}", [best_table(trials, name, monitor), *figures], facts)
+    return Section(title, f"{len(trials)} trial{'s' * (len(trials) > 1)}", parts, facts)
 
 
 def find_study(sweep: Path, storage: str, name: str) -> optuna.Study | None:
@@ -111,7 +118,7 @@ def best_table(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Table:
     notes = (f"{counts(trials)}.", f"The score is the best epoch's {monitor}.")
     return Table(
         name=f"{name}_trials",
-        title=f"{name}: best trials",
+        title="best trials",
         corner="trial",
         columns=columns,
         rows=tuple(rows),
@@ -139,7 +146,7 @@ def progress(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
     axes.set_ylabel(monitor)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
-    return Drawing(f"{name}_progress", f"{name}: progress of the search", f"{counts(trials)}.", figure)
+    return Drawing(f"{name}_progress", "progress of the search", f"{counts(trials)}.", figure)
 
 
 def pruned(trial: FrozenTrial) -> bool:
@@ -147,8 +154,10 @@ def pruned(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
 
 
-def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
-    """Draw the score of every trial over its epochs."""
+def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawing]:
+    """Draw the score of every trial over its epochs; empty if no trial has two."""
+    if all(len(trial.intermediate_values) < 2 for trial in trials):
+        return []
     figure = Figure(figsize=(WIDTH, 3.2))
     axes = figure.add_subplot()
     best = max(complete(trials), key=lambda pair: pair[1])[0].number
@@ -164,7 +173,7 @@ def courses(trials: Sequence[FrozenTrial], name: str, monitor: str) -> Drawing:
     axes.set_xlabel("epoch")
     axes.set_ylabel(monitor)
     caption = f"One line per trial; thick: the best ({best}); dotted: pruned."
-    return Drawing(f"{name}_courses", f"{name}: trials over their epochs", caption, figure)
+    return [Drawing(f"{name}_courses", "trials over their epochs", caption, figure)]
 
 
 def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawing]:
@@ -179,29 +188,33 @@ def slices(trials: Sequence[FrozenTrial], name: str, monitor: str) -> list[Drawi
     for axes in panels[len(keys) :]:
         axes.set_visible(False)
     figure.supylabel(monitor, fontsize=9)
-    return [Drawing(f"{name}_slices", f"{name}: score by key", "One point per complete trial.", figure)]
+    return [Drawing(f"{name}_slices", "score by key", "One point per complete trial.", figure)]
 
 
 def draw_slice(axes: Axes, key: str, done: Sequence[tuple[FrozenTrial, float]]) -> None:
-    """Draw the panel of one key."""
-    points = [(sampled_values(trial)[key], score) for trial, score in done if key in sampled_values(trial)]
-    values, scores = [value for value, _ in points], [score for _, score in points]
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    choices = sorted({str(value) for value in values}) if not numeric else sorted(set(values))
-    if numeric and len(choices) > 6:
+    """Draw the panel of one key: an axis for a range, places for choices."""
+    trials = [trial for trial, _ in done if key in sampled_values(trial)]
+    values = [sampled_values(trial)[key] for trial in trials]
+    scores = [score for trial, score in done if trial in trials]
+    spaces = [
+        space for trial in trials for name, space in trial.distributions.items() if name.partition(" of ")[0] == key
+    ]
+    if any(isinstance(space, CategoricalDistribution) for space in spaces):
+        choices = sorted(set(values), key=lambda choice: place(written(choice)))
+        axes.plot([choices.index(value) for value in values], scores, "o", color=COLOURS[0], markersize=3)
+        axes.set_xticks(range(len(choices)), [shortened(printable(written(choice))) for choice in choices])
+        axes.tick_params(axis="x", rotation=0 if all(isinstance(choice, int) for choice in choices) else 30)
+    else:
         axes.plot(values, scores, "o", color=COLOURS[0], markersize=3)
-        if min(values) > 0 and max(values) / min(values) > 50:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        if any(getattr(space, "log", False) for space in spaces):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(
+                LogLocator(subs=(1.0,) if max(values) > 30 * min(values) else (1.0, 2.0, 5.0), numticks=4)
+            )
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        places = [choices.index(value if numeric else str(value)) for value in values]
-        axes.plot(places, scores, "o", color=COLOURS[0], markersize=3)
-        axes.set_xticks(
-            range(len(choices)),
-            [shortened(printable(str(choice))) for choice in choices],
-            rotation=30 if not numeric else 0,
-        )
+    axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel(key.rpartition(".")[2])
 
 
@@ -224,4 +237,4 @@ def importances(study: optuna.Study, name: str) -> list[Drawing]:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("importance (share)")
     caption = "PED-ANOVA: how much the values of the best tenth of the trials differ from those of all trials."
-    return [Drawing(f"{name}_importances", f"{name}: importance of the keys", caption, figure)]
+    return [Drawing(f"{name}_importances", "importance of the keys", caption, figure)]

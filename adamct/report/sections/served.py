@@ -18,9 +18,11 @@ from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.drawing import Drawing
 from adamct.report.outputs.style import COMPARED, WIDTH, lines, styled
 from adamct.report.outputs.table import NONE, Cell, Table
-from adamct.report.sections.comparison import MANY, written
+from adamct.report.sections.comparison import written
 from adamct.report.sections.curves import seeds_sentence
 
+MANY = 12
+"""The most variants in the table."""
 DRAWN = 6
 """The most variants in the figure."""
 LISTS = {"coverage@10": ".4f", "popularity@10": ",.1f", "gini@10": ".4f"}
@@ -131,6 +133,7 @@ def served_table(block: Block, variants: Sequence[Variant], bins_by_kind: BinsBy
         columns=columns,
         rows=tuple(rows),
         notes=tuple(notes),
+        compared=block.chosen.name,
     )
 
 
@@ -225,7 +228,13 @@ def recommended_table(block: Block) -> Table | None:
     title = f"{block.title}: the recommended items"
     columns = tuple(metric.heading for metric, _ in metrics)
     return Table(
-        name=f"{block.slug}_recommended", title=title, corner="model", columns=columns, rows=tuple(rows), notes=notes
+        name=f"{block.slug}_recommended",
+        title=title,
+        corner="model",
+        columns=columns,
+        rows=tuple(rows),
+        notes=notes,
+        compared=block.chosen.name,
     )
 
 

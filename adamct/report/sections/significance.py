@@ -8,6 +8,9 @@ from adamct.report.resampling import RESAMPLES
 from adamct.report.statistics import Comparison, seeds_note
 from adamct.runs.folder import RANKS
 
+COLUMNS = ("difference", "95 % interval", "p", "p (Holm)", "seeds won", "users")
+"""The headers of `cells`."""
+
 
 def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table | None:
     """Make a table of a block's tests. Return None if there is nothing to test."""
@@ -17,7 +20,7 @@ def significance_table(block: Block, comparisons: Sequence[Comparison]) -> Table
         name=f"{block.slug}_tests",
         title=f"{block.title}: {block.chosen.name} against each other variant",
         corner="against",
-        columns=("difference", "95 % interval", "p", "p (Holm)", "seeds won", "users"),
+        columns=COLUMNS,
         rows=tuple((f"{test.metric.heading}: {test.other}", cells(test)) for test in comparisons),
         notes=notes(block, comparisons),
     )
