@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import explain, require
 from adamct.runs.config import without_null
+from adamct.runs.console import mute
 from adamct.runs.folder import ERROR, RESULTS, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
 
@@ -26,8 +27,8 @@ FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop. No further job of the sweep starts."""
 
-Experiment = Callable[[DictConfig, RunFolder, bool], float]
-"""Runs the experiment of a config in a folder and returns its score. The last argument asks for no progress bar."""
+Experiment = Callable[[DictConfig, RunFolder], float]
+"""Runs the experiment of a config in a folder and returns its score."""
 
 
 def run_command(main: Callable[[], None], groups: Path) -> None:
@@ -66,10 +67,12 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
         return math.nan
     if not is_first():
         logging.getLogger("adamct").setLevel(logging.WARNING)
+    if has_neighbours and "SUBMITIT_EXECUTOR" not in os.environ:  # its jobs write to files of their own
+        mute()
     try:
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_in_processes(folder.path, script, cfg.monitor)
-        score = experiment(cfg, folder, has_neighbours)
+        score = experiment(cfg, folder)
         finish_loggers(failed=False)
     except Exception as error:
         folder.record_failure(error)

@@ -24,8 +24,8 @@ from adamct.training.callbacks import History, Timing
 from adamct.training.cost import cost
 from adamct.training.module import NextItemModule
 from adamct.training.selection import Chosen
-from adamct.training.stages import Outcome, callbacks_of, pruned
-from adamct.training.tables import print_scores
+from adamct.training.stages import Outcome, callback_of, callbacks_of, pruned
+from adamct.training.tables import show_scores
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def record(
     outcome: Outcome,
     config: dict[str, Any],
 ) -> None:
-    """Write ``results.json`` and, if the run was tested, its arrays, and print the table of its scores.
+    """Write ``results.json`` and, if the run was tested, its arrays, and show the table of its scores.
 
     Args:
         folder: the run's folder.
@@ -52,9 +52,8 @@ def record(
     references = reference_scores(config["references"], data, module) if tested else {}  # all processes take part
     if not trainer.is_global_zero:
         return
-    callbacks = callbacks_of(trainer)
-    timing = next(callback for callback in callbacks if isinstance(callback, Timing))
-    history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
+    timing = callback_of(trainer, Timing)
+    history = next((callback.values for callback in callbacks_of(trainer) if isinstance(callback, History)), {})
     results = {
         "metrics": {**validated(outcome.chosen), **(tested or {})},
         "references": references,
@@ -62,7 +61,9 @@ def record(
         "ended_by": outcome.ended_by,
         "identity": module.identity,
         "dataset": {**module.identity["dataset"], **facts_of(data)},
-        "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
+        "cost": cost(
+            module.model, module.device, data.spec.max_len, data.longest_history, callback_of(trainer, Timing)
+        ),
         "seed": module.seed,
         **provenance(module.device),
         "config": config,
@@ -73,7 +74,7 @@ def record(
     if tested:
         save_ranks(folder, module)
         save_facts(folder, module.identity, data)
-        print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
+        show_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     log.info("results: %s", folder / RESULTS)
 
