@@ -30,11 +30,12 @@ def main(cfg: DictConfig) -> float | None:
 
 def experiment(cfg: DictConfig, folder: RunFolder) -> float:
     """Check a config, lock the run's folder, and compute the run unless it has finished there before."""
-    from datamodules.sources import is_unchanged
+    from datamodules.sources import is_unchanged, require_readable
 
     for name, text in description(cfg).items():
         folder.describe(name, text)
     config = resolved(cfg)
+    require_readable(cfg.dataset.get("path"))
     check(config)
     require_one_folder(cfg.trainer.num_nodes, names_folder())
     results = finished_before(folder.path, config) if cfg.resume == "auto" else None

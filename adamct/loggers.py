@@ -53,6 +53,7 @@ class WandbRun(WandbLogger):
             mode=mode,
             resume="allow",
         )
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it whatever its value is
         self._define_summaries()
 
     @rank_zero_only

@@ -20,12 +20,16 @@ from omegaconf import DictConfig, OmegaConf
 from adamct.errors import explain, require
 from adamct.runs.config import without_null
 from adamct.runs.console import mute
+from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
 
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 STOPPING = ".stopping"
 """A file in the folder of a sweep that was told to stop. No further job of the sweep starts."""
+
+SINGLE = "hydra.mode=RUN"
+"""The override with which a job of a sweep becomes a command of its own."""
 
 Experiment = Callable[[DictConfig, RunFolder], float]
 """Runs the experiment of a config in a folder and returns its score."""
@@ -70,6 +74,8 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
     if has_neighbours and "SUBMITIT_EXECUTOR" not in os.environ:  # its jobs write to files of their own
         mute()
     try:
+        if not in_sweep and SINGLE not in sys.argv:
+            require_no_sweep(hydra_config, cfg.preview)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_in_processes(folder.path, script, cfg.monitor)
         score = experiment(cfg, folder)
@@ -102,7 +108,7 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | None:
     overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_config.overrides, resolve=False))
     conf = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_config.job.config_name}"]
-    single = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    single = [SINGLE, f"hydra.run.dir='{folder}'"]
     command = [sys.executable, str(script), *flags, *overrides["hydra"], *overrides["task"], *single]
     process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:

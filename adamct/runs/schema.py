@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from adamct.errors import InputError, on_one_line
 from adamct.keys import keys, nearest
+from adamct.runs.feasibility import require_feasible
 from adamct.values import (
     CompileMode,
     MatmulPrecision,
@@ -47,6 +48,7 @@ class Config(TypedDict):
 
     seed: Seed
     label: Text | None
+    preview: bool
     stages: Annotated[Sequence[Stage], MinLen(1)]
     ckpt: Text | None
     resume: Text | None
@@ -120,7 +122,7 @@ class Allowed(NamedTuple):
 def check(config: Mapping[str, Any]) -> None:
     """Refuse a config with keys that do not exist, or with values that their keys cannot have.
 
-    It checks the top-level keys first: these mistakes are reported without the import of torch.
+    It first checks the top-level keys and what `require_feasible` refuses, which needs no import of torch.
 
     Args:
         config: the whole config as plain containers, without interpolations.
@@ -128,11 +130,9 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: names each wrong key, its value and the allowed values.
     """
-    wrong = list(mistakes("", config, keys_of(Config), config))
-    if not wrong and "fit" in config["stages"] and config["ckpt"] is not None:
-        wrong = [f"ckpt={as_yaml(config['ckpt'])}: must be null with fit in stages; give resume=PATH to continue a run"]
-    if wrong:
+    if wrong := list(mistakes("", config, keys_of(Config), config)):
         raise InputError("; ".join(wrong))
+    require_feasible(config)
     check_nodes("", config)
 
 

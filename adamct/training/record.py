@@ -61,9 +61,7 @@ def record(
         "ended_by": outcome.ended_by,
         "identity": module.identity,
         "dataset": {**module.identity["dataset"], **facts_of(data)},
-        "cost": cost(
-            module.model, module.device, data.spec.max_len, data.longest_history, callback_of(trainer, Timing)
-        ),
+        "cost": cost(module.model, module.device, data.spec.max_len, data.longest_history, timing),
         "seed": module.seed,
         **provenance(module.device),
         "config": config,
