@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.conf import HydraConf
-
 from adamct.errors import InputError, require
 from adamct.evaluation.names import metric_names, names_of_rankings
 from adamct.values import as_yaml
@@ -45,13 +43,16 @@ def without_monitor(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"monitor={config['monitor']}: must be one of {', '.join(names)}"
 
 
-def require_no_sweep(hydra: HydraConf, preview: bool) -> None:
+def require_no_sweep(choices: Mapping[Any, Any], preview: bool) -> None:
     """Refuse the options of a sweep in a command that runs one job.
+
+    Args:
+        choices: the choice of each config group.
+        preview: whether the command asks for a preview.
 
     Raises:
         InputError: names the option.
     """
     for group in ("hydra/sweeper", "hydra/launcher"):
-        choice = hydra.runtime.choices[group]
-        require(choice == "basic", f"{group}={choice} is for the jobs of a sweep: add -m")
+        require(choices[group] == "basic", f"{group}={choices[group]} is for the jobs of a sweep: add -m")
     require(not preview, "preview=true lists the jobs of a sweep: add -m")

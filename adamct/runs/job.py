@@ -75,7 +75,7 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | No
         mute()
     try:
         if not in_sweep and SINGLE not in sys.argv:
-            require_no_sweep(hydra_config, cfg.preview)
+            require_no_sweep(hydra_config.runtime.choices, cfg.preview)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_in_processes(folder.path, script, cfg.monitor)
         score = experiment(cfg, folder)

@@ -66,7 +66,7 @@ def number_of_jobs(config: DictConfig) -> int | None:
     sweeper = config.hydra.sweeper
     if "n_trials" in sweeper:
         return sweeper.n_trials
-    is_grid = issubclass(get_class(sweeper._target_), BasicSweeper) and "cases" not in sweeper
+    is_grid = hasattr(get_class(sweeper._target_), "split_arguments") and "cases" not in sweeper
     return len(BasicSweeper.split_arguments(parsed_overrides(config), None)[0]) if is_grid else None
 
 
