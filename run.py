@@ -61,6 +61,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, threads:
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
+    facts = {"statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}  # this reads the data
     module = build_module(cfg, data)
     folder.claim(module.identity, config["stages"])
     plan = Plan.of(config, module, folder.path / CHECKPOINTS)
@@ -70,7 +71,6 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, threads:
             folder.begin()
             further = {"threads": str(threads), "folder": str(folder.path), "start": start}
             show_start(name_of_dataset(cfg), trainer, module, data, further)
-            facts = {"statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}
             for logger in trainer.loggers:
                 logger.log_hyperparams(config | facts)
 

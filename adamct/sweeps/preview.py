@@ -76,10 +76,9 @@ def overrides_of_jobs(config: DictConfig) -> list[list[str]]:
     sweeper = Plugins.instance().instantiate_sweeper(
         config=config, hydra_context=context, task_function=lambda config: None
     )
-    known = isinstance(sweeper, BasicSweeper)
-    require(
-        known, f"preview=true: hydra/sweeper={config.hydra.runtime.choices['hydra/sweeper']} does not list its jobs"
-    )
+    choice = config.hydra.runtime.choices["hydra/sweeper"]
+    # Hydra may import its own plugins twice, so that a sweeper's class is not the one that is imported here.
+    require(hasattr(sweeper, "split_arguments"), f"preview=true: hydra/sweeper={choice} does not list its jobs")
     (jobs,) = cast(BasicSweeper, sweeper).split_arguments(parsed_overrides(config), None)
     return jobs
 
