@@ -82,8 +82,9 @@ def outcome(folder: Path, value: Any, began: float, monitor: str) -> str:
         return value
     if value is None or value != value:
         return "failed" if (folder / ERROR).exists() else "stopped"
-    before = (folder / RESULTS).stat().st_mtime < began
-    pruned = (read_json(folder / RESULTS) or {}).get("pruned")
+    results = folder / RESULTS  # which a run that only predicts does not write
+    before = results.exists() and results.stat().st_mtime < began
+    pruned = (read_json(results) or {}).get("pruned")
     return f"{'finished before' if before else 'pruned' if pruned else 'finished'}, {monitor} {value:.4f}"
 
 
