@@ -8,7 +8,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from adamct.runs.config import description, names_folder, resolved
+from adamct.runs.config import description, name_of_dataset, names_folder, resolved
 from adamct.runs.folder import CHECKPOINTS, RESULTS, RunFolder, finished_before
 from adamct.runs.job import run_command, run_job
 from adamct.runs.processes import processes_here, require_one_folder
@@ -28,11 +28,14 @@ def main(cfg: DictConfig) -> float | str | None:
     return run_job(cfg, experiment, SCRIPT)
 
 
-def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
+def experiment(cfg: DictConfig, folder: RunFolder) -> float:
     """Check a config, lock the run's folder, and compute the run unless it has finished there before."""
+    from datamodules.sources import require_readable
+
     for name, text in description(cfg).items():
         folder.describe(name, text)
     config = resolved(cfg)
+    require_readable(cfg.dataset.get("path"))
     check(config)
     require_one_folder(cfg.trainer.num_nodes, names_folder())
     if (score := earlier_score(cfg, config, folder.path)) is not None:
@@ -44,7 +47,7 @@ def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
         processes = processes_here(cfg.trainer.devices)
         with threads_of_run(cfg.threads, processes, folder.path, cfg.resume) as threads:
             folder.describe(THREADS, f"{threads.number}\n")
-            return compute(cfg, config, folder, quiet, threads)
+            return compute(cfg, config, folder, threads)
 
 
 def earlier_score(cfg: DictConfig, config: dict[str, Any], folder: Path) -> float | None:
@@ -58,33 +61,33 @@ def earlier_score(cfg: DictConfig, config: dict[str, Any], folder: Path) -> floa
     return results["metrics"][cfg.monitor]
 
 
-def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, quiet: bool, threads: Threads) -> float:
+def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, threads: Threads) -> float:
     """Build data, module and trainer, run the stages and record them. Return the best validation score."""
     # These imports take seconds. --help, --cfg and finished runs do not need them.
     from adamct.training.build import build_module
     from adamct.training.record import record
     from adamct.training.stages import Plan, run_stages
-    from adamct.training.tables import print_statistics
+    from adamct.training.tables import show_start
     from adamct.training.trainer import configured_trainer, set_up_torch
 
     set_up_torch(cfg.seed, cfg.matmul_precision)
     data = instantiate(cfg.dataset)
-    print_statistics(data.statistics, data.held_out)
+    facts = {"statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}  # this reads the data
     module = build_module(cfg, data)
     folder.claim(module.identity, config["stages"])
     plan = Plan.of(config, module, folder.path / CHECKPOINTS)
-    with configured_trainer(cfg, plan, data.spec.num_users, folder.path, quiet) as trainer:
+    with configured_trainer(cfg, plan, data.spec.num_users, folder.path) as trainer:
 
-        def begin() -> None:
+        def begin(start: str) -> None:
             folder.begin()
-            log.info("%s", threads)
-            facts = {"statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}
+            further = {"threads": str(threads), "folder": str(folder.path), "start": start}
+            show_start(name_of_dataset(cfg), trainer, module, data, further)
             for logger in trainer.loggers:
                 logger.log_hyperparams(config | facts)
 
         outcome = run_stages(trainer, module, data, plan, begin)
         if "predict" in plan.stages and trainer.is_global_zero:
-            print(f"recommendations: {recommend(cfg, module, data, folder.path)}")
+            log.info("recommendations: %s", recommend(cfg, module, data, folder.path))
         if plan.stages != ["predict"]:
             folder.own()
             record(folder.path, trainer, module, data, outcome, config)

@@ -14,6 +14,13 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from adamct.keys import keys, nearest
 
+PLUGINS = {
+    "hydra/launcher/ray": "ray",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+}
+"""The extras whose plugins of Hydra have configs, by the names of these configs."""
+
 
 class InputError(Exception):
     """A mistake in a file, a config key or a checkpoint. Its message is one line that names it and says what to do."""
@@ -81,6 +88,8 @@ def explain(error: BaseException) -> str | None:
 
 def explain_composition(error: Exception) -> str:
     """Return one line for a config that Hydra cannot compose, with a suggestion for a mistyped name."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in PLUGINS:
+        return f"{on_one_line(error)} It needs an extra: pip install 'adamct[{PLUGINS[error.missing_cfg_file]}]'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: must be one of {', '.join(error.options)}{nearest(choice, error.options)}"

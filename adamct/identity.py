@@ -15,6 +15,7 @@ from adamct.keys import flat
 EXECUTION = (
     "output_dir",
     "data_dir",
+    "preview",
     "references",
     "resume",
     "save_every_n_steps",
@@ -44,6 +45,7 @@ SOURCE = ("dataset.path",)
 """The keys of the place of the data; the data itself identifies a run."""
 EXTENT = (
     "label",
+    "dataset.name",
     "stages",
     "ckpt",
     "predict",

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from adamct.errors import InputError, explain, require
 from adamct.runs.folder import ERROR, RESULTS, RunFolder, read_json
-from adamct.runs.job import Experiment, finish_loggers, run_in_processes
+from adamct.runs.job import Experiment, run_in_processes
 from adamct.runs.script import CONF, SCRIPT
 
 
@@ -67,16 +67,14 @@ def run_experiment(cfg: DictConfig, experiment: Experiment) -> Path:
     folder = RunFolder(Path(str(cfg.output_dir)))
     if cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1:
         score = run_in_processes(folder.path, SCRIPT, cfg.monitor)
-        require(score is not None and not isnan(score), f"{folder.path}: the run failed; its {ERROR} tells why")
+        succeeded = isinstance(score, float) and not isnan(score)
+        require(succeeded, f"{folder.path}: the run failed, or another process is running it; its {ERROR} tells why")
         return folder.path
     try:
-        experiment(cfg, folder, False)
-        finish_loggers(failed=False)
+        experiment(cfg, folder)
     except Exception as error:
         folder.record_failure(error)
         raise
-    finally:
-        finish_loggers(failed=True)  # does nothing for a run that is finished
     return folder.path
 
 

@@ -93,7 +93,7 @@ def lightning_epochs(
     plan = Plan.of(resolved(cfg), module, folder / CHECKPOINTS)
     callbacks = fit_callbacks(plan.folder, data.spec.num_users, plan.choices, epochs, cfg.save_every_n_steps)
     make_trainer = instantiate(cfg.trainer, _partial_=True, callbacks=[])
-    trainer = build_trainer(make_trainer, [*instantiate(cfg.logger).values()], callbacks, folder, quiet=False)
+    trainer = build_trainer(make_trainer, [*instantiate(cfg.logger).values()], callbacks, cfg.monitor, folder)
     trainer.callbacks.insert(0, clock)  # pyright: ignore[reportAttributeAccessIssue]
     trainer.fit(module, data)
     return clock.times

@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> float | str | None:
     return run_job(cfg, experiment, SCRIPT)
 
 
-def experiment(cfg: DictConfig, folder: RunFolder, quiet: bool) -> float:
+def experiment(cfg: DictConfig, folder: RunFolder) -> float:
     """Sleep, unless the folder's run has finished before. Add the process to ``starts`` in the folder."""
     config = resolved(cfg)
     with folder:

@@ -11,13 +11,18 @@ Column: TypeAlias = Text | PositiveInt | None
 
 
 class Columns(NamedTuple):
-    """The names of a file's columns, or their positions from 1 if it has no header; None means the usual names."""
+    """The names of a file's columns, or their positions from 1 if it has no header; None means the usual names.
+
+    A file with a configured separator is text with a row on each line, whatever its extension.
+    """
 
     user: Column = None
     item: Column = None
     timestamp: Column = None
     rating: Column = None
     """Read only if there is a lowest rating."""
+    separator: Text | None = None
+    """The text between two columns, such as ``::``; None for that of the file's format. ``\\t`` is a tab."""
 
 
 Fields: TypeAlias = dict[str, str | int | None]

@@ -10,6 +10,8 @@ The name of a file decides its format:
 - ``.jsonl``, ``.ndjson``, ``.json``: JSON lines, an object for each interaction (Amazon 2014: ``reviews_*_5.json.gz``).
 - ``.parquet``.
 
+A file with a configured separator is read as ``.csv``. One longer than a byte allows no quotation marks.
+
 All formats but Parquet may be compressed, with an additional ``.gz`` or ``.zst``.
 """
 
@@ -34,6 +36,7 @@ from datamodules.damage import (
     explain,
     parse_object,
 )
+from datamodules.separators import has_quotes, require_columns, scan_rows
 
 
 class Table(NamedTuple):
@@ -66,8 +69,13 @@ def open_binary(path: Path) -> BinaryIO:
         raise InputError(f"{path}: {reason}; give the path of a file you may read") from error
 
 
-def read_table(path: Path, fields: Fields) -> Table:
+def read_table(path: Path, fields: Fields, separator: str | None = None) -> Table:
     """Read fields of a file.
+
+    Args:
+        path: the file.
+        fields: the fields to read.
+        separator: the text between two columns; None for that of the file's format.
 
     Raises:
         InputError: the file cannot be opened, does not have the format of its name, is damaged, or has no column for a
@@ -75,7 +83,7 @@ def read_table(path: Path, fields: Fields) -> Table:
     """
     with open_binary(path) as file:
         head = file.read(4)
-    file_format = _format(path)
+    file_format = _format(path) if separator is None else _delimited(separator.replace("\\t", "\t"))
     if head and not head.startswith(_MAGIC.get(path.suffix.lower(), b"")):
         raise InputError(f"{path}: its content is not what {path.suffix} says; rename or replace the file")
     try:
@@ -89,9 +97,9 @@ def read_table(path: Path, fields: Fields) -> Table:
     return table
 
 
-def is_sequence_file(path: Path) -> bool:
-    """Return whether a file has the order of a user's items but no times."""
-    return _format(path).read is _read_sequences
+def is_sequence_file(path: Path, separator: str | None) -> bool:
+    """Return whether a file, with a separator if one is configured, has the order of a user's items but no times."""
+    return separator is None and _format(path).read is _read_sequences
 
 
 class _Format(NamedTuple):
@@ -118,8 +126,7 @@ def _read_sequences(path: Path, fields: Fields) -> Table:
 
 
 def _read_delimited(path: Path, fields: Fields, separator: str) -> Table:
-    scan = partial(pl.scan_csv, path, separator=separator, has_header=False, infer_schema=False, glob=False)
-    head = scan(n_rows=_HEAD).collect(engine="streaming").fill_null("").rows()
+    head = scan_rows(path, separator, _HEAD).collect(engine="streaming").fill_null("").rows()
     if not head or any(re.search("[\0\r\ufffd]", name) for name in head[0]):
         raise ValueError("the first row is damaged")
     if not any(map(any, head)):
@@ -134,9 +141,12 @@ def _read_delimited(path: Path, fields: Fields, separator: str) -> Table:
         names = choose(path, header, fields)
     except InputError as error:
         raise InputError(f"{error}, or each column to its position from 1 if the file has no header") from error
-    table = scan().select(pl.nth(header.index(name)).alias(field) for field, name in names.items())
+    table = scan_rows(path, separator).select(pl.nth(header.index(name)).alias(field) for field, name in names.items())
     filled = pl.any_horizontal(pl.all().is_not_null()).cum_max(reverse=True)  # blank lines at the end are read as nulls
     rows = table.filter(filled).with_row_index("row", 1).collect(engine="streaming")
+    if not has_quotes(separator):
+        require_columns(path, separator)
+        return Table(names, _NUMBERS, rows[first - 1 :])
     unread = [column for column, name in enumerate(header) if name not in names.values()]
     if not all(is_number(row[column]) for row in head[first - 1 :] for column in unread) or _ids_hold(rows, '[\0\n"]'):
         if _ids_hold(rows, "\0"):
@@ -211,11 +221,16 @@ def _clock(column: pl.Series) -> str:
     return f"times of type {dtype}" if dtype.is_temporal() else _NUMBERS
 
 
+def _delimited(separator: str) -> _Format:
+    check = partial(check_records, separator=separator) if has_quotes(separator) else None
+    return _Format(partial(_read_delimited, separator=separator), check)
+
+
 _TEXT_FORMATS: dict[str, _Format] = {
     ".txt": _Format(_read_sequences, check_sequences),
-    ".csv": _Format(partial(_read_delimited, separator=","), partial(check_records, separator=",")),
-    ".tsv": _Format(partial(_read_delimited, separator="\t"), partial(check_records, separator="\t")),
-    ".inter": _Format(partial(_read_delimited, separator="\t"), partial(check_records, separator="\t")),
+    ".csv": _delimited(","),
+    ".tsv": _delimited("\t"),
+    ".inter": _delimited("\t"),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), _Format(_read_json_lines, check_objects)),
 }
 _FORMATS = {

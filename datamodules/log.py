@@ -47,6 +47,7 @@ class LogDataModule(SequenceDataModule):
         cache_dir: the folder of the prepared datasets.
         split: the splitter of `SequenceDataModule`, which also describes the arguments from here to the last.
         download: the file to download if there is no path; None for a log that must have a path.
+        name: the dataset's name in reports; None for the name of its choice in ``conf/dataset``.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class LogDataModule(SequenceDataModule):
         seed: Seed,
         shuffle_histories: bool,
         download: Download | None = None,
+        name: Text | None = None,
     ):
+        del name  # a report reads it in the config
         super().__init__(
             split,
             max_len=max_len,
@@ -159,7 +162,8 @@ class LogDataModule(SequenceDataModule):
     @cached_property
     def sequence_file(self) -> Path | None:
         """The first file with an order of items but no times; None if all files have times."""
-        return next(filter(is_sequence_file, files_of(self.path)), None)
+        files = (file for file in files_of(self.path) if is_sequence_file(file, self.columns.separator))
+        return next(files, None)
 
     @property
     def has_times(self) -> bool:

@@ -106,7 +106,7 @@ def people_of_file(file: Path, columns: Columns, item_ids: pl.Series) -> People:
     people = histories.filter(~empty)
     offsets = np.concatenate(([0], people["number"].list.len().to_numpy().cumsum(dtype=np.int64)))
     items, times = (people[column].explode().to_numpy() for column in ("number", "timestamp"))
-    if any(map(is_sequence_file, files_of(file))):
+    if any(is_sequence_file(part, columns.separator) for part in files_of(file)):
         times = None
     return People(people["user"], np.zeros(len(people), np.int64), items, offsets, times)
 

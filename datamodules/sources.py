@@ -42,12 +42,13 @@ def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | f
             the file from 1, including a header: they are line numbers unless a quoted field spans lines.
     """
     fields = columns._asdict()
+    separator = fields.pop("separator")
     if min_rating is None:
         del fields["rating"]
     files = files_of(path)
     logs, clocks = [], []
     for file in files:
-        table = read_table(file, fields)
+        table = read_table(file, fields, separator)
         clocks.append(table.clock)
         rows = _checked(file, table)
         logs.append(rows if min_rating is None else rows.filter(pl.col("rating") >= min_rating))
@@ -105,6 +106,16 @@ def sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def require_readable(path: object) -> None:
+    """Refuse a path whose files cannot be opened. Anything but text is no path, which the config's check refuses.
+
+    Raises:
+        InputError: names the file.
+    """
+    for file in files_of(Path(path)) if isinstance(path, str) else ():
+        open_binary(file).close()
 
 
 def is_unchanged(path: str | None, digest: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Annotated, NamedTuple, TypeAlias
 
@@ -49,21 +50,36 @@ class Split(NamedTuple):
 
 
 SHARE = re.compile(r"\d+(\.\d+)?%")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+YEARS = (EPOCH.replace(year=1980).timestamp(), EPOCH.replace(year=2100).timestamp())
+"""The seconds between which the last time of a log must be, so that its unit is known."""
+UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+"""The units of times since 1970, as parts of a second."""
 
 
-def share(text: str) -> str:
-    """Return the text if it is a share of the interactions.
+def share_or_date(text: str) -> str:
+    """Return the text if it is a share of the interactions or an ISO date.
 
     Raises:
-        ValueError: the text is not a share between 0% and 100%.
+        ValueError: the text is neither a share between 0% and 100% nor a date.
     """
-    if not (SHARE.fullmatch(text) and 0 < share_of(text) < 1):
-        raise ValueError("a share of the interactions between 0% and 100%, such as 80%")
+    if SHARE.fullmatch(text):
+        is_valid = 0 < share_of(text) < 1
+    else:
+        try:
+            is_valid = bool(parsed_date(text))
+        except ValueError:
+            is_valid = False
+    if not is_valid:
+        raise ValueError(
+            "a share of the interactions between 0% and 100%, such as 80%, or a date, such as 2014-01-01 or "
+            "2014-01-01T12:00:00"
+        )
     return text
 
 
-Boundary: TypeAlias = Time | Annotated[str, AfterValidator(share)]
-"""A time in the log's unit, or the share of all interactions that happened before it."""
+Boundary: TypeAlias = Time | Annotated[str, AfterValidator(share_or_date)]
+"""A time in the log's unit, a date, or the share of all interactions that happened before it."""
 
 
 class Splitter(Checked, ABC):
@@ -107,12 +123,12 @@ class GlobalTime(Splitter):
     must have an earlier item of the same user.
 
     Args:
-        validation_from: a time in the log's unit, or the share of all interactions before it, such as ``80%``; see
-            `time_of`.
+        validation_from: a time in the log's unit, an ISO date or datetime (in UTC, unless it has an offset), or the
+            share of all interactions before the time, such as ``80%``; see `time_of`.
         test_from: a later time, in the same form.
 
     Raises:
-        InputError: a value is neither a time nor a share.
+        InputError: a value is neither a time, nor a date, nor a share.
     """
 
     needs_times = True
@@ -147,7 +163,7 @@ class GlobalTime(Splitter):
 
 
 def describe(key: str, boundary: Time | str, time: Time) -> str:
-    """Return a boundary's key and value, and its time if the value is a share."""
+    """Return a boundary's key and value, and its time in the log's unit if the value is a share or a date."""
     text = f"dataset.split.{key}={boundary}"
     return f"{text} ({time})" if isinstance(boundary, str) else text
 
@@ -157,16 +173,41 @@ def share_of(text: str) -> Fraction:
     return Fraction(text.removesuffix("%")) / 100
 
 
+def parsed_date(text: str) -> datetime:
+    """Return the time of an ISO date or datetime, in UTC unless it has an offset.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    date = datetime.fromisoformat(text)
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date
+
+
 def time_of(boundary: Time | str, times: Num[np.ndarray, " T"]) -> Time:
-    """Return the time of a share of the interactions, or the time itself if it is given.
+    """Return the time of a share of the interactions or of a date; the time itself if it is given.
 
     The time of a share such as ``80%`` is the latest one before which at most 80 % of the interactions happened.
-    Interactions of the same time stay together: those at that time all count as later.
+    Interactions of the same time stay together: those at that time all count as later. A date is converted to the
+    log's unit, which its last time tells.
+
+    Raises:
+        InputError: the boundary is a date, and the log's unit is none of `UNITS`.
     """
     if not isinstance(boundary, str):
         return boundary
-    earlier = int(share_of(boundary) * len(times))
-    return np.partition(times, earlier)[earlier].item()
+    if SHARE.fullmatch(boundary):
+        earlier = int(share_of(boundary) * len(times))
+        return np.partition(times, earlier)[earlier].item()
+    first, last = times.min(), times.max()
+    units = [parts for parts in UNITS.values() if YEARS[0] <= last / parts < YEARS[1]]
+    require(
+        bool(units),
+        f"dataset.split: the date {boundary} needs times in {', '.join(UNITS)} since 1970, but the log goes from "
+        f"{first} to {last}; give a number in the log's unit, or a share such as 80%",
+    )
+    microseconds = (parsed_date(boundary) - EPOCH) // timedelta(microseconds=1)
+    time = Fraction(microseconds * units[0], 10**6)
+    return int(time) if time.denominator == 1 else float(time)
 
 
 def seen_before(held_out: HeldOut, interactions: Interactions) -> History:

@@ -81,12 +81,41 @@ def test_checkpoint_tests_to_the_same_metrics(finished: Path, tmp_path: Path, ru
     assert results(tmp_path)["chosen"] == results(finished)["chosen"]
 
 
+EARLY = {
+    "patience=0": "patience=0: must be at least 1",
+    "stages=[test]": "stages=[test] needs the weights to use: ckpt=PATH",
+    "dataset=custom dataset.path=nowhere.csv": "nowhere.csv: No such file or directory",
+    "hydra/sweeper=cases": "hydra/sweeper=cases is for the jobs of a sweep: add -m",
+    "-m hydra/launcher=slurm": "hydra/launcher=slurm: needs sbatch and srun",
+}
+"""Mistakes that need no data, and what the error says of them."""
+EARLY_SCRIPT = """
+import runpy, sys
+from hydra.core.global_hydra import GlobalHydra
+for command in ["--cfg job", *sys.argv[1:]]:
+    GlobalHydra.instance().clear()
+    sys.argv = ["run.py", *command.split()]
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+    except SystemExit as exit:
+        print(f"{command} -> {exit.code}")
+    if command == "--cfg job":
+        print("polars:", "polars" in sys.modules)
+print("torch:", "torch" in sys.modules)
+"""
+
+
 @pytest.mark.integration
-def test_help_does_not_wait_for_torch() -> None:
-    script = "import runpy, sys; sys.argv = ['run.py', '--cfg', 'job']; runpy.run_path('run.py', run_name='__main__')"
-    check = "; print('torch' in sys.modules, 'polars' in sys.modules)"
-    process = subprocess.run([sys.executable, "-c", script + check], cwd=CONF.parent, capture_output=True, text=True)
-    assert process.stdout.endswith("False False\n"), process.stderr
+def test_help_and_mistakes_that_need_no_data_do_not_wait_for_torch(tmp_path: Path) -> None:
+    for name in ("run.py", "conf", "adamct", "datamodules", "hydra_plugins"):
+        (tmp_path / name).symlink_to(CONF.parent / name)
+    process = subprocess.run([sys.executable, "-c", EARLY_SCRIPT, *EARLY], cwd=tmp_path, capture_output=True, text=True)
+    assert "\npolars: False\n" in process.stdout
+    assert process.stdout.endswith("\ntorch: False\n"), process.stderr
+    lines = [line for line in process.stdout.splitlines() if " -> " in line]
+    for line, (command, message) in zip(lines, EARLY.items(), strict=True):
+        assert line.startswith(f"{command} -> error: ")
+        assert message in line
 
 
 @pytest.mark.parametrize(

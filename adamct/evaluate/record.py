@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import get_console
 
 from adamct.dataset import Dataset
 from adamct.errors import require, writing
@@ -22,7 +23,7 @@ from adamct.identity import identity_of
 from adamct.runs.folder import RANKS, RESULTS, RunFolder, write_arrays, write_first
 from adamct.runs.provenance import provenance
 from adamct.training.record import facts_of, reference_scores, save_facts
-from adamct.training.tables import print_scores
+from adamct.training.tables import scores_table
 
 
 def evaluate(lists: Lists, names: dict[str, str], data: Dataset, config: dict[str, Any], folder: Path) -> None:
@@ -65,7 +66,7 @@ def evaluate(lists: Lists, names: dict[str, str], data: Dataset, config: dict[st
             "recommendations": source | recorded(counted, ranked),
         }
         save(folder, results, ranked, items, data)
-    print_scores({names["model"]: scores, **results["references"]}, {}, learns=False)
+    get_console().print(scores_table({names["model"]: scores, **results["references"]}, {}, learns=False))
     print("\n".join(counts))
 
 

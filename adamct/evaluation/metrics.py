@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from adamct.errors import InputError
 from adamct.evaluation.gains import gains_of_places
+from adamct.evaluation.names import names_of_metrics
 
 LIST_LENGTH = 10
 """The length k of the lists whose coverage, popularity and Gini coefficient are measured."""
@@ -30,7 +31,7 @@ class RankingMetrics(Metric):
     def __init__(self, num_users: int, cutoffs: Sequence[int]):
         super().__init__()
         self.cutoffs = tuple(cutoffs)
-        self.names = ["mrr", *(f"{name}@{k}" for k in self.cutoffs for name in ("recall", "ndcg"))]
+        self.names = names_of_metrics(self.cutoffs)
         self.add_state("ranks", torch.zeros(num_users, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, user: Int[Tensor, " B"], rank: Int[Tensor, " B"]) -> None:

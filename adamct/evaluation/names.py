@@ -1,6 +1,6 @@
 """The rankings of a run: their order, what each is among, and which of its metrics tables show."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 FULL, FULL_UNSEEN = "full", "full_unseen"
@@ -12,6 +12,16 @@ AMONG_ALL = (FULL, FULL_UNSEEN)
 def names_of_rankings(num_negatives: int) -> tuple[str, str, str]:
     """Return the names of the rankings as the keys of metrics have them, in the order of `ranking.Ranks`."""
     return f"uni{num_negatives}", FULL, FULL_UNSEEN
+
+
+def names_of_metrics(cutoffs: Iterable[int]) -> list[str]:
+    """Return the names of the metrics of one ranking, such as ``ndcg@10``."""
+    return ["mrr", *(f"{name}@{k}" for k in cutoffs for name in ("recall", "ndcg"))]
+
+
+def metric_names(split: str, rankings: Iterable[str], cutoffs: Sequence[int]) -> list[str]:
+    """Return the full names of the metrics of a split, such as ``val/uni100/ndcg@10``."""
+    return [f"{split}/{ranking}/{name}" for ranking in rankings for name in names_of_metrics(cutoffs)]
 
 
 class Metric(NamedTuple):

@@ -63,6 +63,7 @@ class WandbRun(WandbLogger):
             mode=mode,
             resume="allow",
         )
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it whatever its value is
         self.best: dict[str, float] = {}
         """The best value of each validation metric, also of earlier parts of a resumed run."""
         self._start()

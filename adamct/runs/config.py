@@ -44,6 +44,11 @@ def start_of_run() -> dict[str, Any]:
     }
 
 
+def name_of_dataset(cfg: DictConfig) -> str:
+    """Return the name of a run's dataset: ``dataset.name``, or the choice of the group ``dataset``."""
+    return cfg.dataset.get("name") or str(HydraConfig.get().runtime.choices["dataset"])
+
+
 def names_folder() -> bool:
     """Return whether the command names the run's folder."""
     return any(override.partition("=")[0] == "hydra.run.dir" for override in HydraConfig.get().overrides.hydra)

@@ -142,7 +142,7 @@ class RunFolder:
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """Return the results of a finished run of the same config in a folder, None if there are none.
 
-    Keys of `EXECUTION` may differ, and the finished run may have more stages.
+    Keys of `EXECUTION` may differ, and the finished run may have more stages. A key that one of them lacks is null.
     """
     results = read_json(folder / RESULTS)
     try:
@@ -152,7 +152,7 @@ def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | No
         _ = results["metrics"][config["monitor"]]
     except (TypeError, KeyError, AttributeError):  # no record, or one without this monitor
         return None
-    return results if before == now and set(wanted) <= set(ran) else None
+    return results if not any(differences(before, now)) and set(wanted) <= set(ran) else None
 
 
 def record_kill(folder: Path, reason: str) -> None:

@@ -22,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from adamct.errors import explain, require
 from adamct.runs.claim import Claim
 from adamct.runs.config import without_null
+from adamct.runs.console import mute
+from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, InUse, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
 
@@ -33,8 +35,11 @@ FAILED = ".failed"
 ELSEWHERE = "running elsewhere"
 """What a job of a sweep returns if another process is running it."""
 
-Experiment = Callable[[DictConfig, RunFolder, bool], float]
-"""Runs the experiment of a config in a folder and returns its score. The last argument asks for no progress bar."""
+SINGLE = "hydra.mode=RUN"
+"""The override with which a job of a sweep becomes a command of its own."""
+
+Experiment = Callable[[DictConfig, RunFolder], float]
+"""Runs the experiment of a config in a folder and returns its score."""
 
 
 def run_command(main: Callable[[], None], groups: Path) -> None:
@@ -74,10 +79,14 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | st
         return math.nan
     if not is_first():
         logging.getLogger("adamct").setLevel(logging.WARNING)
+    if has_neighbours and "SUBMITIT_EXECUTOR" not in os.environ:  # its jobs write to files of their own
+        mute()
     try:
+        if not in_sweep and SINGLE not in sys.argv:
+            require_no_sweep(hydra_config.runtime.choices, cfg.preview)
         if in_sweep and (cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1):
             return run_in_processes(folder.path, script, cfg.monitor)
-        return experiment(cfg, folder, has_neighbours)
+        return experiment(cfg, folder)
     except Exception as error:
         if in_sweep and isinstance(error, InUse):
             return ELSEWHERE
@@ -106,7 +115,7 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | str | 
     overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_config.overrides, resolve=False))
     conf = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_config.job.config_name}"]
-    single = ["hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    single = [SINGLE, f"hydra.run.dir='{folder}'"]
     command = [sys.executable, str(script), *flags, *overrides["hydra"], *overrides["task"], *single]
     process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from adamct.errors import InputError, on_one_line
 from adamct.extras import require_extras
 from adamct.keys import keys, nearest
+from adamct.runs.feasibility import require_feasible
 from adamct.values import (
     CompileMode,
     MatmulPrecision,
@@ -48,6 +49,7 @@ class Config(TypedDict):
 
     seed: Seed
     label: Text | None
+    preview: bool
     stages: Annotated[Sequence[Stage], MinLen(1)]
     ckpt: Text | None
     resume: Text | None
@@ -121,7 +123,7 @@ class Allowed(NamedTuple):
 def check(config: Mapping[str, Any]) -> None:
     """Refuse a config with keys that do not exist, or with values that their keys cannot have.
 
-    It checks the top-level keys and the extras first: these mistakes are reported without the import of torch.
+    It first checks the top-level keys, what `require_feasible` refuses, and the extras. This needs no import of torch.
 
     Args:
         config: the whole config as plain containers, without interpolations.
@@ -129,11 +131,9 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         InputError: names each wrong key, its value and the allowed values, or a missing extra.
     """
-    wrong = list(mistakes("", config, keys_of(Config), config))
-    if not wrong and "fit" in config["stages"] and config["ckpt"] is not None:
-        wrong = [f"ckpt={as_yaml(config['ckpt'])}: must be null with fit in stages; give resume=PATH to continue a run"]
-    if wrong:
+    if wrong := list(mistakes("", config, keys_of(Config), config)):
         raise InputError("; ".join(wrong))
+    require_feasible(config)
     check_nodes("", config)
 
 

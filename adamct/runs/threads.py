@@ -37,7 +37,7 @@ class Threads(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"threads: {self.number} {self.reason}"
+        return f"{self.number} {self.reason}"
 
 
 def let_threads_sleep() -> None:

@@ -1,19 +1,12 @@
-"""The callbacks that measure and show a run: its times, its history and its progress bar."""
+"""The callbacks that measure a run: its times and its history."""
 
-import logging
-import math
 import time
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import RichProgressBar
 
-from adamct.training.checkpoints import BestCheckpoint
 from adamct.training.module import NextItemModule
-
-progress_log = logging.getLogger("adamct.progress")
-"""The logger of a line for each epoch. `conf/hydra/job_logging/run.yaml` writes it only to the run's log file."""
 
 
 class Timing(pl.Callback):
@@ -90,16 +83,12 @@ class History(pl.Callback):
         self.validated = {**cast(NextItemModule, pl_module).scores["val"], **mixtures}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch's values, and log its loss and its monitored scores."""
+        """Add the epoch's values."""
         module = cast(NextItemModule, pl_module)
         values, self.validated = {"train/loss": module.epoch_loss.mean().item(), **self.validated}, {}
         epochs = len(self.values.get("train/loss", []))
         for name in {**self.values, **values}:
             self.values.setdefault(name, [None] * epochs).append(values.get(name))
-        monitors = (choice.choice.monitor for choice in trainer.callbacks if isinstance(choice, BestCheckpoint))  # pyright: ignore[reportAttributeAccessIssue]
-        shown = {name: values[name] for name in ("train/loss", *monitors) if name in values}
-        texts = (f"{name} {value:.4f}" for name, value in shown.items())
-        progress_log.info("epoch %d: %s", trainer.current_epoch + 1, ", ".join(texts))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the values so far."""
@@ -108,28 +97,6 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the values."""
         self.values, self.validated = state_dict["values"], state_dict["validated"]
-
-
-class Progress(RichProgressBar):
-    """A progress bar with the loss and the best validation score so far, drawn four times a second.
-
-    Lightning asks for the values at every step. They are read only when drawn, because a read makes a GPU wait.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(refresh_rate=4)
-        self.shown: dict[str, str] = {}
-        self.read_at = -math.inf
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Return the loss of a recent step and the best score, at most a quarter of a second old."""
-        if time.monotonic() - self.read_at >= 1 / self.refresh_rate:
-            callbacks = trainer.checkpoint_callbacks
-            best = next((c.best_model_score for c in callbacks if isinstance(c, BestCheckpoint)), None)
-            values = {"loss": trainer.callback_metrics.get("train/loss_step"), "best": best}
-            self.shown = {name: f"{value:.4f}" for name, value in values.items() if value is not None}
-            self.read_at = time.monotonic()
-        return self.shown
 
 
 def now() -> float:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from adamct.batch import Batch, DataSpec, EvaluationBatch
 from adamct.errors import naming_key
 from adamct.evaluation.metrics import LIST_LENGTH, ListMetrics, RankingMetrics
-from adamct.evaluation.names import FULL, FULL_UNSEEN, names_of_rankings
+from adamct.evaluation.names import FULL, FULL_UNSEEN, metric_names, names_of_rankings
 from adamct.evaluation.ranking import rank_targets, top_items
 from adamct.models.base import NextItemModel, VectorModel
 from adamct.randomness import Stream, seed_torch
@@ -158,7 +158,7 @@ class NextItemModule(Checked, pl.LightningModule):
 
     def metric_names(self, stage: str) -> list[str]:
         """Return the names of a stage's ranking metrics, such as ``val/uni100/ndcg@10``."""
-        return [f"{stage}/{ranking}/{name}" for ranking in self.rankings for name in self.metric(stage, ranking).names]
+        return metric_names(stage, self.rankings, self.cutoffs)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the ranks of the last validation."""

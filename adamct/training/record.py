@@ -26,8 +26,8 @@ from adamct.training.callbacks import History, Timing
 from adamct.training.cost import cost
 from adamct.training.module import NextItemModule
 from adamct.training.selection import Chosen
-from adamct.training.stages import Outcome, callbacks_of, pruned
-from adamct.training.tables import print_scores
+from adamct.training.stages import Outcome, callback_of, callbacks_of, pruned
+from adamct.training.tables import scores_table, show
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def record(
     outcome: Outcome,
     config: dict[str, Any],
 ) -> None:
-    """Log the results and write ``results.json`` and, if the run was tested, its arrays. Print the scores.
+    """Log the results and write ``results.json`` and, if the run was tested, its arrays. Show the scores.
 
     Args:
         folder: the run's folder.
@@ -55,9 +55,8 @@ def record(
     references = reference_scores(config["references"], data, config["cutoffs"]) if tested else {}
     if not trainer.is_global_zero:
         return
-    callbacks = callbacks_of(trainer)
-    timing = next(callback for callback in callbacks if isinstance(callback, Timing))
-    history = next((callback.values for callback in callbacks if isinstance(callback, History)), {})
+    timing = callback_of(trainer, Timing)
+    history = next((callback.values for callback in callbacks_of(trainer) if isinstance(callback, History)), {})
     best = validated(outcome.chosen)
     costs = cost(module.model, module.device, data.spec.max_len, data.longest_history, timing)
     log_results(trainer, best, costs)
@@ -79,7 +78,8 @@ def record(
     if tested:
         save_ranks(folder, module)
         save_facts(folder, module.identity, data)
-        print_scores({type(module.model).__name__: tested, **references}, weights(outcome.chosen), module.learns)
+        scores = {type(module.model).__name__: tested, **references}
+        show(scores_table(scores, weights(outcome.chosen), module.learns))
     write_first(folder / RESULTS, json.dumps(results, indent=2) + "\n")
     log.info("results: %s", folder / RESULTS)
 

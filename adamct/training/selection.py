@@ -74,6 +74,8 @@ class Patience(Checked, pl.Callback):
         self.monitors = tuple(monitors)
         self.patience = patience
         self.best: dict[str, float] = {}
+        self.best_epochs: dict[str, int] = {}
+        """The epoch of each best score, from 0."""
         self.waited = 0
 
     @property
@@ -85,20 +87,22 @@ class Patience(Checked, pl.Callback):
         """Compare the scores. All processes have the same ones, so they stop together."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self.note(cast(NextItemModule, pl_module).scores["val"])
+        self.note(cast(NextItemModule, pl_module).scores["val"], trainer.current_epoch)
         if self.exhausted:
             trainer.should_stop = True
 
-    def note(self, scores: Mapping[str, float]) -> None:
-        """Compare a validation's scores with the best earlier ones."""
+    def note(self, scores: Mapping[str, float], epoch: int) -> None:
+        """Compare the scores of a validation in an epoch with the best earlier ones."""
         better = {name: scores[name] for name in self.monitors if scores[name] > self.best.get(name, -1.0)}
         self.best |= better
+        self.best_epochs |= dict.fromkeys(better, epoch)
         self.waited = 0 if better else self.waited + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best scores and the number of validations since then."""
-        return {"best": self.best, "waited": self.waited}
+        """Return the best scores, their epochs and the number of validations since then."""
+        return {"best": self.best, "best_epochs": self.best_epochs, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best scores and the number of validations since then."""
-        self.best, self.waited = dict(state_dict["best"]), state_dict["waited"]
+        """Restore the best scores, their epochs and the number of validations since then."""
+        self.best, self.best_epochs = dict(state_dict["best"]), dict(state_dict["best_epochs"])
+        self.waited = state_dict["waited"]

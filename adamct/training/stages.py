@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytorch_lightning as pl
 
@@ -18,6 +18,8 @@ from adamct.training.module import NextItemModule
 from adamct.training.selection import Choice, Chosen, Patience, choices_of
 
 log = logging.getLogger(__name__)
+
+AnyCallback = TypeVar("AnyCallback", bound=pl.Callback)
 
 
 class Plan(NamedTuple):
@@ -65,7 +67,7 @@ def run_stages(
     module: NextItemModule,
     data: pl.LightningDataModule,
     plan: Plan,
-    begin: Callable[[], None],
+    begin: Callable[[str], None],
 ) -> Outcome:
     """Run the stages in order, the test once for each choice of weights.
 
@@ -74,7 +76,7 @@ def run_stages(
         module: the model to train or test.
         data: its data.
         plan: the stages.
-        begin: called once the stages fit together, before they change anything.
+        begin: called once the stages fit together, before they change anything, with where they start from in words.
 
     Raises:
         InputError: the stages or checkpoints do not fit together.
@@ -83,7 +85,7 @@ def run_stages(
     if "fit" in plan.stages:
         ended_by = fit(trainer, module, data, plan, begin)
     else:
-        begin()
+        begin(f"with the weights of {plan.ckpt}")
     source, choices = weights_of(plan, module.rankings)
     chosen = []
     for choice in reversed(choices):  # the monitor's last, so that the module keeps its weights
@@ -148,12 +150,17 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
     return trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]  # Lightning sets it in a connector
 
 
+def callback_of(trainer: pl.Trainer, kind: type[AnyCallback]) -> AnyCallback:
+    """Return the trainer's first callback of a class."""
+    return next(callback for callback in callbacks_of(trainer) if isinstance(callback, kind))
+
+
 def fit(
     trainer: pl.Trainer,
     module: NextItemModule,
     data: pl.LightningDataModule,
     plan: Plan,
-    begin: Callable[[], None],
+    begin: Callable[[str], None],
 ) -> str:
     """Train until patience ends or a limit is reached, from scratch or from a checkpoint.
 
@@ -161,31 +168,33 @@ def fit(
         The reason why training ended; see `Outcome`.
     """
     if not module.learns:
-        begin()
+        begin("nothing to train")
         trainer.validate(module, data, verbose=False)
         require_validated(bool(module.scores.get("val")))
         trainer.save_checkpoint(plan.folder / plan.choices[0].file)
         return "nothing to train"
-    patience = next(callback for callback in callbacks_of(trainer) if isinstance(callback, Patience))
+    patience = callback_of(trainer, Patience)
     start = Path(plan.resume) if plan.resume not in (None, "auto") else plan.folder / LAST
     if plan.resume is None or (plan.resume == "auto" and not start.exists()):
-        begin()
+        begin("from the beginning")
         trainer.fit(module, data)
     else:
-        restore(start, trainer, module, plan)
+        epochs = restore(start, trainer, module, plan)
         if patience.exhausted:  # the run had stopped before
             return "patience"
-        begin()
-        log.info("resumed from %s", start)
+        begin(f"from {start}, in epoch {epochs + 1}")
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
     require_validated(has_best(trainer))
     return "patience" if patience.exhausted else "limit"
 
 
-def restore(start: Path, trainer: pl.Trainer, module: NextItemModule, plan: Plan) -> None:
+def restore(start: Path, trainer: pl.Trainer, module: NextItemModule, plan: Plan) -> int:
     """Restore the callbacks that decide whether a run has ended, and copy its best weights to the run's folder.
 
     Lightning restores the rest when training starts.
+
+    Returns:
+        The number of epochs that have ended.
 
     Raises:
         InputError: the checkpoint is of another run, holds weights only, or is past ``trainer.max_epochs``.
@@ -202,6 +211,7 @@ def restore(start: Path, trainer: pl.Trainer, module: NextItemModule, plan: Plan
     for callback in callbacks_of(trainer):
         if isinstance(callback, Patience | History | Timing):
             callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
+    return len(callback_of(trainer, Timing).train_seconds)
 
 
 def copy_best(source: Path, folder: Path, choices: Sequence[Choice]) -> None:

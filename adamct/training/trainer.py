@@ -23,12 +23,14 @@ from adamct.checkpoint import AtomicCheckpointIO
 from adamct.errors import naming_key
 from adamct.loggers.base import running
 from adamct.randomness import seed_libraries
+from adamct.runs.console import is_live
 from adamct.runs.processes import require_tasks, slurm_tasks
 from adamct.search.pruning import trial_reports
-from adamct.training.callbacks import History, Progress, Timing
+from adamct.training.callbacks import History, Timing
 from adamct.training.checkpoints import BestCheckpoint, LastCheckpoint, StopOnSignal
 from adamct.training.gpus import on_least_used_gpu
 from adamct.training.precision import require_supported, require_trains
+from adamct.training.progress import EpochLines, Progress
 from adamct.training.selection import Choice, Patience
 from adamct.training.stages import Plan
 from adamct.values import MatmulPrecision
@@ -52,7 +54,7 @@ def set_up_torch(seed: int, matmul_precision: MatmulPrecision) -> None:
 
 
 @contextmanager
-def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path, quiet: bool) -> Iterator[pl.Trainer]:
+def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path) -> Iterator[pl.Trainer]:
     """Build a run's trainer, and hold its GPU and its loggers until the block ends.
 
     Args:
@@ -60,7 +62,6 @@ def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path
         plan: the stages of the run.
         num_users: the number of users that are validated.
         folder: the run's folder.
-        quiet: whether to leave out the progress bar even if it is configured.
     """
     added = [*instantiate(cfg.callbacks).values()]
     configured = instantiate(cfg.trainer, _partial_=True, callbacks=added)
@@ -70,15 +71,15 @@ def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path
             every = cfg.save_every_n_steps
             callbacks = fit_callbacks(plan.folder, num_users, plan.choices, cfg.patience, every)
             callbacks += trial_reports(HydraConfig.get().sweeper, cfg.monitor)
-        yield build_trainer(make_trainer, loggers, callbacks, folder, quiet)
+        yield build_trainer(make_trainer, loggers, callbacks, cfg.monitor, folder)
 
 
 def build_trainer(
     make_trainer: partial[pl.Trainer],
     loggers: Sequence[Logger],
     callbacks: Sequence[pl.Callback],
+    monitor: str,
     folder: Path,
-    quiet: bool,
 ) -> pl.Trainer:
     """Build the configured trainer with what every run has.
 
@@ -86,24 +87,26 @@ def build_trainer(
         make_trainer: the configured trainer.
         loggers: the run's loggers.
         callbacks: those of training (see `fit_callbacks`); empty for a run without fit.
+        monitor: the validation metric whose progress is shown.
         folder: the run's folder.
-        quiet: whether to leave out the progress bar even if it is configured.
     """
     silence_lightning()
     configured = make_trainer.keywords
-    progress = configured.get("enable_progress_bar", True) and not quiet
+    has_bar = configured.get("enable_progress_bar", True) and is_live()
     fits = bool(callbacks)
     callbacks = [*(configured.get("callbacks") or []), Timing(), *callbacks]
     if fits and loggers:
         callbacks.append(LearningRateMonitor("epoch"))
-    if progress:
-        callbacks.append(Progress())
+    if fits:
+        callbacks.append(EpochLines(monitor, has_bar))
+    if has_bar:
+        callbacks.append(Progress(monitor))
     require_trains(precision := configured.get("precision"))
     with naming_key("trainer"):
         trainer = make_trainer(
             logger=list(loggers),
             callbacks=callbacks,
-            enable_progress_bar=progress,
+            enable_progress_bar=has_bar,
             enable_checkpointing=fits,
             profiler=configured.get("profiler") or NoProfiler(),
             plugins=[*(configured.get("plugins") or []), AtomicCheckpointIO(), *environments()],

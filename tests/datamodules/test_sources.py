@@ -101,6 +101,24 @@ def test_amazons_ratings_are_recognised_in_both_orders(tmp_path: Path, item_firs
     assert read_log(path, min_rating=5).rows() == rows[2:]
 
 
+@pytest.mark.parametrize("separator", ["::", "|", "§", "\t"])
+@pytest.mark.parametrize("name", ["ratings.dat", "log.txt", "log.csv.gz"])
+def test_a_separator_may_be_any_text_in_a_file_of_any_name(tmp_path: Path, name: str, separator: str) -> None:
+    rows = [("u", "i", 30), ("u", "j", 10), ("é", "NA", -5)]
+    lines = [separator.join((user, item, str(time), "5")) for user, item, time in rows]
+    content = "\r\n".join([separator.join(("user", "item", "timestamp", "rating")), *lines, ""]).encode()
+    path = write(tmp_path, name, compress(content, Path(name).suffix) if name.endswith(".gz") else content)
+    columns = Columns(separator=separator.replace("\t", "\\t"))
+    assert read_log(path, columns).rows() == rows
+    assert read_log(path, columns, min_rating=5).rows() == rows
+
+
+def test_rows_between_long_separators_have_as_many_columns_as_the_first(tmp_path: Path) -> None:
+    path = write(tmp_path, "ratings.dat", b"u::i::1\n\nu::i::2::3\n")
+    with pytest.raises(InputError, match="row 3: has 3 times '::', unlike the first row"):
+        read_log(path, Columns(1, 2, 3, separator="::"))
+
+
 @pytest.mark.parametrize(("name", "separator"), [("a.csv", ","), ("a.tsv", "\t")])
 def test_positions_of_columns_mean_a_file_without_header(tmp_path: Path, name: str, separator: str) -> None:
     path = write(tmp_path, name, delimited([(time, item, 5.0, user) for user, item, time in ROWS], None, separator))

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import InputError
 from adamct.report.inputs.runs import Run
@@ -85,10 +86,37 @@ def test_times_in_the_wrong_order_are_errors(first: int | str, second: int | str
         GlobalTime(first, second).split(interactions([[*range(10)]]))
 
 
-@pytest.mark.parametrize("boundary", ["180%", "100%", "0%", "0.0%", "-5%", "nan%", "%", "80 %", "8e1%", "abc", "5", ""])
+@pytest.mark.parametrize(
+    "boundary", ["180%", "100%", "0%", "0.0%", "-5%", "nan%", "%", "80 %", "8e1%", "abc", "5", "", "2014-1-1"]
+)
 def test_a_boundary_must_be_a_time_or_a_share(boundary: str) -> None:
     with pytest.raises(InputError, match=r"test_from=.*: must be a number or a share of the interactions between 0%"):
         GlobalTime(5, boundary)
+
+
+BY_TIME = ["dataset/split=global_time"]
+NEW_YEAR = 1_388_534_400
+"""The seconds from 1970 to 2014-01-01."""
+
+
+@pytest.mark.parametrize("parts", [1, 10**3, 10**6, 10**9])
+def test_a_date_is_a_time_in_the_unit_of_the_log(parts: int) -> None:
+    times = np.array([NEW_YEAR - 1, NEW_YEAR, NEW_YEAR + DAY]) * parts
+    for text in ("2014-01-01", "2014-01-01T00:00:00", "2014-01-01T00:00:00Z", "2014-01-01 02:00:00+02:00"):
+        assert time_of(text, times) == NEW_YEAR * parts
+    assert time_of("2014-01-01T00:00:00.5", times) == NEW_YEAR * parts + parts / 2
+
+
+def test_a_date_needs_a_log_whose_unit_is_known() -> None:
+    with pytest.raises(InputError, match=r"the date 2014-01-01 needs times in seconds.* the log goes from 0 to 16000"):
+        GlobalTime("2014-01-01", "2014-02-01").split(interactions([[0, 16_000]]))
+
+
+def test_dates_of_yaml_and_of_the_command_line_stay_text(configure: Callable[..., DictConfig]) -> None:
+    assert OmegaConf.create("time: 2014-01-01").time == "2014-01-01"
+    dates = ("dataset.split.validation_from=2014-01-01", "dataset.split.test_from=2014-04-01T12:00:00")
+    split = configure("dataset=custom", *BY_TIME, *dates).dataset.split
+    assert (split.validation_from, split.test_from) == ("2014-01-01", "2014-04-01T12:00:00")
 
 
 @given(st.lists(st.integers(-3, 6), min_size=1, max_size=30), st.integers(1, 999))
@@ -115,9 +143,6 @@ def test_shares_split_a_log_of_days_as_their_times_do(days: Times) -> None:
         assert found.train_end.tolist() == expected.train_end.tolist()
         for mine, theirs in ((found.validation, expected.validation), (found.test, expected.test)):
             assert [column.tolist() for column in mine] == [column.tolist() for column in theirs]
-
-
-BY_TIME = ["dataset/split=global_time"]
 
 
 @pytest.fixture

@@ -1,34 +1,73 @@
-"""The log file of a run: its decisions and its progress."""
+"""What a run says: in its log file, and on the console."""
 
+import json
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adamct.runs.console import duration, is_live, mute
 from tests.conftest import TINY, Ended
 
+Run = Callable[..., Ended]
+FACTS = ("dataset", "model", "device", "seed", "threads", "folder", "start")
 
-def test_run_log_has_decisions_and_every_epoch(
-    tmp_path: Path, run: Callable[..., Ended], capsys: pytest.CaptureFixture[str]
+
+def facts(text: str) -> dict[str, str]:
+    """Return the facts of the block at a run's start, by name."""
+    return dict(re.findall(rf"^({'|'.join(FACTS)}) +(.+)$", text, re.MULTILINE))
+
+
+def test_console_and_log_have_the_start_every_epoch_and_the_scores(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*TINY, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}").code == 0
-    messages = [line.partition(" - ")[2] for line in (tmp_path / "run.log").read_text().splitlines()]
-    console = capsys.readouterr().out
-    kinds = ["threads:", "epoch 1: train/loss ", "epoch 2: train/loss ", "test of ", f"results: {tmp_path}"]
-    assert all(any(message.startswith(kind) for message in messages) for kind in kinds)
-    for message in messages:
-        assert (message in console) == (not message.startswith("epoch "))
+    console, log = capsys.readouterr().out, (tmp_path / "run.log").read_text()
+    for text in (console, log):
+        assert facts(text).keys() == {*FACTS}
+        assert re.search(
+            r"epoch 1/2: loss [\d.]+; ndcg@10 uni20 [\d.]+ \(best\), full .*full_unseen .* left$", text, re.M
+        )
+        assert re.search(r"epoch 2/2: loss [\d.]+; ndcg@10 uni20 [^;]+$", text, re.M)
+        assert all(words in text for words in ("test of ", "recall@5", f"results: {tmp_path}"))
+    shown = facts(console)
+    parameters = json.loads((tmp_path / "results.json").read_text())["cost"]["parameters"]
+    assert shown["dataset"] == "synthetic"
+    assert shown["model"] == f"AdaMCT, {parameters:,} parameters"
+    assert (shown["device"], shown["seed"], shown["folder"]) == ("cpu", "212", str(tmp_path))
+    assert shown["start"] == "from the beginning"
 
 
-def test_a_resumed_run_continues_its_log(tmp_path: Path, run: Callable[..., Ended]) -> None:
+def test_a_resumed_run_continues_its_log_and_says_where(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     for epochs in (1, 2):
         assert run(*TINY, f"trainer.max_epochs={epochs}", f"hydra.run.dir={tmp_path}").code == 0
     text = (tmp_path / "run.log").read_text()
-    assert text.count("epoch 1: ") == text.count("epoch 2: ") == 1
-    assert f"resumed from {tmp_path / 'checkpoints' / 'last.ckpt'}" in text
+    assert text.count("epoch 1/") == text.count("epoch 2/") == 1
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert facts(capsys.readouterr().out.rpartition("dataset ")[2])["start"] == f"from {last}, in epoch 2"
 
 
-def test_hydras_own_job_logging_still_works(tmp_path: Path, run: Callable[..., Ended]) -> None:
-    command = (*TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}")
-    assert run(*command, "hydra/job_logging=disabled").code == 0
-    assert not (tmp_path / "run.log").exists()
+def test_a_muted_console_shows_warnings_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich takes the console for a terminal
+    handler = logging.StreamHandler()
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    logger = logging.getLogger("adamct")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    mute()
+    logger.info("an epoch")
+    logger.warning("a warning")
+    assert capsys.readouterr().err == "a warning\n"
+    assert not is_live()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3599.0, "59 min 59 s"), (90_061.0, "25 h 1 min")]
+)
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -139,8 +139,8 @@ WRONG_IN_OTHERS = {
     ("dataset=amazon", "+dataset.min_usr=3"): "dataset.min_usr: there is no such key; did you mean dataset.min_user?",
     (
         *BY_TIME,
-        "dataset.split.test_from=2014-01-01",
-    ): "dataset.split.test_from='2014-01-01': must be a number or a",
+        "dataset.split.test_from=2014-13-01",
+    ): "dataset.split.test_from='2014-13-01': must be a number or a",
     ("model=gru4rec", "model.all_positions=off"): "model.all_positions='off': must be true or false",
     ("model=core", "model.weights.num_layers=0"): "model.weights.num_layers=0: must be at least 1",
     ("model=nextitnet", "model.dilations=[1,0]"): "model.dilations=[1, 0]: must be at least 1",

@@ -52,11 +52,11 @@ def test_a_busy_machine_is_not_measured() -> None:
     def measure(number: int) -> float:
         raise AssertionError
 
-    assert str(measured(2, 1.2, 1, measure)) == "threads: 1 of 2 cores (load 1.2)"
+    assert str(measured(2, 1.2, 1, measure)) == "1 of 2 cores (load 1.2)"
 
 
 def test_the_line_has_the_speed_of_more_threads() -> None:
-    assert str(measured(2, 0.0, 1, amdahl(0.8))) == "threads: 1 of 2 cores (load 0.0; 2 are 1.1 times as fast)"
+    assert str(measured(2, 0.0, 1, amdahl(0.8))) == "1 of 2 cores (load 0.0; 2 are 1.1 times as fast)"
 
 
 def test_measuring_does_not_change_torchs_threads() -> None:
@@ -121,9 +121,9 @@ def test_a_resumed_run_keeps_its_threads(
     run: Callable[..., Ended], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not run(*TINY, "stages=[fit]", "trainer.max_epochs=1", "threads=2", f"hydra.run.dir={tmp_path}").code
-    assert "threads: 2 (as asked)\n" in capsys.readouterr().out
+    assert "threads  2 (as asked)\n" in capsys.readouterr().out
     assert not run(*TINY, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}").code
-    assert "threads: 2 (as the run began)\n" in capsys.readouterr().out
+    assert "threads  2 (as the run began)\n" in capsys.readouterr().out
     assert json.loads((tmp_path / "results.json").read_text())["threads"] == 2
 
 

@@ -126,7 +126,7 @@ def stops(patience: Patience, *scores: dict[str, float]) -> list[bool]:
     """Return whether training stops after each of some validations."""
     stops = []
     for values in scores:
-        patience.note(values)
+        patience.note(values, 0)
         stops.append(patience.exhausted)
     return stops
 

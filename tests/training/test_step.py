@@ -1,7 +1,6 @@
 """A training step waits for nothing, compiles once for each shape, and has the same loss in half precision."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from adamct.batch import Batch, DataSpec
 from adamct.models.base import VectorModel
 from adamct.training import step
-from adamct.training.callbacks import Progress
 from adamct.training.step import training_loss
 from tests.conftest import MODELS, TINY, Ended
 from tests.training.dropout import without_dropout
@@ -48,12 +46,11 @@ def results(folder: Path) -> dict[str, Any]:
 def clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     """Let some seconds pass between two reads of the clock by the progress bar."""
     monotonic = count(0, seconds).__next__
-    monkeypatch.setattr(
-        "adamct.training.callbacks.time", SimpleNamespace(monotonic=monotonic, perf_counter=time.perf_counter)
-    )
+    monkeypatch.setattr("adamct.training.progress.time", SimpleNamespace(monotonic=monotonic))
 
 
 def test_no_step_reads_from_the_device(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adamct.training.trainer.is_live", lambda: True)
     clock(monkeypatch, 0)  # the bar reads the loss once, however long the run takes
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # leaves out the reads that only a CPU makes
     counts = []
@@ -63,23 +60,6 @@ def test_no_step_reads_from_the_device(run: Run, tmp_path: Path, monkeypatch: py
             assert not run(*TINY, *EPOCH, *bounds, f"hydra.run.dir={tmp_path / str(steps)}").code
         counts.append(reads.count)
     assert counts[0] == counts[1] > 0
-
-
-def test_the_bar_shows_the_loss_and_the_best_score(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bars: list[dict[str, str]] = []
-    get_metrics = Progress.get_metrics
-    clock(monkeypatch, 1)
-    monkeypatch.setattr(Progress, "get_metrics", lambda *args: bars.append(get_metrics(*args)) or bars[-1])
-    short = (
-        "stages=[fit]",
-        "trainer.max_epochs=2",
-        "trainer.limit_train_batches=2",
-        "trainer.enable_progress_bar=true",
-    )
-    assert not run(*TINY, *short, f"hydra.run.dir={tmp_path}").code
-    assert bars[0].keys() == {"loss"}
-    assert bars[-1].keys() == {"loss", "best"}
-    assert all(float(value) > 0 for value in bars[-1].values())
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        """The dataset's name."""
-        return self.name_of("dataset")
+        """The name that the config gives its dataset, or else that of its choice."""
+        return label_of(self.config.get("dataset.name")) or self.name_of("dataset")
 
     @property
     def model(self) -> str:
