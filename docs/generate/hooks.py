@@ -66,5 +66,10 @@ def copied(source: str) -> str:
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Replace ``<!-- results -->`` by the tables of results."""
-    tables = [f"### {DATASETS[dataset]}\n\n{result_table(dataset)}" for dataset in results()]
+    tables = [f"### {DATASETS[dataset]}\n\n{unbroken(result_table(dataset))}" for dataset in results()]
     return re.sub("<!-- results -->", lambda _: "\n\n".join(tables), markdown)
+
+
+def unbroken(table: str) -> str:
+    """Return a table whose pairs of numbers stay on one line."""
+    return re.sub(r"(?<=\d) ([/±]) ", "&nbsp;\\1&nbsp;", table)
