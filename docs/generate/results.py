@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -43,12 +42,12 @@ class Result(NamedTuple):
 
 
 @cache
-def results(record: Path = RECORD) -> dict[str, list[Result]]:
+def results() -> dict[str, list[Result]]:
     """Return the results of each dataset, those with the highest NDCG@10 among unseen items first.
 
     Runs of studies and of labelled variants are left out.
     """
-    runs = [run for run in find_runs([record]) if run.tested and not run.label and not run.choices.get("sweep")]
+    runs = [run for run in find_runs([RECORD]) if run.tested and not run.label and not run.choices.get("sweep")]
     datasets = [name for name in DATASETS if any(run.dataset == name for run in runs)]
     return {dataset: ranked([run for run in runs if run.dataset == dataset]) for dataset in datasets}
 
@@ -65,13 +64,13 @@ def name_of(model: str) -> str:
     return re.split(r"[:,.] | with | over ", first.removeprefix("# "))[0]
 
 
-def result_table(dataset: str, record: Path = RECORD) -> str:
+def result_table(dataset: str) -> str:
     """Return the table of a dataset in Markdown."""
     rows = [
         "| | seeds | uni100 | the paper | full | published | full_unseen | published | command |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for result in results(record)[dataset]:
+    for result in results()[dataset]:
         paper = {metric: models().get((dataset, result.model, metric)) for metric in METRICS}
         others = [best(dataset, result.model, ranking) for ranking in (FULL, FULL_UNSEEN)]
         cells = [
