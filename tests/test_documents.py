@@ -1,31 +1,46 @@
 """The documents and the config name only what exists, and their commands compose."""
 
+import argparse
 import re
+import runpy
 import shlex
+import tomllib
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from hydra.utils import get_object
+from omegaconf import DictConfig
 
-from tests.conftest import CONF, Ended
+from tests.conftest import CONF
 
-Run = Callable[..., Ended]
 ROOT = CONF.parent
-DOCUMENTS = [folder / "README.md" for folder in (ROOT, CONF, ROOT / "benchmarks", ROOT / "reports")]
+READMES = [folder / "README.md" for folder in (ROOT, CONF, ROOT / "benchmarks", ROOT / "reports")]
+TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
+"""Its commands are wrong on purpose."""
+PAGES = sorted(set((ROOT / "docs").rglob("*.md")) - {TROUBLESHOOTING})
+DOCUMENTS = [*READMES, ROOT / "CONTRIBUTING.md", *PAGES]
 PLACEHOLDER = re.compile(r"\b(NAME|FOLDER|MODEL|DATASET)\b|\.\.\.|install=")
+GENERATED = re.compile(r"<!-- results: .*?<!-- end -->", re.S)
+"""The table of results, whose commands are those of recorded runs."""
 WRITTEN_BY_RUNS = {"config.yaml", "multirun.yaml", "table.md", "outputs/debug"}
+ELSEWHERE = ("srun", "wandb", "tensorboard", "docker", "uv", "#!", "#SBATCH", "date", "jupyter")
+"""The beginnings of commands of other programs."""
+
+
+def blocks(document: Path) -> list[str]:
+    """Return each line of the fenced blocks."""
+    found = re.findall(r"```bash\n(.*?)```", document.read_text(), re.S)
+    return [line.split("  #")[0] for block in found for line in block.splitlines()]
 
 
 def snippets(document: Path) -> list[str]:
     """Return each line of the fenced blocks and each text in backticks."""
-    text = document.read_text()
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
-    inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
-    return [*(line.split("  #")[0] for block in blocks for line in block.splitlines()), *inline]
+    text = re.sub(r"```.*?```", "", GENERATED.sub("", document.read_text()), flags=re.S)
+    return [*blocks(document), *re.findall(r"`([^`]+)`", text)]
 
 
 def commands(beginning: str) -> list[str]:
@@ -53,30 +68,63 @@ RUNS = [
 
 
 @pytest.mark.parametrize("command", RUNS)
-def test_commands_of_the_documents_compose(command: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_of_the_documents_compose(command: str, configure: Callable[..., DictConfig]) -> None:
     words = [word for word in shlex.split(command) if word != "-m"]
     overrides = first_values(list(takewhile(lambda word: not word.startswith("-"), words)))
-    assert run("--cfg", "job", *overrides) == Ended(0, "")
-    assert "_target_" in capsys.readouterr().out
+    assert "_target_" in configure(*overrides).model
 
 
-@pytest.mark.parametrize("command", commands("python -m"))
-def test_modules_in_the_documents_have_the_options(command: str, configure: Callable[..., object]) -> None:
+class Parsed(Exception):
+    """The command line of a module was accepted."""
+
+
+MODULES = [command for command in commands("python -m") if not command.startswith("mkdocs")]
+SLOW_IMPORT = "adamct.serving.export"
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=[pytest.mark.slow] * c.startswith(SLOW_IMPORT)) for c in MODULES]
+)
+def test_modules_in_the_documents_accept_their_arguments(
+    command: str, configure: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(parser: argparse.ArgumentParser, *args: Any) -> NoReturn:
+        parse_known(parser, *args)
+        raise Parsed
+
+    parse_known = argparse.ArgumentParser.parse_args
     module, *words = shlex.split(command)
-    package = find_spec(module)
-    assert package is not None
-    spec = find_spec(f"{module}.__main__") if package.submodule_search_locations else package
-    assert spec is not None
-    assert spec.origin is not None
-    source = Path(spec.origin).read_text()
-    assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
+    monkeypatch.setattr("sys.argv", [module, *(words or ["FOLDER"] * (module == "adamct.report"))])
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    with pytest.raises(Parsed):
+        runpy.run_module(module, run_name="__main__")
     configure(*(word for word in words if "=" in word))
+
+
+def test_every_other_command_is_known() -> None:
+    """The documents install extras that exist, run tests by markers that exist, and name no unknown program."""
+    lines = {line.strip() for document in DOCUMENTS for line in blocks(document) if line.strip()}
+    parts = {part for line in lines if not line.startswith("# ") for part in line.split(" && ")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    markers = {line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]}
+    rest = {part for part in parts if not part.startswith(("python run.py", "python -m", *ELSEWHERE))}
+    installs = {part for part in rest if part.startswith("pip install")}
+    tests = {part for part in rest if part.startswith("pytest")}
+    assert {extra for part in installs for extra in re.findall(r"\[(\w+)\]", part)} <= set(extras)
+    assert {marker for part in tests for marker in re.findall(r"-m (\w+)", part)} <= markers
+    files = [word for part in tests for word in part.split() if word.endswith(".py")]
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    others = {part for part in rest - installs - tests if not (ROOT / part.split()[0]).exists()}
+    assert others <= {"pre-commit install"}
 
 
 def missing(document: Path) -> list[str]:
     """Return the files and folders that a document names and that do not exist."""
     text = document.read_text()
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    if document in PAGES:
+        links = []  # MkDocs checks them, and knows the pages that it generates
     named = [name for name in snippets(document) if re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", name)]
     tops = {path.name for path in ROOT.iterdir()}
     paths = [
@@ -97,7 +145,7 @@ def exists(path: str, folder: Path) -> bool:
     return (folder / path).exists() or (ROOT / path).exists() or path in sources()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.parent.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_every_path_in_a_document_exists(document: Path) -> None:
     assert missing(document) == []
 
@@ -117,7 +165,7 @@ TARGETS = {
 
 def test_documents_have_commands_and_conf_has_targets() -> None:
     assert len(TARGETS) > 40
-    assert len(RUNS) > 20
+    assert len(RUNS) > 40
     assert len(commands("python -m")) > 5
 
 

@@ -1,0 +1,113 @@
+"""The tables of results: what the runs of the record reach, beside the paper's and other published figures."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from adamct.evaluation.names import FULL, FULL_UNSEEN
+from adamct.report.inputs.paper import RANKING, models
+from adamct.report.inputs.published import Published, published
+from adamct.report.inputs.runs import Run, find_runs
+from docs.generate.yamls import CONF, ROOT, leading_comments
+
+RECORD = ROOT / "reports" / "runs"
+METRICS = ("recall@10", "ndcg@10")
+DATASETS = {"beauty": "Amazon Beauty", "toys": "Amazon Toys and Games", "sports": "Amazon Sports and Outdoors"}
+RANKINGS = (RANKING, FULL, FULL_UNSEEN)
+
+
+class Result(NamedTuple):
+    """The runs of a model on a dataset, one for each seed."""
+
+    model: str
+    runs: tuple[Run, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of its runs."""
+        return sorted(run.seed for run in self.runs if run.seed is not None)
+
+    def values(self, ranking: str, metric: str) -> list[float]:
+        """Return the metric of each run on the test split."""
+        return [run.metrics[f"test/{ranking}/{metric}"] for run in self.runs]
+
+    @property
+    def command(self) -> str:
+        """The command that makes its runs."""
+        (dataset,) = {run.dataset for run in self.runs}
+        overrides = f"dataset={dataset} model={self.model} seed={','.join(map(str, self.seeds))}"
+        return f"python run.py {'-m ' * (len(self.seeds) > 1)}{overrides}"
+
+
+@cache
+def results() -> dict[str, list[Result]]:
+    """Return the results of each dataset, those with the highest NDCG@10 among unseen items first.
+
+    Runs of studies and of labelled variants are left out.
+    """
+    runs = [run for run in find_runs([RECORD]) if run.tested and not run.label and not run.choices.get("sweep")]
+    datasets = [name for name in DATASETS if any(run.dataset == name for run in runs)]
+    return {dataset: ranked([run for run in runs if run.dataset == dataset]) for dataset in datasets}
+
+
+def ranked(runs: Sequence[Run]) -> list[Result]:
+    """Return the results of some runs, the best first."""
+    found = [Result(name, tuple(run for run in runs if run.model == name)) for name in {run.model for run in runs}]
+    return sorted(found, key=lambda result: -fmean(result.values(FULL_UNSEEN, "ndcg@10")))
+
+
+def name_of(model: str) -> str:
+    """Return how a model is written: the beginning of its YAML's comment."""
+    first = leading_comments((CONF / "model" / f"{model}.yaml").read_text())[0]
+    return re.split(r"[:,.] | with | over ", first.removeprefix("# "))[0]
+
+
+def result_table(dataset: str) -> str:
+    """Return the table of a dataset in Markdown."""
+    rows = [
+        "| | seeds | uni100 | the paper | full | published | full_unseen | published | command |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results()[dataset]:
+        paper = {metric: models().get((dataset, result.model, metric)) for metric in METRICS}
+        others = [best(dataset, result.model, ranking) for ranking in (FULL, FULL_UNSEEN)]
+        cells = [
+            name_of(result.model),
+            str(len(result.seeds)),
+            pair({metric: result.values(RANKING, metric) for metric in METRICS}),
+            pair({metric: [value.value] for metric, value in paper.items() if value and value.value is not None}),
+            pair({metric: result.values(FULL, metric) for metric in METRICS}),
+            others[0],
+            pair({metric: result.values(FULL_UNSEEN, metric) for metric in METRICS}),
+            others[1],
+            f"`{result.command}`",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def pair(values: Mapping[str, Sequence[float]]) -> str:
+    """Return Recall@10 and NDCG@10: the mean, and the standard deviation over several seeds."""
+    return " / ".join(map(mean, values.values())) if values else ""
+
+
+def mean(values: Sequence[float]) -> str:
+    """Return the mean of some values, with their standard deviation if there are several."""
+    spread = f" ± {short(stdev(values))}" if len(values) > 1 else ""
+    return short(fmean(values)) + spread
+
+
+def short(value: float) -> str:
+    """Return a number below one in four digits, without its zero."""
+    return f"{value:.4f}".removeprefix("0")
+
+
+def best(dataset: str, model: str, ranking: str) -> str:
+    """Return the published result of a model in a ranking with the highest NDCG@10; empty if there is none."""
+    candidates = [result for result in published(dataset) if (result.model, result.ranking) == (model, ranking)]
+    if not candidates:
+        return ""
+    result: Published = max(candidates, key=lambda candidate: candidate.ndcg)
+    return f"{short(result.recall)} / {short(result.ndcg)} {result.source}"

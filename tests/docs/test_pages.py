@@ -1,0 +1,101 @@
+"""The generated pages have every group, key and model, and the README's table is that of the record."""
+
+import re
+
+import pytest
+
+from docs.generate.docstrings import as_markdown
+from docs.generate.groups import address, group_pages
+from docs.generate.models import model_pages
+from docs.generate.readme import README, with_tables
+from docs.generate.results import name_of, result_table, results
+from docs.generate.yamls import CONF, choices, comments_of_keys, described, groups, header_of
+from tests.conftest import MODELS
+
+
+def test_every_key_of_every_group_is_on_its_page() -> None:
+    pages = group_pages()
+    for group in groups():
+        for choice in choices(group):
+            page = pages[address(group)]
+            assert f"## {choice.path.stem}\n" in page
+            keys = [key.name if choice.package else key.name.rpartition(".")[2] for key in choice.keys]
+            assert [key for key in keys if f"{choice.package}{key}" not in page] == [], choice.path
+
+
+def test_every_top_level_key_is_on_the_first_page() -> None:
+    page = group_pages()["reference/config/index.md"]
+    keys = {key.name for key in described(CONF / "config.yaml").keys if not key.name.startswith("hydra.")}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+def test_the_values_of_a_key_are_those_of_its_annotation() -> None:
+    pages = model_pages()
+    assert "| `model.num_heads` | `1` | whole number (at least 1) |" in pages["reference/models/sasrec.md"]
+    assert "| `model.dropout` | `0.5` | number (at least 0, below 1) |" in pages["reference/models/sasrec.md"]
+    assert "whole number (at least 1, odd)" in pages["reference/models/adamct.md"]
+
+
+def test_every_model_has_a_page_with_its_source_and_results() -> None:
+    pages = model_pages()
+    assert {page.split("/")[-1] for page in pages} == {"index.md", *(f"{model}.md" for model in MODELS)}
+    for model in MODELS:
+        page = pages[f"reference/models/{model}.md"]
+        titles = ["The model and its parts", "Parameters", "Tuned values", "Search space", "Results"]
+        assert re.findall(r"^## (.*)$", page, re.M) == titles
+        tuned = CONF / "tuned" / "model" / f"{model}.yaml"
+        assert not tuned.exists() or header_of(tuned.read_text()) in page
+    sasrec = next(result for result in results()["beauty"] if result.model == "sasrec")
+    assert f"`{sasrec.command}`" in pages["reference/models/sasrec.md"]
+
+
+def test_models_have_short_distinct_names() -> None:
+    names = [name_of(model) for model in MODELS]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) <= 24
+
+
+def test_the_table_of_the_readme_is_that_of_the_record() -> None:
+    """A failure means that ``python -m docs.generate.readme`` must run again."""
+    text = README.read_text()
+    assert "<!-- results: beauty -->" in text
+    assert with_tables(text) == text
+
+
+def test_a_row_has_the_metrics_of_the_run_beside_published_ones() -> None:
+    result = next(result for result in results()["beauty"] if result.model == "sasrec")
+    row = next(line for line in result_table("beauty").splitlines() if line.startswith("| SASRec "))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[3] == ".4933 / .3424"  # Table 2 of the paper
+    assert cells[5] == ".0830 / .0416 RecBole"
+    assert cells[7] == ".0921 / .0531 eSASRec"
+    if len(result.runs) == 1:
+        (run,) = result.runs
+        assert cells[6] == " / ".join(
+            f"{run.metrics[f'test/full_unseen/{metric}@10']:.4f}"[1:] for metric in ("recall", "ndcg")
+        )
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 170
+
+
+def test_comments_belong_to_their_keys() -> None:
+    text = "# A header.\n#   python run.py x=1\n\n# above\na: 1\nb:  # of b\n  c: 2\n  d: 3  # own\ne: '#'\n"
+    assert comments_of_keys(text) == {"a": "above", "b": "of b", "b.c": "of b", "b.d": "own", "e": "'"}
+    assert header_of(text) == "A header.\n\n```bash\npython run.py x=1\n```"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "markdown"),
+    [
+        ("F_t M^T of ``x_y``", r"F\_t M^T of `x_y`"),
+        ("p_1 <= p_2", r"p\_1 &lt;= p\_2"),
+        (
+            "It is:\n\n    a_b * c\n\nArgs:\n    k: the\n        number.\n",
+            "It is:\n\n    a_b * c\n\nArgs:\n\n- k: the number.",
+        ),
+    ],
+)
+def test_docstrings_keep_their_symbols(docstring: str, markdown: str) -> None:
+    assert as_markdown(docstring) == markdown
