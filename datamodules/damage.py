@@ -73,7 +73,7 @@ def check_records(lines: Lines, columns: Collection[str], separator: str) -> Non
     for number, text in _records(lines):
         if text.count('"') % 2 or not re.fullmatch(rf"{record}\r*\n?", text):
             raise DamageError(f"line {number}: {_STRAY}")
-        fields = len(re.findall(rf"(?:^|{separator}){field}", text))
+        fields = len(re.findall(rf"(?:^|{re.escape(separator)}){field}", text))
         width = width or fields
         if fields > width:
             raise DamageError(f"line {number}: {fields} fields, but the first row has {width}; mend the row")
@@ -101,6 +101,7 @@ def check_quotation(path: Path, separator: str) -> None:
 
 def _patterns(separator: str) -> tuple[str, str]:
     """Return regular expressions of a field and of a row."""
+    separator = re.escape(separator)
     field = rf'(?:"[^"]*(?:""[^"]*)*"|[^"{separator}\r\n][^{separator}\r\n]*|)'
     return field, f"{field}(?:{separator}{field})*"
 

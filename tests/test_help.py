@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from tests.conftest import CONF, Ended
 
 HELP = yaml.safe_load((CONF / "hydra" / "help" / "run.yaml").read_text())["template"]
-NOT_CHOSEN = {"hydra/help", "hydra/job_logging"}
+NOT_CHOSEN = {"hydra/help", "hydra/hydra_logging", "hydra/job_logging"}
 """The groups that a user has no reason to choose from."""
 
 

@@ -20,7 +20,7 @@ from adamct.evaluation.names import Metric, names_of_rankings
 
 SHOWN = ("ndcg@10", "recall@10")
 """The metrics of each ranking that panels show, the most important first."""
-COSTS = ("parameters", "flops_per_query", "train_seconds_per_epoch", "validation_seconds", "peak_memory_mib")
+COSTS = ("parameters", "flops_per_query", "train_seconds_per_epoch", "validation_seconds", "peak_gpu_memory_mib")
 """The costs of a run that panels show."""
 MODEL = "JobType"
 """W&B's name for the attribute by which panels group runs: a run's job type is its choice of the model."""

@@ -46,7 +46,8 @@ def start_of_run() -> dict[str, Any]:
 
 def name_of_dataset(cfg: DictConfig) -> str:
     """Return the name of a run's dataset: ``dataset.name``, or the choice of the group ``dataset``."""
-    return cfg.dataset.get("name") or str(HydraConfig.get().runtime.choices["dataset"])
+    name = cfg.dataset.get("name") or HydraConfig.get().runtime.choices.get("dataset")
+    return str(name or cfg.dataset["_target_"].rpartition(".")[2])
 
 
 def names_folder() -> bool:

@@ -55,7 +55,7 @@ def test_searches_histograms_and_costs_have_panels(spec: dict[str, Any]) -> None
     assert sorted(axes) == sorted(["config:optimizer.value.lr", f"summary:{score}"] for score in scores)
     names = {key for key, _ in keys_of(spec)}
     assert {f"mixture/layer{layer}/histogram" for layer in (1, 2, 3)} <= names
-    assert {"cost/parameters", "cost/train_seconds_per_epoch", "cost/peak_memory_mib"} <= names
+    assert {"cost/parameters", "cost/train_seconds_per_epoch", "cost/peak_gpu_memory_mib"} <= names
 
 
 @pytest.mark.parametrize(

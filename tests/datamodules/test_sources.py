@@ -113,6 +113,14 @@ def test_a_separator_may_be_any_text_in_a_file_of_any_name(tmp_path: Path, name:
     assert read_log(path, columns, min_rating=5).rows() == rows
 
 
+@pytest.mark.parametrize("separator", ["|", "?", ")"])
+def test_a_damaged_row_between_any_separators_is_named(tmp_path: Path, separator: str) -> None:
+    rows = [separator.join(row) for row in (("user", "item", "timestamp"), ("a", "x", "1"), ("b", "y", "2", "3"))]
+    path = write(tmp_path, "log.dat", "\n".join(rows).encode())
+    with pytest.raises(InputError, match="line 3: 4 fields, but the first row has 3"):
+        read_log(path, Columns(separator=separator))
+
+
 def test_rows_between_long_separators_have_as_many_columns_as_the_first(tmp_path: Path) -> None:
     path = write(tmp_path, "ratings.dat", b"u::i::1\n\nu::i::2::3\n")
     with pytest.raises(InputError, match="row 3: has 3 times '::', unlike the first row"):

@@ -103,7 +103,7 @@ def test_weights_are_tested_with_their_own_order_of_ties(
 ) -> None:
     ended = run(*data(days), "dataset.ties=shuffle", "seed=3", f"hydra.run.dir={tmp_path}/run")
     assert ended.code == 0, ended.line
-    assert "the user's previous item: validation 50.0%, test 50.0%" in capsys.readouterr().out
+    assert "50.0% of validation items, 50.0% of test items" in capsys.readouterr().out
     dataset = json.loads((tmp_path / "run" / "results.json").read_text())["dataset"]
     assert (dataset["ties"], dataset["ties_seed"]) == ("shuffle", 3)
     assert dataset["source_sha256"] == sha256(days)

@@ -125,7 +125,7 @@ def test_recommendations_from_a_log_depend_on_its_times(tmp_path: Path, run: Run
         (["predict.histories=log.txt"], ["log.txt: none of its items is known to the model, such as '1'"]),
         (["predict.format=xml"], ["predict.format=xml", "parquet"]),
         (["predict.k=0"], ["k=0"]),
-        (["ckpt=null"], ["stages=['predict']", "ckpt=PATH"]),
+        (["ckpt=null"], ["stages=[predict]", "ckpt=PATH"]),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -21,7 +21,7 @@ from adamct.runs.claim import Claim
 from adamct.runs.job import ELSEWHERE, add_failed_job, read_failed_jobs, stop_file
 from adamct.sweeps.callback import run_side_by_side
 from adamct.sweeps.commands import enter, leave, living
-from hydra_plugins import adamct_grid
+from hydra_plugins import adamct_lists
 from tests.conftest import CONF
 
 
@@ -120,7 +120,7 @@ class StubLauncher(Launcher):
 def test_grid_waits_for_the_jobs_of_others_and_continues_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = sweep_in(tmp_path, "seed=0,1,2")
     command = enter(config)
-    launcher, sweeper = StubLauncher(tmp_path), adamct_grid.GridSweeper(None, None)
+    launcher, sweeper = StubLauncher(tmp_path), adamct_lists.GridSweeper(None, None)
     sweeper.config, sweeper.launcher = config, launcher
     monkeypatch.setattr(sweeper, "hydra_context", SimpleNamespace(config_loader=None))
     monkeypatch.setattr(sweeper, "validate_batch_is_legal", lambda batch: None)

@@ -18,7 +18,7 @@ from adamct.report.inputs.paper import costs, settings
 from adamct.report.inputs.planned_jobs import not_started, planned_labels
 from adamct.report.inputs.runs import find_runs, find_sweeps
 from adamct.report.sections.losses import losses_table
-from hydra_plugins.adamct_cases import combinations
+from hydra_plugins.adamct_lists import combinations
 from tests.conftest import CONF, TINY, Ended, composed
 from tests.sweeps.runs import results_below
 
