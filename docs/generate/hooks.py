@@ -6,11 +6,12 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from adamct.report.inputs.titles import model_title
 from docs.generate.groups import address, group_pages
 from docs.generate.metrics import metric_page
 from docs.generate.models import model_pages
 from docs.generate.notebook import notebook_page
-from docs.generate.results import DATASETS, name_of, result_table, results
+from docs.generate.results import DATASETS, result_table, results
 from docs.generate.yamls import ROOT, groups
 
 COPIES = {
@@ -27,7 +28,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the navigation of the reference."""
     models = [page for page in model_pages() if not page.endswith("index.md")]
     nav = config.nav or []
-    fill(nav, "Models", [{name_of(Path(page).stem): page} for page in models])
+    fill(nav, "Models", [{model_title(Path(page).stem): page} for page in models])
     fill(nav, "Config", [{group: address(group)} for group in groups()])
     return config
 

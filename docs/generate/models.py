@@ -8,10 +8,11 @@ from hydra.utils import get_class
 
 from adamct.keys import flat
 from adamct.models.base import NextItemModel
+from adamct.report.inputs.titles import model_title
 from adamct.values import as_yaml
 from docs.generate.docstrings import as_markdown, classes, module_docstring
 from docs.generate.groups import code, key_table, values_of
-from docs.generate.results import DATASETS, name_of, pair, results
+from docs.generate.results import DATASETS, pair, results
 from docs.generate.yamls import CONF, ROOT, Described, choices, described
 
 
@@ -33,7 +34,9 @@ def class_of(choice: Described) -> type[NextItemModel] | None:
 
 def index(models: Sequence[Described]) -> str:
     """Return the page with a row for each model."""
-    rows = [f"| [{name_of(m.path.stem)}]({m.path.stem}.md) | `model={m.path.stem}` | {subject(m)} |" for m in models]
+    rows = [
+        f"| [{model_title(m.path.stem)}]({m.path.stem}.md) | `model={m.path.stem}` | {subject(m)} |" for m in models
+    ]
     return "\n".join(["# Models", "", "| model | choose it with | what it is |", "|---|---|---|", *rows])
 
 
@@ -58,7 +61,7 @@ def model_page(choice: Described) -> str:
     name, file = choice.path.stem, file_of(choice)
     return "\n".join(
         [
-            f"# {name_of(name)}",
+            f"# {model_title(name)}",
             "",
             as_markdown(module_docstring(file)),
             "",
@@ -104,7 +107,9 @@ def built_on(choice: Described) -> list[str]:
     """Return which other YAMLs a model begins with; empty if there are none."""
     models = [name for name in choice.bases if (CONF / "model" / f"{name}.yaml").exists()]
     return (
-        [f"It has the parameters of {', '.join(f'[{name_of(m)}]({m}.md)' for m in models)} too.", ""] if models else []
+        [f"It has the parameters of {', '.join(f'[{model_title(m)}]({m}.md)' for m in models)} too.", ""]
+        if models
+        else []
     )
 
 

@@ -1,6 +1,5 @@
 """The tables of results: what the runs of the record reach, beside the paper's and other published figures."""
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from statistics import fmean, stdev
@@ -10,7 +9,8 @@ from adamct.evaluation.names import FULL, FULL_UNSEEN
 from adamct.report.inputs.paper import RANKING, models
 from adamct.report.inputs.published import Published, published
 from adamct.report.inputs.runs import Run, find_runs
-from docs.generate.yamls import CONF, ROOT, leading_comments
+from adamct.report.inputs.titles import model_title
+from docs.generate.yamls import ROOT
 
 RECORD = ROOT / "reports" / "runs"
 METRICS = ("recall@10", "ndcg@10")
@@ -58,12 +58,6 @@ def ranked(runs: Sequence[Run]) -> list[Result]:
     return sorted(found, key=lambda result: -fmean(result.values(FULL_UNSEEN, "ndcg@10")))
 
 
-def name_of(model: str) -> str:
-    """Return how a model is written: the beginning of its YAML's comment."""
-    first = leading_comments((CONF / "model" / f"{model}.yaml").read_text())[0]
-    return re.split(r"[:,.] | with | over ", first.removeprefix("# "))[0]
-
-
 def result_table(dataset: str) -> str:
     """Return the table of a dataset in Markdown."""
     rows = [
@@ -74,7 +68,7 @@ def result_table(dataset: str) -> str:
         paper = {metric: models().get((dataset, result.model, metric)) for metric in METRICS}
         others = [best(dataset, result.model, ranking) for ranking in (FULL, FULL_UNSEEN)]
         cells = [
-            name_of(result.model),
+            model_title(result.model),
             str(len(result.seeds)),
             pair({metric: result.values(RANKING, metric) for metric in METRICS}),
             pair({metric: [value.value] for metric, value in paper.items() if value and value.value is not None}),

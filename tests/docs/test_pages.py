@@ -4,11 +4,12 @@ import re
 
 import pytest
 
+from adamct.report.inputs.titles import model_title
 from docs.generate.docstrings import as_markdown
 from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
 from docs.generate.readme import README, with_tables
-from docs.generate.results import name_of, result_table, results
+from docs.generate.results import result_table, results
 from docs.generate.yamls import CONF, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
 
@@ -50,7 +51,7 @@ def test_every_model_has_a_page_with_its_source_and_results() -> None:
 
 
 def test_models_have_short_distinct_names() -> None:
-    names = [name_of(model) for model in MODELS]
+    names = [model_title(model) for model in MODELS]
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= 24
 
