@@ -56,7 +56,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=content))
     for path in sorted([*(ROOT / "reports").glob("*.png"), *(ROOT / "reports").glob("*.html")]):
         files.append(File.generated(config, f"reports/{path.name}", abs_src_path=str(path)))
-    files.append(File.generated(config, "report.png", abs_src_path=str(ROOT / ".github" / "report.png")))
+    for name in ("report.png", "compare.png"):
+        files.append(File.generated(config, name, abs_src_path=str(ROOT / ".github" / name)))
     return files
 
 
