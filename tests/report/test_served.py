@@ -75,6 +75,14 @@ def test_values_are_means_over_the_users_of_a_bin(tmp_path: Path) -> None:
     assert all(axes.get_xlim()[0] < 0 for axes in drawing.figure.axes)  # the first bin is not at the edge
 
 
+def test_a_ranking_without_a_hit_can_be_drawn(tmp_path: Path) -> None:
+    ranks = draw(1, 4.0)
+    write_run(tmp_path / "a", "adamct", 1, ranks | {"full": ranks["full"] + 10}, facts=kinds_of_users())
+    _, drawing = served(block_of(tmp_path))
+    assert not isinstance(drawing, Table)
+    assert drawing.svg
+
+
 def test_without_kinds_of_users_there_is_no_table(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "adamct", 1, draw(1, 4.0))
     assert served(block_of(tmp_path)) == []

@@ -190,16 +190,20 @@ def panel(axes: Axes, kind: Kind, variant_bins: dict[Variant, Bins], chosen: Var
 
 
 def set_log_scale(axes: Axes, chosen: Variant, panels: Sequence[dict[Variant, Bins]]) -> None:
-    """Give a row of panels a logarithmic scale, from half the compared variant's lowest value to the best of all."""
+    """Give a row of panels a logarithmic scale, from half the compared variant's lowest value to the best of all.
+
+    A row without a positive value keeps its linear scale.
+    """
     compared = np.concatenate([panel[chosen].means for panel in panels if chosen in panel] or [[]])
     every = np.concatenate([bins.means for panel in panels for bins in panel.values()])
+    positive = compared[compared > 0] if (compared > 0).any() else every[every > 0]
+    if not len(positive):
+        return  # a logarithmic scale cannot show zeros alone
     axes.set_yscale("log")
+    axes.set_ylim(positive.min() / 2, np.nanmax(every) * 1.2)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    positive = compared[compared > 0] if (compared > 0).any() else every[every > 0]
-    if len(positive):
-        axes.set_ylim(positive.min() / 2, np.nanmax(every) * 1.2)
 
 
 def recommended_table(block: Block) -> Table | None:
