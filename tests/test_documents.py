@@ -56,7 +56,7 @@ def commands(beginning: str) -> list[str]:
 
 def first_values(words: list[str]) -> list[str]:
     """Return overrides with the first value of each that a sweep varies, without those that a search draws."""
-    return [word if "{" in word else word.split(",")[0] for word in words if "interval(" not in word]
+    return [word if set("{[") & set(word) else word.split(",")[0] for word in words if "interval(" not in word]
 
 
 RUNS = [
@@ -108,7 +108,7 @@ def test_every_other_command_is_known() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     markers = {line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]}
-    rest = {part for part in parts if not part.startswith(("python run.py", "python -m", *ELSEWHERE))}
+    rest = {part for part in parts if not part.startswith(("python run.py", "python -m", "adamct ", *ELSEWHERE))}
     installs = {part for part in rest if part.startswith("pip install")}
     tests = {part for part in rest if part.startswith("pytest")}
     assert {extra for part in installs for extra in re.findall(r"\[(\w+)\]", part)} <= set(extras)

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tests.conftest import CONF
 
@@ -28,7 +29,7 @@ def test_the_lock_has_the_dependencies_of_the_package() -> None:
     (own,) = (package for package in packages if package["name"] == PROJECT["name"])
     locked = {(need["name"], SpecifierSet(need.get("specifier", ""))) for need in own["metadata"]["requires-dist"]}
     groups = (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
-    declared = {(need.name, need.specifier) for group in groups for need in map(Requirement, group)}
+    declared = {(canonicalize_name(need.name), need.specifier) for group in groups for need in map(Requirement, group)}
     assert own["version"] == PROJECT["version"]
     assert {need for need in locked if need[0] != PROJECT["name"]} == {n for n in declared if n[0] != PROJECT["name"]}
 
