@@ -27,6 +27,7 @@ def ask_at_once(number: int, barrier: Barrier, folder: Path) -> None:
     np.savez(folder / f"found_by_{number}.npz", items=found.items, offsets=found.offsets)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.parametrize("before", ["nothing", "damaged"])
 def test_eight_concurrent_processes_build_once(tmp_path: Path, before: str) -> None:

@@ -130,6 +130,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("log.csv").write_text("\n".join(["user,item,timestamp,rating", *rows]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("log")
 def test_some_odd_values_work_or_are_errors_of_one_line(configure: Configure, run: Run, tmp_path: Path) -> None:
     sample = random.Random(1).sample(pairs(configure, (SYNTHETIC, CONFIGS[-1])), 60)

@@ -86,6 +86,7 @@ def test_earlier_failures_of_other_jobs_do_not_count(tmp_path: Path, run: Run) -
     assert len(list(tmp_path.rglob("error.txt"))) == 2
 
 
+@pytest.mark.slow
 def test_similar_values_have_different_folders(tmp_path: Path, run: Run) -> None:
     assert run("-m", *TINY, "trainer.max_epochs=1", "label='a b',a_b", f"hydra.sweep.dir={tmp_path}").code == 0
     assert {result["config"]["label"] for result in results_below(tmp_path).values()} == {"a b", "a_b"}
