@@ -218,8 +218,8 @@ def returned_score(returned: JobReturn) -> float | None:
 
 
 def report_best(study: "optuna.Study", folder: Path) -> None:
-    """Log the best trial, and print the command that tests it. Do nothing if no trial has a score."""
-    if any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
+    """Log the best trial, and print the command that tests it. Do nothing if no trial is complete."""
+    if any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
         best = study.best_trial
         values = " ".join(f"{name.partition(' of ')[0]}={value}" for name, value in best.params.items())
         log.info("best of %d trials: %d, %.4f: %s", len(study.trials), best.number, best.value, values)

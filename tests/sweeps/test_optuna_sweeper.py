@@ -15,7 +15,7 @@ from rich.console import Console
 
 from adamct.report.build import report
 from adamct.search.storage import open_storage
-from hydra_plugins.adamct_sweeps import trial_folder
+from hydra_plugins.adamct_sweeps import report_best, trial_folder
 from tests.conftest import CONF, TINY, Ended
 from tests.sweeps.runs import results_below
 
@@ -26,6 +26,14 @@ SEARCH = ("-m", *TINY, "hydra/sweeper=optuna", "stages=[fit]", "optimizer.lr=tag
 def test_trial_folder_has_the_drawn_values() -> None:
     drawn = ["model.hidden_size=16", "optimizer.lr=8.542923456e-05", "model/mixture=none", "model.activation=gelu"]
     assert trial_folder(7, drawn) == "0007,hidden_size=16,lr=8.543e-05,model.mixture=none,activation=gelu"
+
+
+def test_a_search_whose_trials_are_all_pruned_has_no_best_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.ask().report(0.5, step=0)
+    study.tell(0, state=TrialState.PRUNED)
+    report_best(study, tmp_path)
+    assert "to test it" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
