@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import ListConfig
 
 from adamct.errors import InputError, require
 from adamct.identity import SOURCE, differences, named, omit
 from adamct.report.inputs.names import file_names
-from adamct.report.inputs.runs import Run, find_runs, find_sweeps
+from adamct.report.inputs.runs import Run, Sweep, find_runs, find_sweeps
 from adamct.report.inputs.variants import WITHOUT_EFFECT
 from adamct.runs.folder import FACTS, RANKS, RESULTS, write_arrays, write_whole
 from adamct.sweeps.folders import job_name
 
-PLACES = ("data_dir", "output_dir", "logger", "dataset.cache_dir", "dataset.folder", *SOURCE)
+PLACES = ("data_dir", "output_dir", "logger", "dataset.cache_dir", "dataset.download.folder", "dataset.folder", *SOURCE)
 """The keys that name folders and files of one machine, which the record leaves out."""
 IN_ADDRESS = ("dataset", "model", "sweep", "label")
 """The overrides that the other parts of an address say."""
@@ -79,7 +80,7 @@ def copy(folders: Sequence[Path], record: Path) -> tuple[list[Path], list[str]]:
     for sweep in find_sweeps(folders):
         for study in dict.fromkeys(run.choices.get("sweep") for run in finished if sweep.folder in run.folder.parents):
             if study is not None:
-                write(record / study / "multirun.yaml", (sweep.folder / "multirun.yaml").read_bytes())
+                write(record / study / "multirun.yaml", yaml.safe_dump(planned_jobs(sweep)).encode())
     return changed, [f"{run.folder} ({run.status}) {run.error}".strip() for run in runs if run not in finished]
 
 
@@ -155,9 +156,22 @@ def compact(results: Mapping[str, Any]) -> dict[str, Any]:
     monitors = {chosen["monitor"] for chosen in results.get("chosen", {}).values()} | {results["config"]["monitor"]}
     history = results.get("history", {}).items()
     kept = {key: values for key, values in history if not key.startswith("val/") or key in monitors}
-    overrides = [override for override in results["overrides"] if not named(key_of(override), PLACES)]
     config = omit(results["config"], PLACES)
-    return {**results, "config": config, "overrides": overrides, "history": kept}
+    return {**results, "config": config, "overrides": without_places(results["overrides"]), "history": kept}
+
+
+def planned_jobs(sweep: Sweep) -> dict[str, Any]:
+    """Return those keys of a sweep's ``multirun.yaml`` that tell its jobs, without `PLACES`."""
+    hydra = sweep.config["hydra"]
+    sweeper = dict(hydra["sweeper"])
+    if sweeper.get("jobs"):  # of listed cases
+        sweeper["jobs"] = [without_places(job) for job in sweeper["jobs"]]
+    return {"hydra": {"sweeper": sweeper, "overrides": {"task": without_places(hydra["overrides"]["task"])}}}
+
+
+def without_places(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides of other keys than `PLACES`."""
+    return [override for override in overrides if not named(key_of(override), PLACES)]
 
 
 def write_facts(address: Path, facts: Mapping[str, Any]) -> None:

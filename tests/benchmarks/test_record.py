@@ -64,11 +64,14 @@ def test_a_second_copy_changes_only_continued_runs(tmp_path: Path) -> None:
 
 
 def test_the_record_has_no_path_of_the_machine(tmp_path: Path) -> None:
-    write_run(tmp_path / "out", "core", 1, draw(1, 4.0), keys={"dataset.path": f"{tmp_path}/log", "data_dir": "/disk"})
-    ((address,), _) = copy([tmp_path / "out"], tmp_path / "record")
-    text = (address / "results.json").read_text()
-    assert str(tmp_path) not in text
-    assert "/disk" not in text
+    places = {"dataset.path": f"{tmp_path}/log", "data_dir": "/disk", "dataset.download.folder": "/disk"}
+    write_run(tmp_path / "out" / "a", "core", 1, draw(1, 4.0), keys=places)
+    write_study(tmp_path / "out" / "table3", "table3", ["one"])
+    write_multirun(tmp_path / "out" / "table3", ["label=one", "data_dir=/disk", f"dataset.path={tmp_path}/log"])
+    copy([tmp_path / "out"], tmp_path / "record")
+    texts = [content.decode() for name, content in files(tmp_path / "record").items() if not name.endswith(".npz")]
+    assert len(texts) == 3
+    assert not any(str(tmp_path) in text or "/disk" in text for text in texts)
 
 
 def test_restored_runs_have_finished_and_are_those_of_the_record(tmp_path: Path) -> None:
