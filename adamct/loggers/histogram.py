@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BINS, WIDTH, HEIGHT = 64, 512, 128
+BINS, WIDTH, HEIGHT, TEXT = 64, 512, 128, 24
 
 
 def svg(values: Float[Tensor, " U"]) -> str:
@@ -19,7 +19,8 @@ def svg(values: Float[Tensor, " U"]) -> str:
         for place, height in enumerate(heights)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT + 24}" font-family="sans-serif">{bars}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT + TEXT}" '  # for MLflow
+        f'viewBox="0 0 {WIDTH} {HEIGHT + TEXT}" font-family="sans-serif">{bars}'
         f'<text x="0" y="{HEIGHT + 18}">{low:.4g}</text>'
         f'<text x="{WIDTH}" y="{HEIGHT + 18}" text-anchor="end">{high:.4g}</text></svg>\n'
     )

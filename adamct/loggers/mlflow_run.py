@@ -1,8 +1,10 @@
 """A run of MLflow for each run's folder. Needs the extra [mlflow]."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +57,7 @@ class MlflowRun(MLFlowLogger):
     ):
         folder = Path(save_dir)
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+        silence_creation()
         with naming_store(uri):
             if uri.startswith(("http://", "https://")):
                 requests.get(uri, timeout=SECONDS)
@@ -131,6 +134,12 @@ class MlflowRun(MLFlowLogger):
     def finish(self, end: End) -> None:
         """Record the run's status."""
         self.experiment.set_terminated(cast(str, self.run_id), STATUSES[end])
+
+
+def silence_creation() -> None:
+    """Silence the messages with which MLflow creates the tables of a new store."""
+    import_module("mlflow")  # may reset the levels of its loggers
+    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
 
 
 @contextmanager

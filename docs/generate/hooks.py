@@ -56,7 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=content))
     for path in sorted([*(ROOT / "reports").glob("*.png"), *(ROOT / "reports").glob("*.html")]):
         files.append(File.generated(config, f"reports/{path.name}", abs_src_path=str(path)))
-    for name in ("report.png", "compare.png"):
+    for name in ("report.png", "compare.png", "wandb.png"):
         files.append(File.generated(config, name, abs_src_path=str(ROOT / ".github" / name)))
     return files
 

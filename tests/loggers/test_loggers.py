@@ -86,6 +86,7 @@ def test_a_histogram_is_a_picture() -> None:
     heights = [float(height) for height in re.findall(r'height="([\d.]+)" fill', picture)]
     assert sorted(heights)[-3:] == [64.0, 64.0, 128.0]
     assert re.findall(r">([\d.]+)</text>", picture) == ["0.25", "1"]
+    assert 'width="512" height="152" viewBox="0 0 512 152"' in picture  # MLflow shows nothing without a size
     assert svg(torch.full((3,), 0.5)).count("<rect") == 64
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adamct.loggers.base import End
 from tests.conftest import TINY, Ended
 from tests.training.interruptions import CUT, interrupt_at
 
@@ -69,6 +70,18 @@ def test_a_store_that_has_not_the_run_gets_another(tmp_path: Path, store: str, r
     assert run(*TINY, "logger=mlflow", "stages=[fit]", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
     (found,) = runs(store, tmp_path)
     assert (tmp_path / "mlflow_run_id").read_text() == found.info.run_id
+
+
+def test_a_new_store_is_created_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from adamct.loggers.mlflow_run import MlflowRun
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    MlflowRun(str(tmp_path / "run"), None, "adamct", None, None, {}).finish(End.SUCCESS)
+    assert (tmp_path / "mlflow.db").exists()
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////dev/null/mlflow.db", "ftp://nowhere"])
