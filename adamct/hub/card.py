@@ -90,7 +90,7 @@ def protocol(results: dict[str, Any], rankings: Sequence[str]) -> list[str]:
         *lines,
         "- A target that ties with other items ranks behind them.",
         f"- Histories keep the latest {data['max_len']} items.",
-        f"- `{chosen['monitor']}` chose these weights, of epoch {chosen['epoch'] + 1}.",
+        f"- `{chosen['monitor']}` chose these weights, of epoch {chosen['epoch']}.",
     ]
 
 

@@ -44,7 +44,7 @@ class EpochLoss:
         losses = torch.stack([loss for *_, loss in self.unread]).cpu()
         if len(infinite := losses.isfinite().logical_not().nonzero()):
             raise InputError(
-                f"the loss is not finite at step {self.unread[infinite[0, 0]][0]} (epoch {self.epoch}): lower "
+                f"the loss is not finite at step {self.unread[infinite[0, 0]][0]} (epoch {self.epoch + 1}): lower "
                 "optimizer.lr or set trainer.gradient_clip_val; the checkpoints of earlier epochs are kept"
             )
         for loss, (_, examples, _) in zip(losses, self.unread, strict=True):

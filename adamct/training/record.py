@@ -105,9 +105,9 @@ def validated(chosen: Sequence[Chosen]) -> dict[str, float]:
 
 
 def weights(chosen: Sequence[Chosen]) -> dict[str, dict[str, Any]]:
-    """Return the metric that chose the weights, and their epoch, by ranking."""
+    """Return the metric that chose the weights, and their epoch, which counts from 1, by ranking."""
     return {
-        ranking: {"monitor": choice.monitor, "epoch": epoch}
+        ranking: {"monitor": choice.monitor, "epoch": epoch + 1}
         for choice, epoch, _ in chosen
         for ranking in choice.rankings
     }

@@ -98,7 +98,7 @@ def scores_table(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str
     table = Table("test", "", *(Column(name, justify="right") for name in scores), box=box.SIMPLE_HEAD)
     for ranking in in_order(Metric.parse(key).ranking for key in some):
         metrics = [metric for metric in shown_metrics(ranking) if f"test/{ranking}/{metric}" in some]
-        epoch = f"(epoch {chosen[ranking]['epoch'] + 1})" if learns else ""
+        epoch = f"(epoch {chosen[ranking]['epoch']})" if learns else ""
         labels = [ranking, epoch] + [""] * len(metrics)
         for label, metric in zip(labels, metrics, strict=False):
             values = [f"{metrics_of[f'test/{ranking}/{metric}']:.4f}" for metrics_of in scores.values()]

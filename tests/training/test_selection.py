@@ -43,9 +43,9 @@ def test_each_ranking_has_weights_of_its_best_epoch(finished: Path) -> None:
     for ranking, chosen in record["chosen"].items():
         key = f"val/{ranking}/ndcg@10"
         assert chosen["monitor"] == key
-        assert chosen["epoch"] == int(np.argmax(record["history"][key]))
+        assert chosen["epoch"] == 1 + int(np.argmax(record["history"][key]))
         assert record["metrics"][key] == max(record["history"][key])
-        assert record["metrics"][f"val/{ranking}/mrr"] == record["history"][f"val/{ranking}/mrr"][chosen["epoch"]]
+        assert record["metrics"][f"val/{ranking}/mrr"] == record["history"][f"val/{ranking}/mrr"][chosen["epoch"] - 1]
 
 
 def test_each_ranking_is_tested_with_its_checkpoint(finished: Path, tmp_path: Path, run: Run) -> None:

@@ -34,7 +34,7 @@ def test_every_second_epoch_can_be_validated(tmp_path: Path, run: Run) -> None:
         assert [value is not None for value in history[name]] == [False, True, False, True, False]
     assert all(history["train/loss"])
     assert len(history["train/loss"]) == 5
-    assert record["chosen"]["uni20"]["epoch"] == (1 if history[MONITOR][1] >= history[MONITOR][3] else 3)
+    assert record["chosen"]["uni20"]["epoch"] == (2 if history[MONITOR][1] >= history[MONITOR][3] else 4)
     assert record["metrics"][MONITOR] == max(history[MONITOR][1::2]) == best(tmp_path)["val_scores"][MONITOR]
     assert record["cost"]["epochs"] == 5
 

@@ -52,7 +52,7 @@ def row(run: Run, variant: str, keys: Sequence[str]) -> dict[str, Any]:
         {"status": run.status, "dataset": run.dataset, "model": run.model, "variant": variant, "seed": run.seed}
         | {name: choice for name, choice in groups.items() if name not in ("dataset", "model")}
         | {key: defined.get(key) for key in keys}
-        | {f"chosen_epoch/{ranking}": chosen["epoch"] + 1 for ranking, chosen in run.results.get("chosen", {}).items()}
+        | {f"chosen_epoch/{ranking}": chosen["epoch"] for ranking, chosen in run.results.get("chosen", {}).items()}
         | run.metrics
         | {f"cost/{key}": value for key, value in run.results.get("cost", {}).items()}
         | {"error": run.error, "folder": str(run.folder)}
