@@ -33,6 +33,7 @@ def main() -> None:
         "overrides",
         metavar="KEY=VALUE",
         nargs="*",
+        default=[],  # without it argparse calls a missing KEY=VALUE an error
         help="as for run.py: the dataset, the seed of the runs to compare with, label=NAME for the model's name in "
         "reports (default: the name of FILE), hydra.run.dir=FOLDER",
     )

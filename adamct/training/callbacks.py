@@ -26,6 +26,10 @@ class Timing(pl.Callback):
         if stage == "fit" and trainer.strategy.root_device.type == "cuda":  # asking torch.cuda would initialise it
             torch.cuda.reset_peak_memory_stats()
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the time of an epoch that a checkpoint continues: Lightning does not start that epoch again."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's time."""
         self.samples, self.paused = 0, 0.0

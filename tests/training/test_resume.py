@@ -30,6 +30,12 @@ def history(folder: Path) -> dict[str, list[float]]:
     return json.loads((folder / "results.json").read_text())["history"]
 
 
+def train_seconds(folder: Path) -> list[float]:
+    """Return the seconds of each epoch's training."""
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return last["callbacks"]["Timing"]["train_seconds"]
+
+
 def assert_same(actual: Path, expected: Path) -> None:
     metrics, weights, steps = outcome(actual)
     expected_metrics, expected_weights, expected_steps = outcome(expected)
@@ -68,6 +74,7 @@ def steps_an_epoch(folder: Path) -> int:
 def test_a_killed_and_resumed_run_ends_the_same(
     save_every_n_steps: str, epoch: int, step: int, uninterrupted: Path, tmp_path: Path, run: Run
 ) -> None:
+    began = time.perf_counter()
     length = steps_an_epoch(uninterrupted)
     at = epoch * length + step % length
     command = (*TINY, CUT, f"save_every_n_steps={save_every_n_steps}", "resume=auto", f"hydra.run.dir={tmp_path}")
@@ -77,6 +84,7 @@ def test_a_killed_and_resumed_run_ends_the_same(
     assert not (tmp_path / "results.json").exists()
     assert run(*command).code == 0
     assert_same(tmp_path, uninterrupted)
+    assert sum(train_seconds(tmp_path)) < time.perf_counter() - began
 
 
 @pytest.mark.parametrize(
