@@ -1,6 +1,7 @@
 """Errors of users, each in one line that says what to do. Any other error is a bug and keeps its traceback."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,18 @@ def writing(folder: Path) -> Iterator[None]:
         raise InputError(
             f"{folder}: {reason}; data_dir and hydra.run.dir must be on a disk with space that you may write to"
         ) from error
+
+
+@contextmanager
+def exiting_on_mistake() -> Iterator[None]:
+    """End the process of a command with one line for a mistake of the user. A bug keeps its traceback."""
+    try:
+        yield
+    except Exception as error:
+        line = explain(error)
+        if line is None:
+            raise
+        sys.exit(f"error: {line}")
 
 
 def explain(error: BaseException) -> str | None:

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
 
-from adamct.errors import explain, require
+from adamct.errors import exiting_on_mistake, require
 from adamct.evaluate.lists import read_lists
 from adamct.evaluate.record import evaluate
 from adamct.report.inputs.names import file_names, label_of
@@ -38,13 +37,8 @@ def main() -> None:
         "reports (default: the name of FILE), hydra.run.dir=FOLDER",
     )
     arguments = parser.parse_args()
-    try:
+    with exiting_on_mistake():
         run(arguments.file, arguments.overrides)
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        sys.exit(f"error: {line}")
 
 
 def run(file: Path, overrides: list[str]) -> None:

@@ -17,6 +17,8 @@ from adamct.evaluate.lists import Lists, reading
 
 ROWS_AT_ONCE = 2**23
 """The rows that are in memory together, except that all rows of a user are: about 1 GB."""
+WRONG = (pl.any_horizontal(pl.col("user", "item", "value").is_null()) | pl.col("value").is_nan()).fill_null(True)
+"""Whether a row lacks a value or has NaN."""
 
 
 class Unknown(NamedTuple):
@@ -65,49 +67,36 @@ def number(lists: Lists, user_ids: Sequence[str], item_ids: Sequence[str], folde
     users = pl.LazyFrame({"user": user_ids}).with_row_index("user_number")
     items = pl.LazyFrame({"item": item_ids}).with_row_index("item_number", 1)
     rows = lists.rows.join(users, on="user", how="left").join(items, on="item", how="left")
-    wrong = pl.any_horizontal(pl.col("user", "item", "value").is_null()) | pl.col("value").is_nan()
-    numbers = rows.select(
-        wrong_row=pl.when(wrong.fill_null(True)).then("row"),
-        user="user_number",
-        item="item_number",
-        value="value",
-    )
     file = folder / "numbers.parquet"
+    numbers = rows.select(wrong_row=pl.when(WRONG).then("row"), user="user_number", item="item_number", value="value")
     with reading(lists.path), writing(folder):
         numbers.sink_parquet(file)
     table = pl.scan_parquet(file)
-    count, first_wrong, unknown_user_rows, unknown_item_rows = (
-        table.select(
-            pl.len(),
-            pl.col("wrong_row").min(),
-            user=pl.col("user").null_count(),
-            item=pl.col("item").null_count(),
-        )
-        .collect(engine="streaming")
-        .row(0)
-    )
+    counts = table.select(pl.len(), pl.col("wrong_row").min(), pl.col("user", "item").null_count())
+    count, wrong_row, *unknown_rows = counts.collect(engine="streaming").row(0)
     require(count > 0, f"{lists.path}: holds no recommendations")
-    if first_wrong is not None:
-        raise InputError(explain_row(lists, first_wrong))
-    unknown = [
-        unknown_ids(rows, name, unknown_rows)
-        for name, unknown_rows in (("user", unknown_user_rows), ("item", unknown_item_rows))
-    ]
+    if wrong_row is not None:
+        raise InputError(explain_row(lists, wrong_row))
+    unknown = [unknown_ids(rows, *each) for each in zip(("user", "item"), unknown_rows, strict=True)]
     for name, ids, one in zip(("user", "item"), (user_ids, item_ids), unknown, strict=True):
         require(
             one.rows < count,
             f"{lists.path}: none of its {name}s is in the prepared log, which has {ids[0]!r}, but not {one.first!r}",
         )
-    per_user = table.filter(pl.col("user").is_not_null()).group_by("user").len().collect(engine="streaming")
-    lengths = np.zeros(len(user_ids), np.int64)
-    lengths[per_user["user"].to_numpy()] = per_user["len"].to_numpy()
-    return NumberedLists(file, count, lengths, *unknown)
+    return NumberedLists(file, count, rows_per_user(table, len(user_ids)), *unknown)
+
+
+def rows_per_user(table: pl.LazyFrame, users: int) -> Int[np.ndarray, " U"]:
+    """Return the number of rows of each user."""
+    counts = table.filter(pl.col("user").is_not_null()).group_by("user").len().collect(engine="streaming")
+    lengths = np.zeros(users, np.int64)
+    lengths[counts["user"].to_numpy()] = counts["len"].to_numpy()
+    return lengths
 
 
 def explain_row(lists: Lists, row: int) -> str:
     """Return the error message of a row that lacks a value or has NaN."""
-    wrong = pl.any_horizontal(pl.col("user", "item", "value").is_null()) | pl.col("value").is_nan()
-    found = lists.rows.filter((pl.col("row") == row) & wrong.fill_null(True)).head(1).collect(engine="streaming")
+    found = lists.rows.filter((pl.col("row") == row) & WRONG).head(1).collect(engine="streaming")
     _, user, item, given, _ = found.row(0)
     for name, value in (("user", user), ("item", item), (lists.order, given)):
         if value is None:

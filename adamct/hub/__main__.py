@@ -4,10 +4,9 @@ Both need the extra [hub].
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from adamct.errors import explain, require
+from adamct.errors import exiting_on_mistake, require
 from adamct.hub.card import BEST, model_card, rankings_of
 from adamct.hub.folder import write_folder
 from adamct.hub.remote import push
@@ -53,17 +52,12 @@ def main() -> None:
     pushing.add_argument("name", metavar="OWNER/NAME", help="the model's name on the Hub")
     pushing.add_argument("--private", action="store_true", help="make a new model visible to its owner only")
     arguments = parser.parse_args()
-    try:
+    with exiting_on_mistake():
         if arguments.command == "export":
             export(arguments.run, arguments.folder, arguments.weights)
             print(f"exported: {arguments.folder}")
         else:
             print(f"pushed: {push(arguments.folder, arguments.name, arguments.private)}")
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        sys.exit(f"error: {line}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """``python -m adamct.report DIR...``: tables, figures, tests and a page for all runs below some folders."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from adamct.errors import explain
+from adamct.errors import exiting_on_mistake
 
 
 def main() -> None:
@@ -34,17 +33,12 @@ def main() -> None:
     from adamct.report.build import report
 
     out = arguments.out or (arguments.folders[0] / "report" if len(arguments.folders) == 1 else Path("report"))
-    try:
+    with exiting_on_mistake():
         written = report(arguments.folders, out, arguments.model, arguments.metric)
         if arguments.wandb:
             from adamct.report.outputs.wandb_report import log_to_wandb
 
             log_to_wandb(written, arguments.wandb)
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        sys.exit(f"error: {line}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Needs the extra [export].
 import argparse
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from adamct.batch import Batch
-from adamct.errors import InputError, explain, on_one_line, require
+from adamct.errors import InputError, exiting_on_mistake, on_one_line, require
 from adamct.models.base import VectorModel
 from adamct.randomness import Stream, numpy_generator
 from adamct.serving.recommender import Recommender, load
@@ -186,14 +185,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     out = arguments.out or arguments.checkpoint.parent / "onnx"
-    try:
+    with exiting_on_mistake():
         histories = [] if arguments.histories is None else read_histories(arguments.histories)
         largest = export(load(arguments.checkpoint), out, histories)
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        sys.exit(f"error: {line}")
     source = f" of {len(histories):,} histories" if histories else ""
     print(f"exported: {out / 'encoder.onnx'}; its queries{source} differ from torch's by at most {largest:.0e}")
 

@@ -58,7 +58,7 @@ class Block:
 
     @property
     def subject(self) -> str:
-        """What the block compares, in a few words."""
+        """The compared models or cases, in a few words."""
         if self.study is not None:
             return STUDIES[self.study][1] if self.study in STUDIES else "a study"
         first, *rest = dict.fromkeys(model_title(variant.model) for variant in self.variants)
