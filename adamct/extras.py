@@ -7,13 +7,15 @@ from typing import Any
 from adamct.errors import require
 
 MODULES = {
-    "comet": "comet_ml",
-    "mlflow": "mlflow",
-    "search": "optuna",
-    "tensorboard": "tensorboard",
-    "wandb": "wandb_workspaces",
+    "comet": ("comet_ml",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "hub": ("safetensors", "huggingface_hub"),
+    "mlflow": ("mlflow",),
+    "search": ("optuna",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb_workspaces",),
 }
-"""The module that shows whether an extra is installed, by the extra's name in ``pyproject.toml``."""
+"""The modules that show whether an extra is installed, by the extra's name in ``pyproject.toml``."""
 TARGETS = {
     "adamct.loggers.comet_run.": "comet",
     "adamct.loggers.mlflow_run.": "mlflow",
@@ -33,9 +35,8 @@ def require_extra(extra: str, user: str) -> None:
     Raises:
         InputError: the extra is not installed. The message has the command that installs it.
     """
-    module = MODULES[extra]
-    installed = find_spec(module) is not None
-    require(installed, f"{user} needs the package {module}, which is missing: pip install 'adamct[{extra}]'")
+    missing = [module for module in MODULES[extra] if find_spec(module) is None]
+    require(not missing, f"{user} needs {', '.join(missing)}, which is missing: pip install 'adamct[{extra}]'")
 
 
 def require_extras(key: str, node: Mapping[str, Any]) -> None:

@@ -1,27 +1,16 @@
 """The folder of an exported model: weights, config, item ids and the model card. Nothing in it is executed."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adamct.errors import InputError, on_one_line, require, writing
+from adamct.extras import require_extra
 from adamct.runs.folder import write_whole
 
 WEIGHTS, CONFIG, ITEMS, CARD = "model.safetensors", "config.json", "items.json", "README.md"
 MODEL = "model."
 """The prefix of the model's weights in a checkpoint."""
-
-
-def require_extra() -> None:
-    """Refuse to go on without the packages of the extra.
-
-    Raises:
-        InputError: with the command that installs them.
-    """
-    require(
-        all(map(find_spec, ("safetensors", "huggingface_hub"))), "the Hub needs its extra: pip install 'adamct[hub]'"
-    )
 
 
 def write_folder(folder: Path, checkpoint: dict[str, Any], card: str) -> None:
@@ -35,7 +24,7 @@ def write_folder(folder: Path, checkpoint: dict[str, Any], card: str) -> None:
     Raises:
         InputError: the extra is missing, or the folder holds something else.
     """
-    require_extra()
+    require_extra("hub", "the Hub")
     from safetensors.torch import save
 
     others = folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists()
@@ -62,7 +51,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
         f"{folder}: lacks {', '.join(missing)} of an exported model; give a folder that python -m adamct.hub export "
         "wrote, or a run's checkpoints/best.ckpt",
     )
-    require_extra()
+    require_extra("hub", "the Hub")
     from safetensors.torch import load_file
 
     name = CONFIG

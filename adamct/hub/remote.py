@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adamct.errors import InputError, on_one_line, require
-from adamct.hub.folder import CARD, CONFIG, ITEMS, WEIGHTS, read_folder, require_extra
+from adamct.extras import require_extra
+from adamct.hub.folder import CARD, CONFIG, ITEMS, WEIGHTS, read_folder
 
 NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HOW_TO_LOG_IN = "log in with hf auth login, or set HF_TOKEN"
@@ -23,7 +24,7 @@ def download(name: str) -> Path:
     Raises:
         InputError: the extra, the model or the network is missing.
     """
-    require_extra()
+    require_extra("hub", "the Hub")
     from huggingface_hub import snapshot_download
 
     with explained(name, f"{name}: no such file or folder here, and"):

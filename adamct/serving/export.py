@@ -8,7 +8,6 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +19,7 @@ from torch.export import Dim
 
 from adamct.batch import Batch
 from adamct.errors import InputError, exiting_on_mistake, on_one_line, require
+from adamct.extras import require_extra
 from adamct.models.base import VectorModel
 from adamct.randomness import Stream, numpy_generator
 from adamct.serving.recommender import Recommender, load
@@ -68,9 +68,7 @@ def export(recommender: Recommender, folder: Path, histories: Sequence[Sequence[
     Raises:
         InputError: the extra is missing, the model cannot be exported, or its exported queries differ.
     """
-    require(
-        all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))), "ONNX needs its extra: pip install -e '.[export]'"
-    )
+    require_extra("export", "ONNX")
     model = recommender.model
     if not isinstance(model, VectorModel):
         raise InputError(f"{type(model).__name__}: has no encoder to export; its scores are not products of vectors")
