@@ -18,7 +18,8 @@ from adamct.report.outputs.page import Section, page
 from adamct.report.outputs.render import latex, markdown, plain_markdown, show
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import Table
-from adamct.report.sections.claims import claims_table
+from adamct.report.sections.claims import claims_of, claims_summary, claims_table
+from adamct.report.sections.claims_figure import claims_figure
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps
 from adamct.report.sections.costs import STUDY, cost_tables
@@ -35,7 +36,7 @@ from adamct.report.sections.references import references_table
 from adamct.report.sections.sensitivity import sensitivity
 from adamct.report.sections.served import recommended_table, served
 from adamct.report.sections.significance import significance_table
-from adamct.report.statistics import compare
+from adamct.report.statistics import Comparison, compare
 
 NOTHING = "No run has finished yet: there is nothing to compare."
 STATUSES: tuple[Status, ...] = ("finished", "failed", "pruned", "unfinished", "damaged")
@@ -86,14 +87,17 @@ def assemble(
     searches, unread = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
     blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, sweeps, folders)
+    tests = [comparisons_of(block) for block in blocks]
     compared = [
-        Section(block.title, block.subject, block_parts(block), provenance(block), banner(block)) for block in blocks
+        Section(block.title, block.subject, block_parts(block, comparisons), provenance(block), banner(block))
+        for block, comparisons in zip(blocks, tests, strict=True)
     ]
-    sections = [*compared, *searches.values()]
+    subjects = [*compared, *searches.values()]
+    sections = [*summary(blocks, tests), *subjects]
     parts = [part for section in sections for part in section.parts]
     content = Report(
         out=out,
-        title=title_of(sections),
+        title=title_of(subjects),
         status=status_line(runs, missing),
         damages=tuple(map(printable, [*unreadable, *(sweep.error for sweep in sweeps if sweep.error), *unread])),
         runs=tuple(runs),
@@ -141,12 +145,24 @@ def failures(runs: Sequence[Run]) -> list[str]:
     return [f"failed: {printable(str(run.folder))}: {run.error}" for run in runs if run.status == "failed"]
 
 
-def block_parts(block: Block) -> list[Table | Drawing]:
+def comparisons_of(block: Block) -> list[Comparison]:
+    """Test the compared variant against the others; empty for a study of costs or of pairs."""
+    return [] if block.study == STUDY or order_pairs(block) else compare(block)
+
+
+def summary(blocks: Sequence[Block], tests: Sequence[Sequence[Comparison]]) -> list[Section]:
+    """Return the section that counts the verdicts on the paper's claims; empty below two blocks with claims."""
+    claims = {block.title: claims_of(block, comparisons) for block, comparisons in zip(blocks, tests, strict=True)}
+    table = claims_summary(claims)
+    return [] if table is None else [Section("The paper's claims", "which of them hold", (table,), ())]
+
+
+def block_parts(block: Block, comparisons: Sequence[Comparison]) -> list[Table | Drawing]:
     """Make a block's tables and figures in the order of the page. A study of costs has only its costs."""
     if block.study == STUDY:
         return [*cost_tables(block)]
     pairs = order_pairs(block)
-    comparisons = [] if pairs else compare(block)
+    claims = claims_of(block, comparisons)
     main = comparison_table(block, comparisons)
     candidates = [
         *by_kind(block),
@@ -155,7 +171,8 @@ def block_parts(block: Block) -> list[Table | Drawing]:
         *order(block, pairs),
         replace(main, compared="") if pairs else main,  # each model is compared with itself, and not with the others
         *([] if pairs else dots(block, comparisons)),
-        claims_table(block, comparisons),
+        claims_figure(block, claims),
+        claims_table(block, claims),
         None if pairs else significance_table(block, comparisons),
         published_table(block),
         references_table(block),

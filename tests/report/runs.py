@@ -15,7 +15,7 @@ from adamct.evaluation.storage import FINGERPRINT, stored
 from adamct.identity import fingerprint_of_test_items, identity_of
 from adamct.report.build import report
 from adamct.report.inputs.blocks import Block, make_blocks
-from adamct.report.inputs.runs import find_runs
+from adamct.report.inputs.runs import find_runs, find_sweeps
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import Cell, Table
 from adamct.report.sections.comparison import comparison_table
@@ -156,7 +156,7 @@ def make_report(folder: Path, **arguments: Any) -> Report:
 
 def block_of(folder: Path, model: str | None = None, metric: str | None = None) -> Block:
     """Return the block of a folder's runs, which are on one dataset."""
-    (block,) = make_blocks(find_runs([folder]), model, metric)
+    (block,) = make_blocks(find_runs([folder]), model, metric, find_sweeps([folder]))
     return block
 
 
@@ -200,3 +200,9 @@ def write_multirun(folder: Path, task: Sequence[str], target: str = BASIC, **par
 def texts(table: Table) -> dict[str, list[str]]:
     """Return the texts of each row's cells."""
     return {label: [cell.text for cell in cells] for label, cells in table.rows}
+
+
+def write_cases(folder: Path, labels: list[str]) -> None:
+    """Write the config of a sweep over some labels."""
+    hydra = {"sweeper": {"_target_": "some.Cases", "jobs": [["seed=1", f"label='{label}'"] for label in labels]}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))

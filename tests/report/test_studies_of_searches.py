@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from rich.console import Console
 
 from adamct.evaluation.names import Metric
-from adamct.report.build import block_parts, report
-from adamct.report.inputs.blocks import Block, make_blocks
-from adamct.report.inputs.runs import find_runs, find_sweeps
+from adamct.report.build import block_parts, comparisons_of
 from adamct.report.outputs.render import show
 from adamct.report.outputs.table import NONE, Table
-from adamct.report.sections.claims import claims_table
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps, near
 from adamct.report.sections.costs import cost_tables
@@ -29,84 +25,7 @@ from adamct.report.sections.order import order, order_pairs
 from adamct.report.sections.sensitivity import alone, sensitivity
 from adamct.report.statistics import compare
 from adamct.runs.folder import write_arrays
-from tests.report.runs import cells_of, draw, texts, write_run, write_sweep
-
-
-def write_cases(folder: Path, labels: list[str]) -> None:
-    """Write the config of a sweep over some labels."""
-    hydra = {"sweeper": {"_target_": "some.Cases", "jobs": [["seed=1", f"label='{label}'"] for label in labels]}}
-    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
-
-
-def block_of(folder: Path) -> Block:
-    """Return the block of a folder's runs, which are on one dataset."""
-    (block,) = make_blocks(find_runs([folder]), None, None, find_sweeps([folder]))
-    return block
-
-
-@pytest.fixture
-def ablations(tmp_path: Path) -> Path:
-    """Write runs of a full model, a much weaker one, a much stronger one and an equal one, in this order of cases."""
-    strengths = {"full": 8.0, "without mixture": 2.0, "without local SEAtt": 40.0, "without global SEAtt": 8.0}
-    for index, (label, strength) in enumerate(strengths.items()):
-        keys = {"label": label, "model.parts": index}
-        write_run(tmp_path / str(9 - index), "adamct", 1, draw(index, strength, users=1000), keys=keys)
-    write_cases(tmp_path, list(strengths))
-    return tmp_path
-
-
-def test_the_first_case_is_compared_with_the_others(ablations: Path) -> None:
-    names = [variant.name for variant in block_of(ablations).variants]
-    assert names == [
-        "full",
-        "without mixture",
-        "without local SEAtt",
-        "without global SEAtt",
-    ]
-
-
-def test_claims_hold_are_contradicted_or_undecided(ablations: Path) -> None:
-    block = block_of(ablations)
-    table = claims_table(block, compare(block))
-    assert table is not None
-    cells = texts(table)
-    verdicts = {label: (row[0], *row[2::2]) for label, row in cells.items()}
-    assert verdicts == {
-        "without mixture": ("above 0", "holds", "holds", "holds"),
-        "without local SEAtt": ("above 0", "contradicted", "contradicted", "contradicted"),
-        "without global SEAtt": ("above 0", "not decided", "not decided", "not decided"),
-    }
-    for test in compare(block):
-        column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
-        assert cells[test.other][column] == f"{test.difference:+.4f}"
-    assert "1 holds" in table.title
-    assert "It does not know how much trainings differ" in table.notes[-1]
-    assert "cut short" not in " ".join(table.notes)
-    assert "paper" not in " ".join(comparison_table(block, ()).notes).lower()
-
-
-def test_a_run_that_a_limit_ended_is_not_judged(tmp_path: Path) -> None:
-    for model, strength, ended_by in (
-        ("sasrec", 2.0, "limit"),
-        ("core", 2.0, "patience"),
-        ("hgn", 2.0, "nothing to train"),
-        ("adamct", 40.0, "patience"),
-    ):
-        write_run(tmp_path / model, model, 1, draw(1, strength, users=1000), ended_by=ended_by)
-    block = block_of(tmp_path)
-    table = claims_table(block, compare(block))
-    assert table is not None
-    assert {label: set(cells[2::2]) for label, cells in texts(table).items()} == {
-        "SASRec": {"cut short"},
-        "CORE": {"holds"},
-        "HGN": {"holds"},
-    }
-    assert "Cut short: a limit of epochs, steps or time ended a run of this comparison" in " ".join(table.notes)
-    assert banner(block) == (
-        "At most 3 epochs: 1 of 4 runs did not stop by themselves (SASRec); still rising: 1. This accuracy is not "
-        "final, and no claim is judged by it."
-    )
-    assert [label for label, _ in comparison_table(block, ()).rows] == ["AdaMCT", "SASRec", "HGN", "CORE"]
+from tests.report.runs import block_of, cells_of, draw, texts, write_cases, write_run, write_sweep
 
 
 def test_a_banner_counts_the_runs_that_were_still_rising(tmp_path: Path) -> None:
@@ -118,20 +37,6 @@ def test_a_banner_counts_the_runs_that_were_still_rising(tmp_path: Path) -> None
     )
     write_run(tmp_path / "other" / "a", "sasrec", 1, draw(1, 4.0))
     assert banner(block_of(tmp_path / "other")) == ""
-
-
-def test_labelled_variants_show_their_paper_values(tmp_path: Path) -> None:
-    for index, label in enumerate(("adaptive both", "fixed 0.8 local 0.2 global", "my own")):
-        write_run(tmp_path / label, "adamct", 1, draw(index, 4.0), keys={"label": label})
-    write_cases(tmp_path, ["adaptive both"])
-    block = block_of(tmp_path)
-    table = comparison_table(block, ())
-    shown = {label: row["uni100 ndcg@10"].paper for label, row in cells_of(table).items()}
-    assert shown == {"adaptive both": "0.3554", "fixed 0.8 local 0.2 global": "0.3484", "my own": ""}
-    assert "In brackets: Table 3 of" in " ".join(table.notes)
-    claims = claims_table(block, compare(block))
-    assert claims is not None
-    assert texts(claims)["fixed 0.8 local 0.2 global"][0] == "+0.0070"
 
 
 def test_only_a_labels_single_variant_has_paper_values(tmp_path: Path) -> None:
@@ -203,7 +108,7 @@ def test_order_is_tested_within_each_model(tmp_path: Path) -> None:
             keys = {"dataset.shuffle_histories": shuffled}
             write_run(tmp_path / f"{model}{shuffled}", model, 1, draw(1, strength, users=1000), keys=keys)
     block = block_of(tmp_path)
-    table, *others = block_parts(block)
+    table, *others = block_parts(block, comparisons_of(block))
     assert isinstance(table, Table)
     assert table.name == "beauty_order"
     stars = {label for label, cells in texts(table).items() if cells[5].endswith("*")}
@@ -329,7 +234,7 @@ def test_a_study_of_costs_judges_no_accuracy(tmp_path: Path) -> None:
         cost = {"parameters": 1000, "train_seconds_per_epoch": 1.5, "peak_gpu_memory_mib": peak}
         write_run(tmp_path / model, model, 1, draw(1, 4.0), cost=cost, ended_by="limit")
     block = replace(block_of(tmp_path), study="table6")
-    (table,) = block_parts(block)
+    (table,) = block_parts(block, comparisons_of(block))
     assert isinstance(table, Table)
     assert table.columns == ("parameters", "s an epoch")  # neither accuracy nor the memory of a CPU
     assert banner(block) == ""
@@ -376,10 +281,3 @@ def test_a_narrow_terminal_shows_the_tested_metric(tmp_path: Path) -> None:
     assert all(f"a label of some length, {index} " in printed for index in range(8))
     assert "uni100" in printed
     assert "recall" not in printed
-
-
-def test_a_report_of_a_study_has_its_claims(ablations: Path) -> None:
-    with (ablations / "terminal.txt").open("w") as file:
-        written = report([ablations], ablations / "report", console=Console(file=file, width=200))
-    assert [table.name for table in written.tables][:2] == ["beauty", "beauty_claims"]
-    assert "contradicted" in (written.out / "report.html").read_text()

@@ -11,6 +11,8 @@ import matplotlib as mpl
 INK = "#1f2328"
 """The colour of axes, text and the compared model. The page replaces it by its own text colour."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3f9fd8", "#7a5195")
+PAPER = "#b0508a"
+"""The colour of the paper's values."""
 DASHES = ("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MARKERS = "os^DvPX<>"
 WIDTH = 7.0

@@ -11,7 +11,7 @@ from adamct.evaluation.names import Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.drawing import Drawing
-from adamct.report.outputs.style import COLOURS, FLOOR, INK, WIDTH, styled, wrapped
+from adamct.report.outputs.style import COLOURS, FLOOR, INK, PAPER, WIDTH, styled, wrapped
 from adamct.report.sections.comparison import in_paper, measured, sources, written
 from adamct.report.sections.curves import MOST, left_out_sentence, seeds_sentence
 from adamct.report.statistics import Comparison
@@ -73,7 +73,7 @@ def draw_panel(
             axes.plot(value, place, "o", color=colour, markersize=5)
             draw_interval(axes, place, value, tests.get(variant.name), floor)
         if paper is not None and paper.value is not None and paper.value >= floor:
-            axes.plot(paper.value, place + 0.27, "D", mfc="none", color=COLOURS[1], markersize=4)
+            axes.plot(paper.value, place + 0.27, "D", mfc="none", color=PAPER, markersize=4)
         axes.annotate(f"{value:.4f}", (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(axis="x", labelsize=7)

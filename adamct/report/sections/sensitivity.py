@@ -11,7 +11,7 @@ from adamct.report.inputs.names import printable, shortened
 from adamct.report.inputs.paper import MODEL, reported
 from adamct.report.inputs.variants import Variant, defining, last_part, number
 from adamct.report.outputs.drawing import Drawing
-from adamct.report.outputs.style import COLOURS, INK, WIDTH, styled
+from adamct.report.outputs.style import COLOURS, INK, PAPER, WIDTH, styled
 from adamct.report.sections.comparison import measured
 from adamct.report.sections.curves import seeds_sentence
 
@@ -90,7 +90,7 @@ def panel(block: Block, axes: Axes, key: str, values: dict[str, Variant]) -> boo
     paper = paper_values(block, key, list(values))
     points = [(position, value) for position, value in zip(positions, paper, strict=True) if value is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), "D", color=COLOURS[1], markeredgecolor=INK, markersize=4)
+        axes.plot(*zip(*points, strict=True), "D", color=PAPER, markeredgecolor=INK, markersize=4)
     axes.set_xticks(positions, [shortened(printable(value)) for value in values], fontsize=8)
     axes.margins(x=0.12)
     axes.set_xlabel(last_part(key).replace("_", " "))
