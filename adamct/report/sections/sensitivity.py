@@ -11,7 +11,7 @@ from adamct.report.inputs.names import printable, shortened
 from adamct.report.inputs.paper import MODEL, reported
 from adamct.report.inputs.variants import Variant, defining, last_part, number
 from adamct.report.outputs.drawing import Drawing
-from adamct.report.outputs.style import COLOURS, INK, PAPER, WIDTH, styled
+from adamct.report.outputs.style import INK, PAPER, WIDTH, styled
 from adamct.report.sections.comparison import measured
 from adamct.report.sections.curves import seeds_sentence
 

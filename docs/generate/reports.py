@@ -1,0 +1,47 @@
+"""``python -m docs.generate.reports``: write the report of the record, its pictures and the page of claims."""
+
+import argparse
+from contextlib import chdir
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from adamct.report.build import report
+from adamct.report.outputs.render import markdown
+from adamct.report.outputs.report import Report
+from docs.generate.results import RECORD, ROOT
+
+REPORTS = ROOT / "reports"
+PICTURES = ("claims", "dots")
+"""The last words of the names of the figures that are also PNG files in ``reports/``."""
+INTRODUCTION = """\
+# Which of the paper's claims hold
+
+Each claim is a comparison of the paper's tables: its model, or its best variant, against another one. It is tested in all three rankings on the
+runs of the record, which train to early stopping. `python -m docs.generate.reports` makes this page from `reports/runs`.
+"""
+
+
+def main() -> None:
+    """Write the files, and print their names."""
+    argparse.ArgumentParser("python -m docs.generate.reports", description=__doc__).parse_args()
+    with TemporaryDirectory() as folder, chdir(ROOT):  # the paths on the page are then the same in every checkout
+        made = report([RECORD.relative_to(ROOT)], Path(folder))
+        pictures = {f"{one.name}.png": one.png for one in made.drawings if one.name.endswith(PICTURES)}
+        files = {"report.html": (made.out / "report.html").read_bytes(), "claims.md": claims_page(made).encode()}
+    for name, content in (files | pictures).items():
+        (REPORTS / name).write_bytes(content)
+        print(f"reports/{name}")
+
+
+def claims_page(made: Report) -> str:
+    """Return the page of claims in Markdown: the number of each verdict, and each study's figure and table."""
+    captions = {one.name: f"![{one.title}]({one.name}.png)\n\n{one.caption}\n" for one in made.drawings}
+    lines = [INTRODUCTION]
+    for table in made.tables:
+        if table.name.endswith("claims"):
+            lines += [f"## {table.title}", "", captions.get(table.name, ""), markdown(table)]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
