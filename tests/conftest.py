@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
@@ -121,8 +122,12 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
     patch.setattr("sys.argv", ["run.py", *overrides])
     patch.setenv("HYDRA_FULL_ERROR", "0")
     handlers = logging.root.handlers[:]
+    sets_mode = any(override.startswith(("sweep=", "hydra.mode=")) for override in overrides)
     try:
-        runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
+        with pytest.MonkeyPatch.context() as hydra:
+            # Hydra composes every config twice, the first time only to read hydra.mode.
+            hydra.setattr(Hydra, "get_mode", Hydra.get_mode if sets_mode else lambda *_, **__: None)
+            runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
     except SystemExit as exit:
         return Ended(1, exit.code) if isinstance(exit.code, str) else Ended(exit.code or 0, "")
     finally:

@@ -3,24 +3,25 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from adamct.identity import EXECUTION, EXTENT, PROTOCOL, SEEDS, SOURCE, WEIGHTS, as_json, differences, identity_of
 from adamct.keys import flat
 from adamct.runs.folder import finished_before
+from tests.conftest import changed
 
 Configure = Callable[..., DictConfig]
 FACTS = {"sha256": "0" * 64, "num_items": 9, "num_users": 5, "ties_seed": None}
 
 
-def plain(configure: Configure, *overrides: str) -> dict[str, Any]:
-    cfg = configure("dataset=amazon", "dataset.category=Video_Games", *overrides)
+def plain(configure: Configure, *overrides: str, choices: tuple[str, ...] = ()) -> dict[str, Any]:
+    cfg = configure("dataset=amazon", "dataset.category=Video_Games", *choices)
     cfg.output_dir = "here"
     cfg.logger = {}
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    return changed(cfg, *overrides)
 
 
 def identity(configure: Configure, *overrides: str) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def test_the_most_important_difference_comes_first(configure: Configure) -> None
 @pytest.mark.parametrize("names", [EXECUTION, SOURCE, EXTENT, SEEDS, WEIGHTS, PROTOCOL])
 def test_every_name_in_a_list_is_a_key(names: tuple[str, ...], configure: Configure) -> None:
     split = ("dataset/split=global_time", "dataset.split.validation_from=80%", "dataset.split.test_from=90%")
-    keys = flat(as_json(plain(configure, *split))) | flat({"dataset": FACTS | {"download": None}})
+    keys = flat(as_json(plain(configure, choices=split))) | flat({"dataset": FACTS | {"download": None}})
     for name in names:
         assert any(key == name or key.startswith(f"{name}.") for key in keys), name
 

@@ -18,6 +18,7 @@ COPIES = {
     "concepts/config.md": "conf/README.md",
     "benchmarks.md": "benchmarks/README.md",
     "reports/index.md": "reports/README.md",
+    "reports/claims.md": "reports/claims.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }

@@ -16,8 +16,9 @@ PICTURES = ("claims", "dots")
 INTRODUCTION = """\
 # Which of the paper's claims hold
 
-Each claim is a comparison of the paper's tables: its model, or its best variant, against another one. It is tested in all three rankings on the
-runs of the record, which train to early stopping. `python -m docs.generate.reports` makes this page from `reports/runs`.
+Each claim is a comparison of the paper's tables: its model, or its best variant, against another one. It is tested in
+all three rankings on the runs of the record, which train to early stopping.
+`python -m docs.generate.reports` makes this page from `reports/runs`.
 """
 
 
@@ -35,11 +36,15 @@ def main() -> None:
 
 def claims_page(made: Report) -> str:
     """Return the page of claims in Markdown: the number of each verdict, and each study's figure and table."""
-    captions = {one.name: f"![{one.title}]({one.name}.png)\n\n{one.caption}\n" for one in made.drawings}
+    drawings = {one.name: one for one in made.drawings}
     lines = [INTRODUCTION]
     for table in made.tables:
+        if table.name.endswith("_claims"):
+            drawing = drawings[table.name]
+            lines += [f"## {table.title.partition(':')[0]}", "", f"![{drawing.title}]({drawing.name}.png)", ""]
+            lines += [drawing.caption, ""]
         if table.name.endswith("claims"):
-            lines += [f"## {table.title}", "", captions.get(table.name, ""), markdown(table)]
+            lines.append(markdown(table))
     return "\n".join(lines)
 
 

@@ -1,15 +1,22 @@
 """The generated pages have every group, key and model, and the README's table is that of the record."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from adamct.report.build import report
+from adamct.report.inputs.blocks import make_blocks
+from adamct.report.inputs.runs import find_runs
 from adamct.report.inputs.titles import model_title
+from adamct.report.sections.claims import claims_of
+from adamct.report.statistics import compare
 from docs.generate.docstrings import as_markdown
 from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
 from docs.generate.readme import README, with_tables
-from docs.generate.results import result_table, results
+from docs.generate.reports import REPORTS, claims_page
+from docs.generate.results import RECORD, result_table, results
 from docs.generate.yamls import CONF, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
 
@@ -75,6 +82,21 @@ def test_a_row_has_the_metrics_of_the_run_beside_published_ones() -> None:
         assert cells[6] == " / ".join(
             f"{run.metrics[f'test/full_unseen/{metric}@10']:.4f}"[1:] for metric in ("recall", "ndcg")
         )
+
+
+def test_the_claims_are_those_of_the_record() -> None:
+    """A failure means that ``python -m docs.generate.reports`` must run again."""
+    (block,) = make_blocks(find_runs([RECORD / "beauty" / model for model in ("adamct", "sasrec")]), None, None)
+    (claim,) = claims_of(block, compare(block))
+    section = (REPORTS / "claims.md").read_text().partition("## Beauty\n")[2]
+    row = next(line for line in section.splitlines() if line.startswith("| SASRec "))
+    for test in claim.tests.values():  # not the verdicts, whose correction counts the other models
+        assert f" {test.difference:+.4f} ({test.low:+.4f} to {test.high:+.4f}) " in row
+
+
+@pytest.mark.slow
+def test_the_page_of_claims_is_made_from_the_record(tmp_path: Path) -> None:
+    assert claims_page(report([RECORD], tmp_path)) == (REPORTS / "claims.md").read_text()
 
 
 def test_the_readme_is_short() -> None:

@@ -113,8 +113,8 @@ def test_training_overfits_one_batch_but_not_padding(learner: VectorModel, padde
     batch = trimmed(learner, padded)
     repeated = batch.select(torch.arange(len(LENGTHS)).repeat_interleave(8))  # for random masks
     padding_row = learner.item_table()[0].clone()
-    optimizer = torch.optim.Adam(learner.parameters(), lr=0.02)
-    for _ in range(100):
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.03)
+    for _ in range(60):
         optimizer.zero_grad()
         training_loss(learner, repeated).backward()
         optimizer.step()

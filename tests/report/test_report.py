@@ -57,7 +57,7 @@ def test_numbers_equal_those_computed_from_the_ranks(written: Report) -> None:
 
 
 def test_every_file_is_written_and_none_is_partial(written: Report) -> None:
-    figures = {f"beauty_{kind}.{end}" for kind in ("curves", "dots", "served") for end in ("svg", "png")}
+    figures = {f"beauty_{kind}.{end}" for kind in ("claims", "curves", "dots", "served") for end in ("svg", "png")}
     names = {path.name for path in written.out.iterdir() if path.name != "wandb"}
     assert (
         names
@@ -190,7 +190,7 @@ def test_the_page_is_self_contained(written: Report) -> None:
     assert not any("//" in value for value in page.values)
     assert not re.search(r"url\(\s*['\"]?(?!#)|@import", text)
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
     assert page.tags.count("table") == 7
     assert "prefers-color-scheme: dark" in page.style
     for shown in ("c0ffee", SHA, "torch 2.13.0", "1,234 interactions"):

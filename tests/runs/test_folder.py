@@ -44,10 +44,10 @@ def contents(folder: Path) -> dict[str, bytes]:
         pytest.param(["dataset.negatives.count=10"], "monitor=val/uni20/ndcg@10", marks=pytest.mark.slow),
         pytest.param(["trainer.gradient_clip_val=1.0"], "trainer.gradient_clip_val=None", marks=pytest.mark.slow),
         (["stages=[test]", "ckpt=FINISHED/checkpoints"], "ckpt=None"),
-        (["model.dropout=2"], "dropout"),
+        pytest.param(["model.dropout=2"], "dropout", marks=pytest.mark.slow),
         (["trainer.max_epochs=0"], "more than trainer.max_epochs=0"),
         (["stages=[fit,predict]"], "holds results of test"),
-        (["monitor=val/none"], "monitor=val/none"),
+        pytest.param(["monitor=val/none"], "monitor=val/none", marks=pytest.mark.slow),
     ],
 )
 def test_a_refused_run_does_not_change_another(overrides: list[str], named: str, finished: Path, run: Run) -> None:
@@ -97,7 +97,10 @@ def test_a_changed_log_makes_another_run(tmp_path: Path, run: Run) -> None:
     assert contents(tmp_path / "run") == before
 
 
-@pytest.mark.parametrize("text", ["", '{"metrics": ', "[]", '{"foreign": true}'])
+@pytest.mark.parametrize(
+    "text",
+    [*(pytest.param(text, marks=pytest.mark.slow) for text in ("", "[]")), '{"metrics": ', '{"foreign": true}'],
+)
 def test_a_damaged_record_is_made_again(text: str, finished: Path, run: Run) -> None:
     metrics = json.loads((finished / "results.json").read_text())["metrics"]
     (finished / "results.json").write_text(text)

@@ -41,9 +41,9 @@ def train_by_hand(cfg: DictConfig) -> VectorModel:
     "model",
     [
         ("model=adamct", "model.dropout=0.3", "optimizer.weight_decay=0.01"),
-        ("model=sasrec", "model.all_positions=true"),
         ("model=bert4rec",),  # draws which items it masks
-        ("model=sine", "model.penalty_weight=10.0"),
+        pytest.param(("model=sasrec", "model.all_positions=true"), marks=pytest.mark.slow),
+        pytest.param(("model=sine", "model.penalty_weight=10.0"), marks=pytest.mark.slow),
     ],
     ids=lambda overrides: overrides[0],
 )

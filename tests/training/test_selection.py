@@ -82,12 +82,20 @@ def test_a_folder_without_a_checkpoint_is_refused(finished: Path, tmp_path: Path
     ("keys", "named"),
     [
         (["stages=[test]", "ckpt={}", "monitor=val/uni20/mrr"], "monitor=val/uni20/ndcg@10"),
-        (["stages=[test]", "ckpt={}", "select_per_ranking=false"], "select_per_ranking=True"),
-        (["stages=[test]", "ckpt={}/best.ckpt", "dataset.negatives.count=10"], "monitor=val/uni10/ndcg@10"),
         (["resume={}/best_full.ckpt"], "resume={}/last.ckpt"),
-        (["resume={}/last.ckpt", "trainer.max_epochs=9", "dataset.negatives.exclude=target"], "negatives.exclude=seen"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (["stages=[test]", "ckpt={}", "select_per_ranking=false"], "select_per_ranking=True"),
+                (["stages=[test]", "ckpt={}/best.ckpt", "dataset.negatives.count=10"], "monitor=val/uni10/ndcg@10"),
+                (
+                    ["resume={}/last.ckpt", "trainer.max_epochs=9", "dataset.negatives.exclude=target"],
+                    "negatives.exclude=seen",
+                ),
+            )
+        ),
     ],
-    ids=["monitor", "one choice", "other negatives", "weights only", "resumed with other negatives"],
+    ids=["monitor", "weights only", "one choice", "other negatives", "resumed with other negatives"],
 )
 def test_weights_chosen_by_other_keys_are_refused(
     keys: list[str], named: str, finished: Path, tmp_path: Path, run: Run

@@ -133,7 +133,7 @@ def make_blocks(
     keys = list(dict.fromkeys((run.dataset, run.choices.get("sweep")) for run in finished))
     counts = Counter(dataset for dataset, _ in keys)
     titles = numbered(block_title(*key) for key in keys)
-    names = [dataset if study is None or counts[dataset] == 1 else f"{dataset}, {study}" for dataset, study in keys]
+    names = [dataset if study is None or counts[dataset] == 1 else f"{dataset} {study}" for dataset, study in keys]
     blocks = [
         make_block(
             title=title,

@@ -93,7 +93,7 @@ def claims_table(block: Block, claims: Sequence[Claim]) -> Table | None:
         )
     return Table(
         name=f"{block.slug}_claims",
-        title=f"{block.title}: the paper's comparisons ({counts(claims, rankings[0])})",
+        title=f"{block.title}: the paper's comparisons ({rankings[0]}: {counts(claims, rankings[0])})",
         corner=f"{chosen} against",
         columns=("paper", *heads),
         rows=tuple((claim.other, plain(texts(claim, rankings))) for claim in claims),
