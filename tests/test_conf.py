@@ -112,6 +112,7 @@ def test_a_debug_run_sees_one_batch_of_everything(
         assert (ranks["full"] > 0).sum() == 32
 
 
+@pytest.mark.slow
 def test_a_real_run_does_not_resume_a_debug_run(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("debug=fast", *SMALL, "trainer.accelerator=cpu", "hydra.run.dir=run") == Ended(0, "")

@@ -98,6 +98,7 @@ def data(log: Path, *more: str) -> list[str]:
     return [*SMALL, "dataset.max_len=4", "trainer.max_epochs=1", f"dataset.path={log}", f"data_dir={log.parent}", *more]
 
 
+@pytest.mark.slow
 def test_weights_are_tested_with_their_own_order_of_ties(
     days: Path, tmp_path: Path, run: Callable[..., Ended], capsys: pytest.CaptureFixture[str]
 ) -> None:

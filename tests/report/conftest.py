@@ -16,7 +16,7 @@ def sweep(tmp_path: Path) -> Path:
     return write_sweep(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Return the report of a finished sweep, for tests that only read it."""
     folder = write_sweep(tmp_path_factory.mktemp("sweep"))

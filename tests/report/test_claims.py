@@ -94,6 +94,7 @@ def test_labelled_variants_show_their_paper_values(tmp_path: Path) -> None:
     assert texts(claims)["fixed 0.8 local 0.2 global"][0] == "+0.0070"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_of_a_study_has_its_claims(ablations: Path) -> None:
     with (ablations / "terminal.txt").open("w") as file:
         written = report([ablations], ablations / "report", console=Console(file=file, width=200))
@@ -146,6 +147,7 @@ def test_a_summary_counts_the_verdicts_of_several_studies(ablations: Path, tmp_p
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_of_two_studies_begins_with_the_summary(tmp_path: Path) -> None:
     for dataset in ("beauty", "toys"):
         for model in ("adamct", "sasrec"):

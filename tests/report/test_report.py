@@ -118,6 +118,7 @@ def test_the_command_writes_a_report(
     assert (tmp_path / "report" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_report_lists_the_jobs_not_started(sweep: Path) -> None:
     write_run(sweep / "hgn-1", "hgn", 1, error="ValueError: no <luck>")
     write_run(sweep / "hgn-2", "hgn", 2)

@@ -95,6 +95,7 @@ def test_recommends_to_listed_users_and_other_people(trained: Path, tmp_path: Pa
     assert new["user"].to_list() == ["new"] * 3
 
 
+@pytest.mark.slow
 def test_recommendations_from_a_log_depend_on_its_times(tmp_path: Path, run: Run) -> None:
     log = log_of(tmp_path)
     rows = [f"{user},{item},{at**6}" for user, items in log.items() for at, item in enumerate(items)]

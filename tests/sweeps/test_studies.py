@@ -34,7 +34,7 @@ def jobs_of(study: str) -> list[list[str]]:
     return list(chain.from_iterable(combinations(OverridesParser.create().parse_overrides(case)) for case in listed))
 
 
-LONG = ("table5", "departures")
+LONG = ("table3", "table5", "departures")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def test_cases_build_and_have_labels_of_the_paper(study: str) -> None:
     assert len(set(labels)) == len(labels)
 
 
+@pytest.mark.slow
 def test_departures_change_one_thing_of_the_released_code() -> None:
     cases = [composed("sweep=departures", *job) for job in jobs_of("departures")]
     padding = {case.label: case.model.padding for case in cases}

@@ -66,6 +66,7 @@ def test_failed_job_is_recorded_and_the_others_run(tmp_path: Path, run: Run) -> 
     assert "not finite at step" in error.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_job_that_failed_before_may_finish(tmp_path: Path, run: Run) -> None:
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "error.txt").write_text("the disk was full\n")

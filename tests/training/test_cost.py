@@ -23,6 +23,7 @@ CPU = torch.device("cpu")
 BEAUTY = Path(__file__).parents[3] / "shared" / "data" / "beauty.txt"
 
 
+@pytest.mark.slow
 def test_flops_are_those_of_the_longest_history(tmp_path: Path, run: Callable[..., Ended]) -> None:
     longest = instantiate(composed(*TINY, "dataset.max_len=40000").dataset).longest_history
     assert longest < 40_000

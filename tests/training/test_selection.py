@@ -61,6 +61,7 @@ def test_each_ranking_is_tested_with_its_checkpoint(finished: Path, tmp_path: Pa
         assert (read_run(folder).ranks[ranking] == read_run(finished).ranks[ranking]).all()
 
 
+@pytest.mark.slow
 def test_one_checkpoint_can_test_all_rankings(finished: Path, tmp_path: Path, run: Run) -> None:
     assert run(*LONGER, "select_per_ranking=false", f"hydra.run.dir={tmp_path}").code == 0
     record = results(tmp_path)

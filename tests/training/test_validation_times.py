@@ -25,6 +25,7 @@ def best(folder: Path) -> dict:
     return torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_every_second_epoch_can_be_validated(tmp_path: Path, run: Run) -> None:
     keys = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5", "trainer.num_sanity_val_steps=1")
     assert run(*TINY, *keys, f"hydra.run.dir={tmp_path}").code == 0
