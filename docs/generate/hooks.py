@@ -64,7 +64,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def copied(source: str) -> str:
     """Return a document with the links to pages of this site as they are here."""
-    return (ROOT / source).read_text().replace("](docs/", "](")
+    return (ROOT / source).read_text().replace("](docs/", "](").replace("](../docs/", "](../")
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -22,6 +22,7 @@ from adamct.report.inputs.names import LONGEST, file_names, label_of, numbered
 from adamct.report.inputs.planned_jobs import planned_labels
 from adamct.report.inputs.runs import Sweep, find_runs
 from adamct.report.inputs.variants import group
+from adamct.report.outputs.render import plain_markdown
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.style import styled
 from adamct.report.resampling import resample
@@ -269,3 +270,7 @@ def test_grouping_does_not_depend_on_the_order_of_runs(tmp_path: Path) -> None:
         write_run(tmp_path / str(index), "adamct", 1, draw(index, 4.0), keys={"label": label, "model.depth": index})
     runs = find_runs([tmp_path])
     assert [one.name for one in group(runs)] == [one.name for one in group(runs[::-1])]
+
+
+def test_markdown_escapes_entities_and_no_other_ampersand() -> None:
+    assert plain_markdown("Allan & Carterette, a&b, &amp; &#38;") == r"Allan & Carterette, a&b, \&amp; \&#38;"

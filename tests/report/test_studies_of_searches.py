@@ -267,6 +267,7 @@ def test_each_variant_has_a_panel_of_its_curve(tmp_path: Path) -> None:
     assert [axes.get_title() for axes in drawing.figure.axes] == ["one", "two"]
     courses = [[list(map(float, line.get_ydata())) for line in axes.lines] for axes in drawing.figure.axes]  # pyright: ignore
     assert courses == [[[0.1, 0.3, 0.4], [0.1, 0.3, last]] for last in (0.41, 0.42)]
+    assert drawing.figure.axes[0].get_ylim()[0] < 0.1  # a short curve is shown as a whole
     assert curves(block_of(tmp_path / "single epoch")) == []
 
 

@@ -1,5 +1,7 @@
 """A table as Markdown, as LaTeX and on a terminal. The page's template renders it as HTML."""
 
+import re
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
@@ -52,9 +54,9 @@ def markdown_cell(cell: Cell) -> str:
 
 def plain_markdown(text: str) -> str:
     """Escape the characters that have a meaning in Markdown."""
-    for character in "\\`|*_<[]~$&":
+    for character in "\\`|*_<[]~$":
         text = text.replace(character, f"\\{character}")
-    return text
+    return re.sub(r"&(?=#?\w+;)", r"\&", text)  # an entity
 
 
 def latex(table: Table) -> str:

@@ -42,10 +42,7 @@ def curves(block: Block) -> list[Drawing]:
             axes.set_title(wrapped(variant.name), fontsize=8)
         for axes in grid[len(panels) :]:
             axes.remove()
-        best = max(float(np.nanmax(runs)) for runs in trained.values())
-        lowest = min(float(np.nanmin(runs)) for runs in trained.values())
-        reference = best if compared is None else float(np.nanmax(compared))
-        grid[0].set_ylim(max(lowest, FLOOR * reference), best + 0.05 * ((best - FLOOR * reference) or 1.0))
+        grid[0].set_ylim(*limits([*trained.values()], compared))
         grid[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
         figure.supxlabel("epoch", fontsize=9)
         figure.supylabel(f"validation {written(block.monitor)}", fontsize=9)
@@ -55,6 +52,18 @@ def curves(block: Block) -> list[Drawing]:
         f"{seeds_sentence([*trained])}{left_out_sentence(block)}"
     )
     return [Drawing(f"{block.slug}_curves", f"{block.title}: learning curves", caption, figure)]
+
+
+def limits(
+    curves: Sequence[Float[np.ndarray, "_S _E"]], compared: Float[np.ndarray, "S E"] | None
+) -> tuple[float, float]:
+    """Return the ends of the vertical axis. What is far below the best leaves it, but most of the compared curve stays."""
+    values = np.concatenate([runs.ravel() for runs in curves])
+    shown = values if compared is None else compared
+    best, lowest = np.nanmax(values), np.nanmin(values)
+    bottom = max(lowest, min(FLOOR * np.nanmax(shown), np.nanquantile(shown, 0.1, method="lower")))
+    margin = 0.05 * ((best - bottom) or 1.0)
+    return float(bottom - margin), float(best + margin)
 
 
 def draw_curve(axes: Axes, runs: Float[np.ndarray, "S E"], colour: str) -> None:
