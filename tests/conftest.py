@@ -141,6 +141,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     return partial(give, monkeypatch)
 
 
+def run_module(name: str) -> None:
+    """Run a module as `python -m` does. Its bytecode is not cached: it has the type checks of the hook above."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.dont_write_bytecode", True)
+        runpy.run_module(name, run_name="__main__")
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make figures without saving them, because saving takes longest."""

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import runpy
 import shlex
 import tomllib
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from tests.conftest import CONF
+from tests.conftest import CONF, run_module
 
 ROOT = CONF.parent
 READMES = [folder / "README.md" for folder in (ROOT, CONF, ROOT / "benchmarks", ROOT / "reports")]
@@ -97,8 +96,18 @@ def test_modules_in_the_documents_accept_their_arguments(
     monkeypatch.setattr("sys.argv", [module, *(words or ["FOLDER"] * (module == "adamct.report"))])
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     with pytest.raises(Parsed):
-        runpy.run_module(module, run_name="__main__")
+        run_module(module)
     configure(*(word for word in words if "=" in word))
+
+
+def test_a_module_that_a_test_runs_leaves_no_bytecode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached module would have the type checks of the tests, and could not run outside them."""
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["dashboard", "--help"])
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    with pytest.raises(SystemExit):
+        run_module("adamct.dashboard")
+    assert not list(tmp_path.rglob("__main__.cpython-*.pyc"))
 
 
 def test_every_other_command_is_known() -> None:

@@ -1,7 +1,6 @@
 """The notebook runs, and the errors of the page on troubleshooting are what a user sees."""
 
 import re
-import runpy
 import shlex
 import socket
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.conftest import Ended
+from tests.conftest import Ended, run_module
 from tests.test_documents import ROOT, TROUBLESHOOTING
 
 ENTRIES = re.findall(r"```bash\n(.*?)\n```\n\n```text\n(.*?)\n```", TROUBLESHOOTING.read_text(), re.S)
@@ -66,7 +65,7 @@ def test_errors_are_what_the_page_shows(
         if program == "-m":
             monkeypatch.setattr("sys.argv", words)
             with pytest.raises(SystemExit) as exit:
-                runpy.run_module(words[0], run_name="__main__")
+                run_module(words[0])
             ended = Ended(1, str(exit.value.code))
         else:
             ended = run(*words, *QUICK)
