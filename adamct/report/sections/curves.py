@@ -57,7 +57,7 @@ def curves(block: Block) -> list[Drawing]:
 def limits(
     curves: Sequence[Float[np.ndarray, "_S _E"]], compared: Float[np.ndarray, "S E"] | None
 ) -> tuple[float, float]:
-    """Return the ends of the vertical axis. It leaves out what is far below, but hardly anything of the compared curve."""
+    """Return the ends of the vertical axis, which leave out values far below the compared curve."""
     values = np.concatenate([runs.ravel() for runs in curves])
     shown = values if compared is None else compared
     best, lowest = np.nanmax(values), np.nanmin(values)
