@@ -82,6 +82,25 @@ def result_table(dataset: str) -> str:
     return "\n".join(rows)
 
 
+def loss_table(ranking: str) -> str:
+    """Return the table of the study of losses in a ranking. The best loss of the best model comes first."""
+    runs: dict[str, dict[str, list[Run]]] = {}
+    for run in find_runs([RECORD / "loss"]):
+        runs.setdefault(run.model, {}).setdefault(run.name_of("loss"), []).append(run)
+
+    def ndcg(repeats: Sequence[Run]) -> float:
+        return fmean(run.metrics[f"test/{ranking}/ndcg@10"] for run in repeats)
+
+    models = sorted(runs, key=lambda model: -max(map(ndcg, runs[model].values())))
+    losses = sorted(runs[models[0]], key=lambda loss: -ndcg(runs[models[0]][loss]))
+    rows = [f"| {ranking} | {' | '.join(map(model_title, models))} |", "|---" * (1 + len(models)) + "|"]
+    for loss in losses:
+        results = [Result(model, tuple(runs[model].get(loss, ()))) for model in models]
+        cells = [pair({metric: one.values(ranking, metric) for metric in METRICS if one.runs}) for one in results]
+        rows.append(f"| `{loss}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def pair(values: Mapping[str, Sequence[float]]) -> str:
     """Return Recall@10 and NDCG@10: the mean, and the standard deviation over several seeds."""
     return " / ".join(map(mean, values.values())) if values else ""

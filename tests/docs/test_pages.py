@@ -1,5 +1,6 @@
 """The generated pages have every group, key and model, and the README's table is that of the record."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
 from docs.generate.readme import README, with_tables
 from docs.generate.reports import REPORTS, claims_page
-from docs.generate.results import RECORD, result_table, results
+from docs.generate.results import RECORD, loss_table, result_table, results
 from docs.generate.yamls import CONF, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
 
@@ -82,6 +83,14 @@ def test_a_row_has_the_metrics_of_the_run_beside_published_ones() -> None:
         assert cells[6] == " / ".join(
             f"{run.metrics[f'test/full_unseen/{metric}@10']:.4f}"[1:] for metric in ("recall", "ndcg")
         )
+
+
+def test_the_table_of_losses_has_the_metrics_of_the_runs() -> None:
+    record = json.loads((RECORD / "loss" / "beauty" / "gru4rec_loss=bpr" / "1" / "results.json").read_text())
+    values = [f"{record['metrics'][f'test/full/{metric}@10']:.4f}"[1:] for metric in ("recall", "ndcg")]
+    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in loss_table("full").splitlines())
+    (row,) = (row for row in rows if "`bpr`" in row)
+    assert row[head.index("GRU4Rec")] == " / ".join(values)
 
 
 def test_the_claims_are_those_of_the_record() -> None:
