@@ -136,8 +136,10 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ended]:
     """Return ``run("dataset=toys", ...)``, which is `python run.py` with these overrides in this process."""
+    if Path.cwd() == CONF.parent:
+        monkeypatch.chdir(tmp_path)  # where runs go that name no folder
     return partial(give, monkeypatch)
 
 

@@ -171,12 +171,13 @@ def test_a_deleted_key_is_an_error(configure: Configure) -> None:
 
 
 @pytest.mark.integration
-def test_top_level_keys_are_checked_without_torch() -> None:
+def test_top_level_keys_are_checked_without_torch(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.argv = ['run.py', 'seed=-1']; import runpy\ntry: runpy.run_path('run.py', run_name='__main__')"
+        "import runpy, sys\ntry: runpy.run_path('run.py', run_name='__main__')\n"
+        "except SystemExit as end: print(end, 'torch' in sys.modules)"
     )
-    ends = "\nexcept SystemExit as end: print(end, 'torch' in sys.modules)"
-    process = subprocess.run([sys.executable, "-c", script + ends], cwd=CONF.parent, capture_output=True, text=True)
+    command = [sys.executable, "-c", script, "seed=-1", f"hydra.run.dir={tmp_path}"]
+    process = subprocess.run(command, cwd=CONF.parent, capture_output=True, text=True)
     assert process.stdout.endswith("error: seed=-1: must be at least 0 False\n"), process.stderr
 
 
