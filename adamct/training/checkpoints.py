@@ -89,6 +89,7 @@ class StopOnSignal(Checkpoint):
     def __init__(self, folder: Path):
         self.last = folder / LAST
         self.stopping = False
+        self.saved = False
         self.handlers: dict[int, Any] = {}
         """The handlers of the signals before training."""
 
@@ -113,8 +114,7 @@ class StopOnSignal(Checkpoint):
         """Save the state and end the run if a signal has arrived."""
         if self.stopping:
             trainer.save_checkpoint(self.last)
-            log.info("stopped at step %d: %s", trainer.global_step, self.last)
-            log.info("to go on, give a sweep's command again, and a run's with hydra.run.dir=%s", self.last.parents[1])
+            self.saved = True
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -124,5 +124,8 @@ class StopOnSignal(Checkpoint):
             raise KeyboardInterrupt
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Restore the handlers of the signals."""
+        """Restore the handlers of the signals, and say where the state is. The progress bar has ended by then."""
         self._restore_handlers()
+        if self.saved:
+            log.info("stopped at step %d: %s", trainer.global_step, self.last)
+            log.info("to go on, give a sweep's command again, and a run's with hydra.run.dir=%s", self.last.parents[1])
