@@ -36,7 +36,7 @@ def require_extra(extra: str, user: str) -> None:
         InputError: the extra is not installed. The message has the command that installs it.
     """
     missing = [module for module in MODULES[extra] if find_spec(module) is None]
-    require(not missing, f"{user} needs {', '.join(missing)}, which is missing: pip install 'adamct[{extra}]'")
+    require(not missing, f"{user} needs missing packages ({', '.join(missing)}): pip install 'adamct[{extra}]'")
 
 
 def require_extras(key: str, node: Mapping[str, Any]) -> None:

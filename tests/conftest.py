@@ -122,11 +122,11 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
     patch.setattr("sys.argv", ["run.py", *overrides])
     patch.setenv("HYDRA_FULL_ERROR", "0")
     handlers = logging.root.handlers[:]
-    sets_mode = any(override.startswith(("sweep=", "hydra.mode=")) for override in overrides)
     try:
-        with pytest.MonkeyPatch.context() as hydra:
-            # Hydra composes every config twice, the first time only to read hydra.mode.
-            hydra.setattr(Hydra, "get_mode", Hydra.get_mode if sets_mode else lambda *_, **__: None)
+        with pytest.MonkeyPatch.context() as faster:
+            if not any(override.startswith(("sweep=", "hydra.mode=")) for override in overrides):
+                # Hydra composes every config twice, the first time only to read hydra.mode.
+                faster.setattr(Hydra, "get_mode", lambda *_, **__: None)
             runpy.run_path(str(CONF.parent / "run.py"), run_name="__main__")
     except SystemExit as exit:
         return Ended(1, exit.code) if isinstance(exit.code, str) else Ended(exit.code or 0, "")
@@ -138,8 +138,8 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ended]:
     """Return ``run("dataset=toys", ...)``, which is `python run.py` with these overrides in this process."""
-    if Path.cwd() == CONF.parent:
-        monkeypatch.chdir(tmp_path)  # where runs go that name no folder
+    if Path.cwd().samefile(CONF.parent):
+        monkeypatch.chdir(tmp_path)  # runs without a folder of their own write to the current one
     return partial(give, monkeypatch)
 
 

@@ -1,7 +1,7 @@
 """The assembly of a report: read runs, compare them, print the tables and write the files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from adamct.report.outputs.page import Section, page
 from adamct.report.outputs.render import latex, markdown, plain_markdown, show
 from adamct.report.outputs.report import Report
 from adamct.report.outputs.table import Table
-from adamct.report.sections.claims import claims_of, claims_summary, claims_table
+from adamct.report.sections.claims import Claim, claims_of, claims_summary, claims_table
 from adamct.report.sections.claims_figure import claims_figure
 from adamct.report.sections.comparison import comparison_table
 from adamct.report.sections.correlation_maps import correlation_maps
@@ -87,13 +87,14 @@ def assemble(
     searches, unread = search_sections(sweeps, runs)
     trials = {run.folder for run in runs if any(run.folder.is_relative_to(sweep) for sweep in searches)}
     blocks = make_blocks([run for run in runs if run.folder not in trials], model, metric, sweeps, folders)
-    tests = [comparisons_of(block) for block in blocks]
-    compared = [
-        Section(block.title, block.subject, block_parts(block, comparisons), provenance(block), banner(block))
-        for block, comparisons in zip(blocks, tests, strict=True)
-    ]
+    compared, claims = [], {}
+    for block in blocks:
+        comparisons = comparisons_of(block)
+        claims[block.title] = claims_of(block, comparisons)
+        parts = block_parts(block, comparisons, claims[block.title])
+        compared.append(Section(block.title, block.subject, parts, provenance(block), banner(block)))
     subjects = [*compared, *searches.values()]
-    sections = [*summary(blocks, tests), *subjects]
+    sections = [*summary(claims), *subjects]
     parts = [part for section in sections for part in section.parts]
     content = Report(
         out=out,
@@ -150,19 +151,17 @@ def comparisons_of(block: Block) -> list[Comparison]:
     return [] if block.study == STUDY or order_pairs(block) else compare(block)
 
 
-def summary(blocks: Sequence[Block], tests: Sequence[Sequence[Comparison]]) -> list[Section]:
-    """Return the section that counts the verdicts on the paper's claims; empty below two blocks with claims."""
-    claims = {block.title: claims_of(block, comparisons) for block, comparisons in zip(blocks, tests, strict=True)}
+def summary(claims: Mapping[str, Sequence[Claim]]) -> list[Section]:
+    """Return the section that counts the verdicts on the claims of each block; empty below two blocks with claims."""
     table = claims_summary(claims)
     return [] if table is None else [Section("The paper's claims", "which of them hold", (table,), ())]
 
 
-def block_parts(block: Block, comparisons: Sequence[Comparison]) -> list[Table | Drawing]:
+def block_parts(block: Block, comparisons: Sequence[Comparison], claims: Sequence[Claim]) -> list[Table | Drawing]:
     """Make a block's tables and figures in the order of the page. A study of costs has only its costs."""
     if block.study == STUDY:
         return [*cost_tables(block)]
     pairs = order_pairs(block)
-    claims = claims_of(block, comparisons)
     main = comparison_table(block, comparisons)
     candidates = [
         *by_kind(block),

@@ -11,7 +11,7 @@ from docs.generate.groups import address, group_pages
 from docs.generate.metrics import metric_page
 from docs.generate.models import model_pages
 from docs.generate.notebook import notebook_page
-from docs.generate.results import DATASETS, RANKINGS, loss_table, result_table, results
+from docs.generate.results import DATASETS, loss_tables, result_table, results
 from docs.generate.yamls import ROOT, groups
 
 COPIES = {
@@ -69,11 +69,13 @@ def copied(source: str) -> str:
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Replace ``<!-- results -->`` by the tables of results, and ``<!-- losses -->`` by those of the losses."""
-    tables = {
-        "results": [f"### {DATASETS[dataset]}\n\n{unbroken(result_table(dataset))}" for dataset in results()],
-        "losses": [unbroken(loss_table(ranking)) for ranking in reversed(RANKINGS)],
-    }
-    return re.sub("<!-- (results|losses) -->", lambda match: "\n\n".join(tables[match[1]]), markdown)
+    markdown = re.sub("<!-- results -->", lambda _: all_results(), markdown)
+    return re.sub("<!-- losses -->", lambda _: "\n\n".join(map(unbroken, loss_tables().values())), markdown)
+
+
+def all_results() -> str:
+    """Return the table of results of each dataset, below its title."""
+    return "\n\n".join(f"### {DATASETS[dataset]}\n\n{unbroken(result_table(dataset))}" for dataset in results())
 
 
 def unbroken(table: str) -> str:

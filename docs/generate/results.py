@@ -82,23 +82,29 @@ def result_table(dataset: str) -> str:
     return "\n".join(rows)
 
 
-def loss_table(ranking: str) -> str:
-    """Return the table of the study of losses in a ranking. The best loss of the best model comes first."""
-    runs: dict[str, dict[str, list[Run]]] = {}
-    for run in find_runs([RECORD / "loss"]):
-        runs.setdefault(run.model, {}).setdefault(run.name_of("loss"), []).append(run)
+def loss_tables() -> dict[str, str]:
+    """Return a table of the study of losses on Beauty for each ranking: a row for each loss, a column for each model.
 
-    def ndcg(repeats: Sequence[Run]) -> float:
-        return fmean(run.metrics[f"test/{ranking}/ndcg@10"] for run in repeats)
-
-    models = sorted(runs, key=lambda model: -max(map(ndcg, runs[model].values())))
-    losses = sorted(runs[models[0]], key=lambda loss: -ndcg(runs[models[0]][loss]))
-    rows = [f"| {ranking} | {' | '.join(map(model_title, models))} |", "|---" * (1 + len(models)) + "|"]
-    for loss in losses:
-        results = [Result(model, tuple(runs[model].get(loss, ()))) for model in models]
-        cells = [pair({metric: one.values(ranking, metric) for metric in METRICS if one.runs}) for one in results]
-        rows.append(f"| `{loss}` | {' | '.join(cells)} |")
-    return "\n".join(rows)
+    The order of both is that of the highest NDCG@10 among unseen items.
+    """
+    runs = [run for run in find_runs([RECORD / "loss"]) if run.tested and run.dataset == "beauty"]
+    runs.sort(key=lambda run: -run.metrics[f"test/{FULL_UNSEEN}/ndcg@10"])
+    names = dict.fromkeys(run.model for run in runs)
+    losses = dict.fromkeys(run.name_of("loss") for run in runs)
+    cells = {
+        (loss, name): Result(name, tuple(run for run in runs if (run.name_of("loss"), run.model) == (loss, name)))
+        for loss in losses
+        for name in names
+    }
+    tables = {}
+    for ranking in reversed(RANKINGS):
+        rows = [f"| {ranking} | {' | '.join(map(model_title, names))} |", "|---" * (1 + len(names)) + "|"]
+        for loss in losses:
+            results = [cells[loss, name] for name in names]
+            texts = [pair({metric: one.values(ranking, metric) for metric in METRICS if one.runs}) for one in results]
+            rows.append(f"| `{loss}` | {' | '.join(texts)} |")
+        tables[ranking] = "\n".join(rows)
+    return tables
 
 
 def pair(values: Mapping[str, Sequence[float]]) -> str:

@@ -63,7 +63,7 @@ def test_searches_histograms_and_costs_have_panels(spec: dict[str, Any]) -> None
     [
         ("adamct", "adamct: must be ENTITY/PROJECT, such as my-team/adamct"),
         ("me/", "me/: must be ENTITY/PROJECT, such as my-team/adamct"),
-        ("me/p", "the dashboard needs wandb_workspaces, which is missing: pip install 'adamct[wandb]'"),
+        ("me/p", "the dashboard needs missing packages (wandb_workspaces): pip install 'adamct[wandb]'"),
     ],
 )
 def test_mistakes_are_errors_of_one_line(project: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:

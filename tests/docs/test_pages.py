@@ -17,7 +17,7 @@ from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
 from docs.generate.readme import README, with_tables
 from docs.generate.reports import REPORTS, claims_page
-from docs.generate.results import RECORD, loss_table, result_table, results
+from docs.generate.results import RECORD, loss_tables, result_table, results
 from docs.generate.yamls import CONF, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
 
@@ -88,7 +88,7 @@ def test_a_row_has_the_metrics_of_the_run_beside_published_ones() -> None:
 def test_the_table_of_losses_has_the_metrics_of_the_runs() -> None:
     record = json.loads((RECORD / "loss" / "beauty" / "gru4rec_loss=bpr" / "1" / "results.json").read_text())
     values = [f"{record['metrics'][f'test/full/{metric}@10']:.4f}"[1:] for metric in ("recall", "ndcg")]
-    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in loss_table("full").splitlines())
+    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in loss_tables()["full"].splitlines())
     (row,) = (row for row in rows if "`bpr`" in row)
     assert row[head.index("GRU4Rec")] == " / ".join(values)
 

@@ -89,5 +89,5 @@ def test_other_folders_are_kept(tmp_path: Path) -> None:
 
 def test_a_missing_extra_names_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adamct.extras.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"the Hub needs .*, which is missing: pip install 'adamct\[hub\]'"):
+    with pytest.raises(InputError, match=r"the Hub needs missing packages \(.*\): pip install 'adamct\[hub\]'"):
         adamct.load("someone/some-model")

@@ -50,7 +50,7 @@ def test_claims_hold_are_contradicted_or_undecided(ablations: Path) -> None:
     for test in compare(block):
         column = {"uni100": 1, "full": 3, "full_unseen": 5}[test.metric.ranking]
         assert cells[test.other][column] == f"{test.difference:+.4f} ({test.low:+.4f} to {test.high:+.4f})"
-    assert "1 hold" in table.title
+    assert "holds: 1" in table.title
     assert "It does not know how much trainings differ" in table.notes[-1]
     assert "cut short" not in " ".join(table.notes)
     assert "paper" not in " ".join(comparison_table(block, ()).notes).lower()
@@ -142,8 +142,8 @@ def test_a_summary_counts_the_verdicts_of_several_studies(ablations: Path, tmp_p
     table = claims_summary({"Beauty": claims, "Order": [], "Toys": claims[:1]})
     assert table is not None
     assert texts(table) == {
-        "Beauty": ["3", *["1 hold, 1 contradicted, 1 not decided"] * 3],
-        "Toys": ["1", *["1 hold"] * 3],
+        "Beauty": ["3", *["holds: 1, contradicted: 1, not decided: 1"] * 3],
+        "Toys": ["1", *["holds: 1"] * 3],
     }
 
 

@@ -108,7 +108,7 @@ def test_order_is_tested_within_each_model(tmp_path: Path) -> None:
             keys = {"dataset.shuffle_histories": shuffled}
             write_run(tmp_path / f"{model}{shuffled}", model, 1, draw(1, strength, users=1000), keys=keys)
     block = block_of(tmp_path)
-    table, *others = block_parts(block, comparisons_of(block))
+    table, *others = block_parts(block, comparisons_of(block), [])
     assert isinstance(table, Table)
     assert table.name == "beauty_order"
     stars = {label for label, cells in texts(table).items() if cells[5].endswith("*")}
@@ -234,7 +234,7 @@ def test_a_study_of_costs_judges_no_accuracy(tmp_path: Path) -> None:
         cost = {"parameters": 1000, "train_seconds_per_epoch": 1.5, "peak_gpu_memory_mib": peak}
         write_run(tmp_path / model, model, 1, draw(1, 4.0), cost=cost, ended_by="limit")
     block = replace(block_of(tmp_path), study="table6")
-    (table,) = block_parts(block, comparisons_of(block))
+    (table,) = block_parts(block, comparisons_of(block), [])
     assert isinstance(table, Table)
     assert table.columns == ("parameters", "s an epoch")  # neither accuracy nor the memory of a CPU
     assert banner(block) == ""

@@ -7,6 +7,8 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 INK = "#1f2328"
 """The colour of axes, text and the compared model. The page replaces it by its own text colour."""
@@ -69,6 +71,15 @@ def lines() -> Iterator[Line]:
     """Yield styles for the other variants without end. The cycles differ in length, so a style repeats after 315."""
     for color, dash, marker in zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False):
         yield Line(color, dash, marker, 1.2)
+
+
+def style_rows(axes: Axes) -> None:
+    """Style the axes of a figure whose rows have marks."""
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.08)
 
 
 @contextmanager

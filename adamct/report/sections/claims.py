@@ -13,9 +13,8 @@ from adamct.report.sections.comparison import in_paper
 from adamct.report.statistics import Comparison, seeds_note
 
 HOLDS, CONTRADICTED, NOT_DECIDED, CUT_SHORT = "holds", "contradicted", "not decided", "cut short"
+VERDICTS = (HOLDS, CONTRADICTED, NOT_DECIDED, CUT_SHORT)
 """The verdicts on a claim. The last one is on a comparison with a run that a limit ended."""
-VERDICTS = {HOLDS: "hold", CONTRADICTED: "contradicted", NOT_DECIDED: "not decided", CUT_SHORT: "cut short"}
-"""The verdicts, and how they are counted."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def claims_table(block: Block, claims: Sequence[Claim]) -> Table | None:
         )
     return Table(
         name=f"{block.slug}_claims",
-        title=f"{block.title}: the paper's comparisons ({rankings[0]}: {counts(claims, rankings[0])})",
+        title=f"{block.title}: the paper's comparisons in {rankings[0]} ({counts(claims, rankings[0])})",
         corner=f"{chosen} against",
         columns=("paper", *heads),
         rows=tuple((claim.other, plain(texts(claim, rankings))) for claim in claims),
@@ -117,20 +116,20 @@ def texts(claim: Claim, rankings: Sequence[str]) -> list[str]:
 
 
 def counts(claims: Sequence[Claim], ranking: str) -> str:
-    """Return how often each verdict is given in a ranking: ``4 hold, 1 not decided``."""
+    """Return how often each verdict is given in a ranking: ``holds: 4, not decided: 1``."""
     frequencies = Counter(claim.verdict(ranking) for claim in claims)
-    return ", ".join(f"{frequencies[verdict]} {word}" for verdict, word in VERDICTS.items() if frequencies[verdict])
+    return ", ".join(f"{verdict}: {frequencies[verdict]}" for verdict in VERDICTS if frequencies[verdict])
 
 
 def claims_summary(claims: Mapping[str, Sequence[Claim]]) -> Table | None:
     """Count the verdicts on the claims of each block, given by its title. Return None below two blocks with claims."""
-    claims = {title: of_block for title, of_block in claims.items() if of_block}
+    claims = {title: block_claims for title, block_claims in claims.items() if block_claims}
     if len(claims) < 2:
         return None
-    rankings = rankings_of([claim for of_block in claims.values() for claim in of_block])
+    rankings = rankings_of([claim for block_claims in claims.values() for claim in block_claims])
     rows = [
-        (title, plain([str(len(of_block)), *(counts(of_block, ranking) or NONE for ranking in rankings)]))
-        for title, of_block in claims.items()
+        (title, plain([str(len(block_claims)), *(counts(block_claims, ranking) or NONE for ranking in rankings)]))
+        for title, block_claims in claims.items()
     ]
     return Table(
         name="claims",

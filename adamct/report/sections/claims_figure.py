@@ -7,13 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from adamct.evaluation.names import Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.paper import METRIC, RANKING
 from adamct.report.outputs.drawing import Drawing
-from adamct.report.outputs.style import COLOURS, INK, PAPER, WIDTH, styled, wrapped
+from adamct.report.outputs.style import COLOURS, INK, PAPER, WIDTH, style_rows, styled, wrapped
 from adamct.report.sections.claims import CONTRADICTED, CUT_SHORT, HOLDS, NOT_DECIDED, Claim, rankings_of
 from adamct.report.sections.comparison import written
 
@@ -39,7 +38,7 @@ MARKS = {
 }
 """The look of each verdict. Shapes tell them apart in black and white."""
 REPORTED, REPORTED_SIGN = Mark("D", PAPER, False), Mark(">", PAPER, False)
-"""The look of the paper's difference, and of a difference of which the paper only has the sign."""
+"""The look of the paper's difference, and of one whose sign alone the paper reports."""
 
 
 def claims_figure(block: Block, claims: Sequence[Claim]) -> Drawing | None:
@@ -59,14 +58,14 @@ def claims_figure(block: Block, claims: Sequence[Claim]) -> Drawing | None:
         panels[0].set_ylim(len(claims) - 0.4, -0.6)
         verdicts = {claim.verdict(ranking) for claim in claims for ranking in rankings}
         handles = [legend_handle(MARKS[verdict], verdict) for verdict in MARKS if verdict in verdicts]
-        signs = {claim.difference is None for claim in claims}
+        signs = {claim.difference is None for claim in claims if RANKING in rankings}
         handles += [legend_handle(REPORTED, "the paper")] * (False in signs)
         handles += [legend_handle(REPORTED_SIGN, "the paper: above 0")] * (True in signs)
         figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), handletextpad=0.1)
     chosen = block.chosen.name
     return Drawing(
         f"{block.slug}_claims",
-        f"{block.title}: {chosen} minus each other one, here and in the paper",
+        f"{block.title}: {chosen} minus each of the others, here and in the paper",
         f"To the right of the line: {chosen} is better. Interval: 95 %, of the difference paired by user and seed, not "
         f"corrected; the verdicts are corrected (Holm). The paper reports {RANKING} only.",
         figure,
@@ -86,11 +85,7 @@ def draw_panel(axes: Axes, claims: Sequence[Claim], ranking: str) -> None:
             if np.isfinite([test.low, test.high]).all():
                 axes.hlines(place, test.low, test.high, color=mark.colour, linewidth=1.4)
             draw_mark(axes, test.difference, float(place), mark)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.tick_params(axis="x", labelsize=7)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", visible=False)
-    axes.margins(x=0.08)
+    style_rows(axes)
 
 
 def draw_mark(axes: Axes, value: float, place: float, mark: Mark) -> None:

@@ -55,13 +55,13 @@ def curves(block: Block) -> list[Drawing]:
 
 
 def limits(
-    curves: Sequence[Float[np.ndarray, "_S _E"]], compared: Float[np.ndarray, "S E"] | None
+    histories: Sequence[Float[np.ndarray, "_S _E"]], compared: Float[np.ndarray, "S E"] | None
 ) -> tuple[float, float]:
     """Return the ends of the vertical axis, which leave out values far below the compared curve."""
-    values = np.concatenate([runs.ravel() for runs in curves])
-    shown = values if compared is None else compared
+    values = np.concatenate([runs.ravel() for runs in histories])
+    reference = values if compared is None else compared
     best, lowest = np.nanmax(values), np.nanmin(values)
-    bottom = max(lowest, min(FLOOR * np.nanmax(shown), np.nanquantile(shown, 0.1, method="lower")))
+    bottom = max(lowest, min(FLOOR * np.nanmax(reference), np.nanquantile(reference, 0.1, method="lower")))
     margin = 0.05 * ((best - bottom) or 1.0)
     return float(bottom - margin), float(best + margin)
 

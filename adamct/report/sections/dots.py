@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from adamct.evaluation.names import Metric
 from adamct.report.inputs.blocks import Block
 from adamct.report.inputs.variants import Variant
 from adamct.report.outputs.drawing import Drawing
-from adamct.report.outputs.style import COLOURS, FLOOR, INK, PAPER, WIDTH, styled, wrapped
+from adamct.report.outputs.style import COLOURS, FLOOR, INK, PAPER, WIDTH, style_rows, styled, wrapped
 from adamct.report.sections.comparison import in_paper, measured, sources, written
 from adamct.report.sections.curves import MOST, left_out_sentence, seeds_sentence
 from adamct.report.statistics import Comparison
@@ -75,11 +74,7 @@ def draw_panel(
         if paper is not None and paper.value is not None and paper.value >= floor:
             axes.plot(paper.value, place + 0.27, "D", mfc="none", color=PAPER, markersize=4)
         axes.annotate(f"{value:.4f}", (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=7)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.tick_params(axis="x", labelsize=7)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", visible=False)
-    axes.margins(x=0.08)
+    style_rows(axes)
 
 
 def draw_interval(axes: Axes, place: int, value: float, test: Comparison | None, floor: float) -> None:
