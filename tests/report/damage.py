@@ -95,7 +95,7 @@ def damages(folder: Path, draws: int) -> Iterator[Damage]:
             yield Damage(file, f"foreign {other[:20]!r}", lambda path, other=other: path.write_bytes(other))
         for length in sorted(set(rng.integers(1, max(len(content), 2), draws).tolist())):
             yield Damage(file, f"cut at {length}", lambda path, part=content[:length]: path.write_bytes(part))
-        for index in sorted(set(rng.integers(0, max(len(content), 1), draws).tolist())):
+        for index in sorted(set(rng.integers(0, len(content), draws).tolist())) if content else ():
             flipped = bytearray(content)
             flipped[index] ^= int(rng.integers(1, 256))
             yield Damage(file, f"flipped at {index}", lambda path, other=bytes(flipped): path.write_bytes(other))

@@ -141,7 +141,12 @@ def test_a_damaged_run_counts_as_started(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("dataset.sha256", "1" * 64), ("dataset.num_users", 199), ("config.dataset.negatives.count", 20)],
+    [
+        ("dataset.sha256", "1" * 64),
+        ("dataset.num_users", 199),
+        ("config.dataset.negatives.count", 20),
+        ("config.dataset.negatives.seed", 7),
+    ],
 )
 def test_a_record_that_contradicts_its_identity_is_damaged(tmp_path: Path, key: str, value: Any) -> None:
     folder = write_run(tmp_path / "a", "core", 1, draw(1, 4.0))

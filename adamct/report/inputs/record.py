@@ -96,7 +96,7 @@ def require_consistent(record: Record) -> Record:
     data = record["dataset"]
     facts = {"sha256": data["sha256"], "num_users": data["num_users"], "num_items": data["num_items"]}
     measured = {"dataset": record["config"]["dataset"] | facts}
-    for key, value, other in differences(record["identity"], measured, PROTOCOL):
+    for key, value, other in differences(record["identity"], measured, (*PROTOCOL, "dataset.negatives.seed")):
         raise ValueError(f"{key} is {other}, but {value} in identity")
     return record
 
