@@ -19,7 +19,7 @@ VERDICTS = (HOLDS, CONTRADICTED, NOT_DECIDED, CUT_SHORT)
 
 @dataclass(frozen=True)
 class Claim:
-    """A comparison of the paper: its model or variant, which is the compared one here, against another one.
+    """A difference that the paper reports between the compared variant and another one, and its tests here.
 
     Attributes:
         other: the name of the other variant.
