@@ -53,13 +53,13 @@ class SharedInput(nn.Module):
 class SelfAttention(nn.Module):
     """The global branch: causal multi-head self-attention, LN(Dpt(Concat(head_1..h) W_O)) (Eq. 2-4, 6).
 
-    The released code has no dropout after W_O. Keys that are padding are masked as well.
+    The released code has no dropout after W_O, and a bias in each projection. Keys that are padding are masked as well.
     """
 
-    def __init__(self, hparams: Hyperparameters, output_dropout: DropoutRate):
+    def __init__(self, hparams: Hyperparameters, output_dropout: DropoutRate, bias: bool = True):
         super().__init__()
-        self.attention = MultiHeadAttention(hparams.hidden_size, hparams.num_heads, hparams.attn_dropout, bias=True)
-        self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size)
+        self.attention = MultiHeadAttention(hparams.hidden_size, hparams.num_heads, hparams.attn_dropout, bias)
+        self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size, bias)
         self.dropout = kernels.Dropout(output_dropout)
         self.norm = nn.LayerNorm(hparams.hidden_size, LAYER_NORM_EPS)
 
@@ -70,10 +70,10 @@ class SelfAttention(nn.Module):
 class Convolution(nn.Module):
     """The local branch as released: Φ(LN(Conv(x))), looking both ways over zero padding, no dropout."""
 
-    def __init__(self, hparams: Hyperparameters):
+    def __init__(self, hparams: Hyperparameters, bias: bool = True):
         super().__init__()
         size, kernel_size = hparams.hidden_size, hparams.kernel_size
-        self.convolution = ConvolutionOverPositions(size, size, kernel_size, padding=kernel_size // 2)
+        self.convolution = ConvolutionOverPositions(size, size, kernel_size, padding=kernel_size // 2, bias=bias)
         self.norm = nn.LayerNorm(size, LAYER_NORM_EPS)
         self.activation = ACTIVATIONS[hparams.activation]
 

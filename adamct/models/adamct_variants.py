@@ -27,10 +27,10 @@ class BranchInputs(nn.Module):
 
 
 class PaperConvolution(Convolution):
-    """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10)."""
+    """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10), which have no bias."""
 
-    def __init__(self, hparams: Hyperparameters, dropout: DropoutRate):
-        super().__init__(hparams)
+    def __init__(self, hparams: Hyperparameters, dropout: DropoutRate, bias: bool = True):
+        super().__init__(hparams, bias)
         self.dropout = kernels.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:

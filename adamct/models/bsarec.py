@@ -102,8 +102,9 @@ class BSARec(VectorModel):
     Histories end at the last position, as in the authors' code: a position is the distance from the prediction. That
     code pads histories to ``max_len`` with a trained vector. The filter sees this vector, and the softmax has it as a
     class. Here padding is 0 to the filter and takes part in nothing. The authors also train on each user's first item,
-    predicted from padding alone, and only on the last ``max_len`` training items of a user. On Beauty the best
-    validation NDCG@10 among unseen items in 34 epochs is .0726; in the authors' log it is .0729.
+    predicted from padding alone, and only on the last ``max_len`` training items of a user. Their blocks begin
+    with equal weights of the frequencies. On Beauty the best validation NDCG@10 among unseen items in 34 epochs is
+    .0726; in the authors' log it is .0729.
     """
 
     def __init__(

@@ -64,7 +64,7 @@ class FMLPRec(VectorModel):
     code pads histories to ``max_len`` with a random vector that is never trained, and the filter sees it. Here padding
     is 0 to the filter and takes part in nothing. Training uses the cross-entropy over all items, not the authors'
     binary cross-entropy with one negative. The authors also train on each user's first item, predicted from
-    padding alone, and only on the last ``max_len`` training items of a user.
+    padding alone, and only on the last ``max_len`` training items of a user. Their blocks begin with equal filters.
     """
 
     def __init__(

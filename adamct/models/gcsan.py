@@ -85,6 +85,7 @@ class GCSAN(VectorModel):
 
     In the graph network RecBole adds biases to the gates and the candidate of Eq. 2, and multiplies by the reset gate
     after P_h, as `torch.nn.GRU` does. A step that a history takes twice counts once in RecBole; here it counts twice.
+    RecBole adds an L2 term of the item embeddings to the loss. Here that is ``optimizer.weight_decay``, which is 0.
     """
 
     def __init__(

@@ -2,8 +2,9 @@
 
 "Session-based Recommendations with Recurrent Neural Networks".
 
-It trains on prefixes with dropout on the embeddings, after Tan et al. (DLRS 2016). One table serves the input items and
-the scored items, after Hidasi and Karatzoglou (CIKM 2018).
+It trains on prefixes, after Tan et al. (DLRS 2016). Their dropout removes whole items of a history. Here, as in
+RecBole, it removes elements of the embeddings. One table serves the input items and the scored items, after Hidasi and
+Karatzoglou (CIKM 2018).
 """
 
 from itertools import pairwise
@@ -21,7 +22,7 @@ from adamct.values import DropoutRate, PositiveInt
 
 
 class GRULayer(nn.Module):
-    """h_t = (1 - z_t) h_{t-1} + z_t tanh(W x_t + U (r_t * h_{t-1})) (Eq. 1-4), without biases.
+    """h_t = (1 - z_t) h_{t-1} + z_t tanh(W x_t + U (r_t * h_{t-1})) (Eq. 2-5), without biases.
 
     The paper and the authors' code multiply by r_t before U. ``torch.nn.GRU``, which RecBole takes, multiplies after U,
     and swaps z and 1 - z. The authors' code also adds biases.

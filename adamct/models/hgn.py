@@ -21,8 +21,8 @@ class HGN(VectorModel):
     RecBole. On Beauty, validation NDCG@10 among all items after six epochs is .0477 with this, and .0433 divided by the
     number of items.
 
-    The authors' code also has a bias for each item. RecBole takes L = ``max_len``, ten times the paper's, and its
-    average includes padding. This model trains with the cross-entropy over all items, as every model here, instead of
+    The authors' code also has a bias for each item, predicts the next three items, and its average includes padding, as
+    RecBole's does. RecBole takes L = ``max_len``, ten times the paper's. This model trains with the cross-entropy over all items, as every model here, instead of
     the paper's pairwise loss. The paper's L2 term is ``optimizer.weight_decay``.
     """
 

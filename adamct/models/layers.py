@@ -28,7 +28,10 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def initialize(module: nn.Module) -> None:
-    """Draw linears and embeddings from Normal(0, 0.02) and set biases to 0, as BERT does; the padding row stays 0."""
+    """Draw linears and embeddings from Normal(0, 0.02) and set biases and the padding row to 0.
+
+    BERT truncates this distribution at two standard deviations.
+    """
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=INIT_STD)
     if isinstance(module, nn.Linear) and module.bias is not None:

@@ -87,7 +87,9 @@ class LRURec(CausalModel):
     embeddings before their LayerNorm.
 
     The code also decays all weights but biases and norms, clips gradients, and has padding as a class of the softmax.
-    This model does not. Embeddings and linear layers start from a normal distribution that is not
+    This model does not. The authors also train on each first item, predicted from
+    padding alone, and only on the last ``max_len`` training items of a user with fewer than twice as many. Here
+    embeddings and linear layers start from a normal distribution that is not
     truncated, biases start from 0, and LayerNorms add 1e-12 to the variance, not 1e-5.
     """
 

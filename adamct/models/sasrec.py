@@ -36,13 +36,16 @@ class SASRec(CausalModel):
     """Items and positions (Eq. 1), pre-norm blocks (Eq. 5), and scores F_t M^T with the item embeddings (Eq. 6).
 
     The blocks end in the LayerNorm of the authors' code. RecBole has BERT's block instead: LayerNorm after each sum,
-    GELU, an inner layer four times as wide, and a projection after the heads. On Beauty, validation NDCG@10 after five
-    epochs is .357 with that block and .329 with this one. Training uses the cross-entropy over all items, not the
-    paper's binary cross-entropy.
+    GELU, an inner layer four times as wide, a projection after the heads, and a LayerNorm of the embeddings. On Beauty,
+    validation NDCG@10 after five epochs is .357 with that block and .329 with this one. ``model=sasrec`` trains with
+    the cross-entropy over all items, not with the paper's binary cross-entropy.
 
-    The authors' code departs from Eq. 2 to 5. It normalises only the queries, not the keys and values, and each
-    residual is LN(x) where Eq. 5 has x. It multiplies the input embeddings of the items by sqrt(D), and has biases in
-    the projections of Eq. 3. With all of these it learns faster. On Beauty, validation NDCG@10 among all items is .0429
+    Positions count from the oldest item, as in RecBole. The paper and the authors' code pad histories on the left, so
+    that a position is the distance from the end of the training history.
+
+    The authors' code also departs from Eq. 2 to 5. It normalises only the queries, not the keys and values, and each
+    residual is LN(x) where Eq. 5 has x. It multiplies the input embeddings of the items by sqrt(D), has biases in the
+    projections of Eq. 3, and drops no attention output. With all of these it learns faster. On Beauty, validation NDCG@10 among all items is .0429
     after four epochs and .0473 after seven. Here it is .0180 after four, .0267 after seven and .0486 after twenty.
     """
 

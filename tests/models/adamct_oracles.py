@@ -58,7 +58,8 @@ def mhsa(e: Array, branch: parts.SelfAttention, is_item: list[bool]) -> Array:
 def conv_mid(e: Array, branch: Any, phi: Callable[[float], float], norm_first: bool) -> Array:
     """Compute the local branch (Eq. 8 to 10, or LN before Φ as released), with zeros on both sides."""
     (n, d), k = e.shape, branch.convolution.kernel_size[0]
-    filters, bias = array(branch.convolution.weight), array(branch.convolution.bias)
+    filters = array(branch.convolution.weight)
+    bias = np.zeros(d) if branch.convolution.bias is None else array(branch.convolution.bias)
     padded = np.concatenate([np.zeros((k // 2, d)), e, np.zeros((k // 2, d))])
     c = np.zeros((n, d))
     for j, i in product(range(n), range(d)):

@@ -95,6 +95,13 @@ def test_layer_is_equations_1_11_and_18(build: Build, without: str | None) -> No
     agree(bare(h, causal_mask(all_real), all_real)[0], paper_layer(array(h[0]), layer, ACTIVATIONS["gelu"], without))
 
 
+def test_the_branches_of_the_paper_model_have_the_parameters_of_equations_2_to_13(build: Build) -> None:
+    layer = build(SPEC, "model=adamct_paper").layers[0]
+    names = [name for part in ("local_branch", "global_branch") for name, _ in getattr(layer, part).named_parameters()]
+    matrices = ["convolution.weight", "attention.query_key_value.weight", "output.weight"]
+    assert sorted(names) == sorted([*matrices, *["norm.weight", "norm.bias"] * 2])
+
+
 def test_paper_model_is_equations_1_to_20(build: Build, histories: Histories) -> None:
     """Compare from the items to the probabilities. The paper has no padding, so the oracle takes one history."""
     model = scrambled(build(SPEC, "model=adamct_paper", hidden_size=D, activation="relu"))

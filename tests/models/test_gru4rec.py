@@ -8,7 +8,7 @@ from tests.models.oracles import Array, Build, agree, array, linear, lists, scor
 
 
 def gru(x: Array, layer: GRULayer) -> Array:
-    """Compute the state after each item (Eq. 1 to 4)."""
+    """Compute the state after each item (Eq. 2 to 5)."""
     w_z, w_r, w = np.split(array(layer.input.weight), 3)
     u_z, u_r = np.split(array(layer.gates.weight), 2)
     u = array(layer.candidate.weight)

@@ -155,7 +155,7 @@ def test_study_of_losses_has_a_table_of_losses_by_model(tmp_path: Path, run: Run
     table = losses_table(block)
     assert table is not None
     assert {loss for loss, _ in table.rows} == names
-    assert table.columns[:2] == ("gru4rec uni20 ndcg@10", "sasrec uni20 ndcg@10")
+    assert table.columns[:2] == ("GRU4Rec uni20 ndcg@10", "SASRec uni20 ndcg@10")
 
 
 def test_sweep_without_an_allowed_case_is_refused(tmp_path: Path, run: Run) -> None:

@@ -2,8 +2,9 @@
 
 - ``table2.csv``: Table 2, the metrics of each model.
 - ``settings.csv``: Tables 3 to 5, 7, 8 and Figure 4, the variants of AdaMCT by their labels in ``conf/sweep/``. The
-  value is empty if the paper only shows that the variant is worse. Tables 5, 7 and 8 cannot all change one value of
-  the best variant: on Beauty four of their rows hold the same .3526, and none has the .3554 of Table 2.
+  value is empty if the paper only shows that the variant is worse. Tables 5, 7 and 8 do not change one value of the
+  best variant. On Beauty four of their rows have the same .3526, which is that of d_model=32; only d_model=16 has the
+  .3554 of Table 2.
 - ``costs.csv``: Tables 6, 9 and 10, on an A100. A GB is taken as 1,024 MiB.
 """
 
