@@ -132,8 +132,6 @@ def missing(document: Path) -> list[str]:
     """Return the files and folders that a document names and that do not exist."""
     text = document.read_text()
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    if document in PAGES:
-        links = []  # MkDocs checks them, and knows the pages that it generates
     named = [name for name in snippets(document) if re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", name)]
     tops = {path.name for path in ROOT.iterdir()}
     paths = [

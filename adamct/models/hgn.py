@@ -22,8 +22,9 @@ class HGN(VectorModel):
     number of items.
 
     The authors' code also has a bias for each item, predicts the next three items, and its average includes padding, as
-    RecBole's does. RecBole takes L = ``max_len``, ten times the paper's. This model trains with the cross-entropy over all items, as every model here, instead of
-    the paper's pairwise loss. The paper's L2 term is ``optimizer.weight_decay``.
+    RecBole's does. RecBole takes L = ``max_len``, ten times the paper's. This model trains with the cross-entropy over
+    all items, as every model here, instead of the paper's pairwise loss. The paper's L2 term is
+    ``optimizer.weight_decay``.
     """
 
     uses_user_embedding = True

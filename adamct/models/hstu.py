@@ -87,11 +87,11 @@ class HSTU(CausalModel):
     are those of the authors' code: each item attends to itself and earlier ones, A is divided by the maximal length,
     the items are multiplied by sqrt(D) and added to position embeddings, and times are in buckets.
 
-    The authors' code differs. Its bias of item i measures times from the item after i, so the state
-    that predicts an item knows when the user has it. Other models do not know this, and here the times are measured
-    from item i. Its maximal length is that of the histories plus 11. It trains on a softmax over the target and 128 or
-    512 sampled items, and only on a user's last ``max_len`` training items, by AdamW with betas of .9 and .98. This model
-    trains with the cross-entropy over all items, as most models here.
+    The authors' code differs. Its bias of item i measures times from the item after i, so the state that predicts an
+    item knows when the user has it. Other models do not know this, and here the times are measured from item i. Its
+    maximal length is that of the histories plus 11. It trains on a softmax over the target and 128 or 512 sampled
+    items, and only on a user's last ``max_len`` training items, by AdamW with betas of .9 and .98. This model trains
+    with the cross-entropy over all items, as most models here.
 
     A history without times, such as a list of item ids, gets no bias for times.
     """

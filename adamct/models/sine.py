@@ -41,10 +41,10 @@ class SINE(VectorModel):
     .372 with 1e-12.
 
     The authors' code departs from the paper. It normalises to unit length instead of the LayerNorms of Eq. 4, and has
-    none of the others. Eq. 4 has no W_3, and has the temperature of Eq. 9. The scores of Eq. 5 are multiplied by P_{k|t}
-    before their softmax. Positions are added in Eq. 2 and 8 too, and the item embeddings in Eq. 7. The intent of Eq. 9
-    is a linear layer of Eq. 8 and the interests' mean. The penalty is on the similarity of a user's interests, not
-    Eq. 13, and its default weight is 0.
+    none of the others. Eq. 4 has no W_3, and has the temperature of Eq. 9. The scores of Eq. 5 are multiplied by
+    P_{k|t} before their softmax. Positions are added in Eq. 2 and 8 too, and the item embeddings in Eq. 7. The intent
+    of Eq. 9 is a linear layer of Eq. 8 and the interests' mean. The penalty is on the similarity of a user's interests,
+    not Eq. 13, and its default weight is 0.
     """
 
     def __init__(

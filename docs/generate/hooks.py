@@ -1,17 +1,19 @@
 """The hooks of MkDocs: they add the pages that are made from the repository, and their places in the navigation."""
 
 import re
+from os.path import normpath, relpath
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from adamct.report.inputs.titles import model_title
 from docs.generate.groups import address, group_pages
 from docs.generate.metrics import metric_page
 from docs.generate.models import model_pages
 from docs.generate.notebook import notebook_page
-from docs.generate.results import DATASETS, loss_tables, result_table, results
+from docs.generate.tables import PLACE
 from docs.generate.yamls import ROOT, groups
 
 COPIES = {
@@ -23,6 +25,18 @@ COPIES = {
     "changelog.md": "CHANGELOG.md",
 }
 """The documents of other folders that are pages too, by their addresses."""
+PICTURES = ("report.png", "compare.png", "wandb.png")
+"""The pictures of `.github` that pages show."""
+PAGES = {
+    "docs/start.ipynb": "notebook.md",
+    "conf": "reference/config/index.md",
+    "adamct/models": "reference/models/index.md",
+    "adamct/evaluation/metrics.py": "reference/metrics.md",
+    **{f"conf/{group}": address(group) for group in groups()},
+    **{f".github/{name}": name for name in PICTURES},
+    **{source: page for page, source in COPIES.items()},
+}
+"""The addresses of the pages of files and folders outside `docs`. Documents link to these files and folders."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -51,31 +65,31 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         **model_pages(),
         "reference/metrics.md": metric_page(),
         "notebook.md": notebook_page(ROOT / "docs" / "start.ipynb"),
-        **{page: copied(source) for page, source in COPIES.items()},
+        **{page: (ROOT / source).read_text() for page, source in COPIES.items()},
     }
     for page, content in pages.items():
         files.append(File.generated(config, page, content=content))
     for path in sorted([*(ROOT / "reports").glob("*.png"), *(ROOT / "reports").glob("*.html")]):
         files.append(File.generated(config, f"reports/{path.name}", abs_src_path=str(path)))
-    for name in ("report.png", "compare.png", "wandb.png"):
+    for name in PICTURES:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / ".github" / name)))
     return files
 
 
-def copied(source: str) -> str:
-    """Return a document with the links to pages of this site as they are here."""
-    return (ROOT / source).read_text().replace("](docs/", "](").replace("](../docs/", "](../")
+def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
+    """Point the links of a document to pages of this site, and keep the pairs of numbers in its tables on one line."""
+    source = COPIES.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    if not (ROOT / source).exists():  # a generated page, whose links are those of the site
+        return markdown
+    folder, here = Path(source).parent, Path(page.file.src_uri).parent
 
+    def linked(match: re.Match[str]) -> str:
+        path = normpath(folder / match[1])
+        address = PAGES.get(path, path.removeprefix("docs/"))
+        return f"]({relpath(address, here)}"
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replace ``<!-- results -->`` by the tables of results, and ``<!-- losses -->`` by those of the losses."""
-    markdown = re.sub("<!-- results -->", lambda _: all_results(), markdown)
-    return re.sub("<!-- losses -->", lambda _: "\n\n".join(map(unbroken, loss_tables().values())), markdown)
-
-
-def all_results() -> str:
-    """Return the table of results of each dataset, below its title."""
-    return "\n\n".join(f"### {DATASETS[dataset]}\n\n{unbroken(result_table(dataset))}" for dataset in results())
+    markdown = re.sub(r"\]\((?!\w+:)([^)#\s]+)", linked, markdown)
+    return PLACE.sub(lambda match: unbroken(match[3]), markdown)
 
 
 def unbroken(table: str) -> str:

@@ -1,4 +1,4 @@
-"""The generated pages have every group, key and model, and the README's table is that of the record."""
+"""The generated pages have every group, key and model, and the tables of results are those of the record."""
 
 import json
 import re
@@ -15,10 +15,10 @@ from adamct.report.statistics import compare
 from docs.generate.docstrings import as_markdown
 from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
-from docs.generate.readme import README, with_tables
 from docs.generate.reports import REPORTS, claims_page
 from docs.generate.results import RECORD, loss_tables, result_table, results
-from docs.generate.yamls import CONF, choices, comments_of_keys, described, groups, header_of
+from docs.generate.tables import DOCUMENTS, PLACE, with_tables
+from docs.generate.yamls import CONF, ROOT, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
 
 
@@ -64,10 +64,11 @@ def test_models_have_short_distinct_names() -> None:
     assert max(map(len, names)) <= 24
 
 
-def test_the_table_of_the_readme_is_that_of_the_record() -> None:
-    """A failure means that ``python -m docs.generate.readme`` must run again."""
-    text = README.read_text()
-    assert "<!-- results: beauty -->" in text
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_the_tables_are_those_of_the_record(document: Path) -> None:
+    """A failure means that ``python -m docs.generate.tables`` must run again."""
+    text = document.read_text()
+    assert PLACE.search(text)
     assert with_tables(text) == text
 
 
@@ -109,7 +110,7 @@ def test_the_page_of_claims_is_made_from_the_record(tmp_path: Path) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len(README.read_text().splitlines()) <= 170
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 170
 
 
 def test_comments_belong_to_their_keys() -> None:

@@ -1,0 +1,42 @@
+"""``python -m docs.generate.tables``: write the tables of results into README.md and docs/results.md, from the record."""
+
+import argparse
+import re
+from collections.abc import Callable
+
+from docs.generate.results import DATASETS, ROOT, loss_tables, result_table, results
+
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PLACE = re.compile(r"(<!-- ([\w ]+) -->\n)(.*?)(\n<!-- end -->)", re.S)
+"""A table between two comments, the first of which names it."""
+
+
+def main() -> None:
+    """Write the tables, and say which documents changed."""
+    argparse.ArgumentParser("python -m docs.generate.tables", description=__doc__).parse_args()
+    for document in DOCUMENTS:
+        text = document.read_text()
+        document.write_text(with_tables(text))
+        print(f"{document.relative_to(ROOT)}: {'changed' if with_tables(text) != text else 'as it was'}")
+
+
+def with_tables(text: str) -> str:
+    """Return a text with the tables of the record between their comments."""
+    return PLACE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[4]}", text)
+
+
+def all_results() -> str:
+    """Return the table of results of each dataset, below its title."""
+    return "\n\n".join(f"### {DATASETS[dataset]}\n\n{result_table(dataset)}" for dataset in results())
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "results of Beauty": lambda: result_table("beauty"),
+    "results": all_results,
+    "losses": lambda: "\n\n".join(loss_tables().values()),
+}
+"""The tables that a comment can name."""
+
+
+if __name__ == "__main__":
+    main()
