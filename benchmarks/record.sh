@@ -12,7 +12,7 @@ data=$(realpath "$1")
 out=$(realpath -m "$2")
 cd "$(dirname "$0")/.."
 
-floors=popularity,markov,item_knn
+floors=popularity,markov,vsknn
 recent=bsarec,fmlp,lrurec,hstu,gsasrec,esasrec
 paper=adamct,sasrec,gru4rec,hgn,core,sine,caser,nextitnet,gcsan,bert4rec
 all=$floors,$recent,$paper

@@ -30,7 +30,7 @@ yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # hundreds of c
 
 CONF = Path(__file__).parents[1] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-SPARSE = ("item_knn", "markov")
+SPARSE = ("vsknn", "markov")
 """The models that give scores themselves, from sparse counts on the CPU."""
 UNTRAINED = (*SPARSE, "popularity")
 """The models that have nothing to train."""

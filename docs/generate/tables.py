@@ -1,4 +1,4 @@
-"""``python -m docs.generate.tables``: write the tables of results into README.md and docs/results.md, from the record."""
+"""``python -m docs.generate.tables``: write the tables of the record into README.md and docs/results.md."""
 
 import argparse
 import re

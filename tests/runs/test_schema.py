@@ -192,7 +192,7 @@ def test_top_level_keys_are_checked_without_torch(tmp_path: Path) -> None:
         ("modell=sasrec", "modell: there is no such key; did you mean model?"),
         ("zzz=1", "zzz: there is no such key"),
         ("model=sasrecc", "model=sasrecc: must be one of adamct, "),
-        ("model=sasrecc", "sine; did you mean sasrec?"),
+        ("model=sasrecc", "vsknn; did you mean sasrec?"),
         ("model=5", "model=5: must be the name of a choice"),
         ("model=[1,2]", "model: must be the name of a choice"),
         ("dataset=null", "dataset=null: "),

@@ -17,13 +17,13 @@ MODELS = {
     "gsasrec": "gSASRec",
     "hgn": "HGN",
     "hstu": "HSTU",
-    "item_knn": "Item-KNN",
     "lrurec": "LRURec",
     "markov": "Markov chain",
     "nextitnet": "NextItNet",
     "popularity": "Popularity",
     "sasrec": "SASRec",
     "sine": "SINE",
+    "vsknn": "V-SKNN",
 }
 DATASETS = {"beauty": "Beauty", "sports": "Sports", "toys": "Toys", "synthetic": "the embedded data"}
 STUDIES = {

@@ -1,4 +1,7 @@
-"""Nearest neighbours among the users' sessions, which need no training."""
+"""V-SKNN: nearest neighbours among the users' sessions, which need no training (Ludewig & Jannach, UMUAI 2018).
+
+"Evaluation of Session-based Recommendation Algorithms".
+"""
 
 import numpy as np
 from jaxtyping import Int
@@ -12,8 +15,8 @@ from adamct.scores import SparseScores
 from adamct.values import PositiveFloat, PositiveInt
 
 
-class ItemKNN(NextItemModel):
-    """V-SKNN of Ludewig & Jannach (UMUAI 2018): items of the sessions that share items with the history.
+class VSKNN(NextItemModel):
+    """A model that recommends the items of sessions that share items with the history.
 
     A session s is the set of a user's training items. Let h be the set of items of the history i_1, ..., i_n, and t(i)
     the last position of item i in it. A session is as similar as the shared items are recent:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamct.models.item_knn import ItemKNN
+from adamct.models.vsknn import VSKNN
 from tests.models.logs import HISTORIES, ITEMS, LOGS, batch_of, popularity, spec_of
 from tests.models.oracles import agree, scores
 
@@ -32,12 +32,12 @@ def test_scores_are_of_the_nearest_sessions(
     log: list[list[int]], histories: list[list[int]], k: int, backoff: float
 ) -> None:
     expected = [score_by_loops(log, history, k, backoff) for history in histories]
-    agree(scores(ItemKNN(spec_of(log), k, backoff), batch_of(histories)), expected, 1e-6)
+    agree(scores(VSKNN(spec_of(log), k, backoff), batch_of(histories)), expected, 1e-6)
 
 
 def test_an_own_session_adds_only_to_items_of_the_user() -> None:
     log = [[1, 2, 3], [4, 5]]
-    model = ItemKNN(spec_of(log), num_neighbours=5, backoff=1.0)
+    model = VSKNN(spec_of(log), num_neighbours=5, backoff=1.0)
     (score,) = scores(model, batch_of([log[0]]))
     p = popularity(log)
     assert all(score[item] > p[item] + 0.1 for item in log[0])
