@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the record of results: all models and studies on the paper's datasets, to early stopping.
+# Make the record of results: 19 models and seven studies on the paper's datasets, to early stopping.
 #
 #   benchmarks/record.sh DATA OUT
 #

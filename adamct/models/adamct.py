@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
     The released code has no dropout after W_O, and a bias in each projection. Keys that are padding are masked as well.
     """
 
-    def __init__(self, hparams: Hyperparameters, output_dropout: DropoutRate, bias: bool = True):
+    def __init__(self, hparams: Hyperparameters, output_dropout: DropoutRate, bias: bool):
         super().__init__()
         self.attention = MultiHeadAttention(hparams.hidden_size, hparams.num_heads, hparams.attn_dropout, bias)
         self.output = nn.Linear(hparams.hidden_size, hparams.hidden_size, bias)
@@ -70,7 +70,7 @@ class SelfAttention(nn.Module):
 class Convolution(nn.Module):
     """The local branch as released: Φ(LN(Conv(x))), looking both ways over zero padding, no dropout."""
 
-    def __init__(self, hparams: Hyperparameters, bias: bool = True):
+    def __init__(self, hparams: Hyperparameters, bias: bool):
         super().__init__()
         size, kernel_size = hparams.hidden_size, hparams.kernel_size
         self.convolution = ConvolutionOverPositions(size, size, kernel_size, padding=kernel_size // 2, bias=bias)

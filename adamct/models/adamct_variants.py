@@ -29,7 +29,7 @@ class BranchInputs(nn.Module):
 class PaperConvolution(Convolution):
     """The local branch of the equations: LN(Dpt(Φ(Conv(x)))) (Eq. 8-10), which have no bias."""
 
-    def __init__(self, hparams: Hyperparameters, dropout: DropoutRate, bias: bool = True):
+    def __init__(self, hparams: Hyperparameters, dropout: DropoutRate, bias: bool):
         super().__init__(hparams, bias)
         self.dropout = kernels.Dropout(dropout)
 

@@ -24,8 +24,9 @@ score:
 
 $$r_u = 1 + \sum_{i \in C_u,\, i \ne t_u} [s_{u,i} \ge s_{u,t_u}]$$
 
-Here $s_{u,i}$ is the score of item $i$, and $t_u$ is the held-out item. So a model that scores all items alike has the
-last rank, not the first. The candidates $C_u$ depend on the ranking: see [The protocol](../concepts/protocol.md).
+Here $s_{u,i}$ is the score of item $i$, and $t_u$ is the held-out item. So a model that gives all items one score
+has the last rank, not the first. The candidates $C_u$ depend on the ranking: see
+[The protocol](../concepts/protocol.md).
 """
 
 LISTS = r"""
@@ -46,11 +47,11 @@ def metric_page() -> str:
             "A key such as `test/full_unseen/ndcg@10` names the split, the ranking and the metric.",
             "`cutoffs` sets the values of k.",
             "",
-            "## Of the ranks",
+            "## From the ranks",
             with_formulas(FORMULAS),
             as_markdown(docstring(RankingMetrics)),
             "",
-            "## Of the recommended lists",
+            "## From the recommended lists",
             with_formulas(LISTS),
             f"Here k is {LIST_LENGTH}. {lists}",
             "",

@@ -29,7 +29,7 @@ from tests.models.oracles import ACTIVATIONS, LENGTHS, SPEC, Build, D, Histories
 
 @pytest.mark.parametrize("num_heads", [1, 2, 4])
 def test_attention_is_equations_2_to_6(num_heads: int) -> None:
-    branch = scrambled(parts.SelfAttention(HPARAMS._replace(num_heads=num_heads), output_dropout=0.5))
+    branch = scrambled(parts.SelfAttention(HPARAMS._replace(num_heads=num_heads), output_dropout=0.5, bias=False))
     x, is_item = random(4, N, D), is_item_of(LENGTHS, N)
     agree(branch(x, causal_mask(is_item)), [mhsa(array(x[b]), branch, is_item[b].tolist()) for b in range(4)])
 
@@ -39,8 +39,8 @@ def test_attention_is_equations_2_to_6(num_heads: int) -> None:
 def test_convolution_is_equations_8_to_10(kernel_size: int, activation: Activation) -> None:
     x, hparams = random(1, 7, D), HPARAMS._replace(kernel_size=kernel_size, activation=activation)
     for branch, norm_first in (
-        (scrambled(variants.PaperConvolution(hparams, dropout=0.5)), False),
-        (scrambled(parts.Convolution(hparams)), True),
+        (scrambled(variants.PaperConvolution(hparams, dropout=0.5, bias=False)), False),
+        (scrambled(parts.Convolution(hparams, bias=True)), True),
     ):
         agree(branch(x)[0], conv_mid(array(x[0]), branch, ACTIVATIONS[activation], norm_first))
 
