@@ -1,6 +1,8 @@
 """Run an experiment: build what its config names, run the stages, record them. See `python run.py --help`."""
 
 import logging
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,14 @@ from omegaconf import DictConfig
 from adamct.runs.config import description, name_of_dataset, names_folder, resolved
 from adamct.runs.folder import CHECKPOINTS, RESULTS, RunFolder, finished_before
 from adamct.runs.job import run_command, run_job
-from adamct.runs.processes import processes_here, require_one_folder
+from adamct.runs.processes import is_first, processes_here, require_one_folder
 from adamct.runs.schema import check
 from adamct.runs.threads import THREADS, Threads, let_threads_sleep, threads_of_run
 
 if TYPE_CHECKING:
+    from polars import Series
+
+    from adamct.batch import People
     from adamct.training.module import NextItemModule
 
 log = logging.getLogger("adamct.run")
@@ -74,6 +79,7 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, threads:
     data = instantiate(cfg.dataset)
     facts = {"statistics": data.statistics._asdict(), "held_out": data.held_out._asdict()}  # this reads the data
     module = build_module(cfg, data)
+    audience = audience_of(cfg, module, data) if "predict" in config["stages"] else None
     folder.claim(module.identity, config["stages"])
     plan = Plan.of(config, module, folder.path / CHECKPOINTS)
     with configured_trainer(cfg, plan, data.spec.num_users, folder.path) as trainer:
@@ -86,32 +92,41 @@ def compute(cfg: DictConfig, config: dict[str, Any], folder: RunFolder, threads:
                 logger.log_hyperparams(config | facts)
 
         outcome = run_stages(trainer, module, data, plan, begin)
-        if "predict" in plan.stages and trainer.is_global_zero:
-            log.info("recommendations: %s", recommend(cfg, module, data, folder.path))
+        if audience is not None and trainer.is_global_zero:
+            log.info("recommendations: %s", recommend(cfg, module, data, audience, folder.path))
         if plan.stages != ["predict"]:
             folder.own()
             record(folder.path, trainer, module, data, outcome, config)
     return outcome.chosen[0].val_scores[cfg.monitor]
 
 
-def recommend(cfg: DictConfig, module: "NextItemModule", data: Any, folder: Path) -> Path:
-    """Write the model's recommendations for users of the log or for people with other histories."""
-    from adamct.errors import naming_key
-    from adamct.serving.predictions import write_recommendations
-    from adamct.serving.recommender import Recommender
+def audience_of(cfg: DictConfig, module: "NextItemModule", data: Any) -> tuple["People", "Series | None"]:
+    """Read the people to recommend to, and the items' titles if there are any, so that mistakes end the run early."""
     from datamodules.people import people_of
     from datamodules.titles import read_titles
 
     keys, interactions = cfg.predict, data.interactions
-    people = people_of(
-        interactions,
-        has_times=data.spec.has_times,
-        users=keys.users,
-        histories=keys.histories,
-        columns=instantiate(keys.columns),
-        only_users=module.model.uses_user_embedding,
-    )
-    titles = None if keys.titles is None else read_titles(Path(keys.titles), interactions.item_ids)
+    with redirect_stdout(sys.stdout if is_first() else None):
+        people = people_of(
+            interactions,
+            has_times=data.spec.has_times,
+            users=keys.users,
+            histories=keys.histories,
+            columns=instantiate(keys.columns),
+            only_users=module.model.uses_user_embedding,
+        )
+    return people, None if keys.titles is None else read_titles(Path(keys.titles), interactions.item_ids)
+
+
+def recommend(
+    cfg: DictConfig, module: "NextItemModule", data: Any, audience: tuple["People", "Series | None"], folder: Path
+) -> Path:
+    """Write the model's recommendations for some people, with the items' titles if there are any."""
+    from adamct.errors import naming_key
+    from adamct.serving.predictions import write_recommendations
+    from adamct.serving.recommender import Recommender
+
+    keys, (people, titles) = cfg.predict, audience
     with naming_key("predict"):
         return write_recommendations(
             Recommender(module.model, module.item_ids, data.max_len),

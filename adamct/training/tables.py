@@ -9,6 +9,7 @@ import torch
 from rich import box, get_console
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
+from rich.text import Text
 
 from adamct.batch import HeldOutStatistics, Statistics
 from adamct.dataset import Dataset
@@ -54,7 +55,7 @@ def show_start(name: str, trainer: pl.Trainer, module: NextItemModule, data: Dat
         "seed": str(module.seed),
     }
     for fact in (facts | others).items():
-        block.add_row(*fact)
+        block.add_row(*map(Text, fact))  # names of folders and datasets may look like markup
     show(Group(statistics_table(data.statistics), block))
 
 
@@ -95,7 +96,7 @@ def scores_table(scores: dict[str, dict[str, float]], chosen: dict[str, dict[str
         learns: whether the model was trained, so that its weights have an epoch.
     """
     some = next(iter(scores.values()))
-    table = Table("test", "", *(Column(name, justify="right") for name in scores), box=box.SIMPLE_HEAD)
+    table = Table("test", "", *(Column(Text(name), justify="right") for name in scores), box=box.SIMPLE_HEAD)
     for ranking in in_order(Metric.parse(key).ranking for key in some):
         metrics = [metric for metric in shown_metrics(ranking) if f"test/{ranking}/{metric}" in some]
         epoch = f"(epoch {chosen[ranking]['epoch']})" if learns else ""

@@ -23,20 +23,21 @@ def facts(text: str) -> dict[str, str]:
 def test_console_and_log_have_the_start_every_epoch_and_the_scores(
     tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*TINY, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}").code == 0
-    console, log = capsys.readouterr().out, (tmp_path / "run.log").read_text()
+    folder = tmp_path / "a[b]"  # looks like markup
+    assert run(*TINY, "trainer.max_epochs=2", f"hydra.run.dir='{folder}'").code == 0
+    console, log = capsys.readouterr().out, (folder / "run.log").read_text()
     for text in (console, log):
         assert facts(text).keys() == {*FACTS}
         assert re.search(
             r"epoch 1/2: loss [\d.]+; ndcg@10 uni20 [\d.]+ \(best\), full .*full_unseen .* left$", text, re.M
         )
         assert re.search(r"epoch 2/2: loss [\d.]+; ndcg@10 uni20 [^;]+$", text, re.M)
-        assert all(words in text for words in ("test of ", "recall@5", f"results: {tmp_path}"))
+        assert all(words in text for words in ("test of ", "recall@5", f"results: {folder}"))
     shown = facts(console)
-    parameters = json.loads((tmp_path / "results.json").read_text())["cost"]["parameters"]
+    parameters = json.loads((folder / "results.json").read_text())["cost"]["parameters"]
     assert shown["dataset"] == "synthetic"
     assert shown["model"] == f"AdaMCT, {parameters:,} parameters"
-    assert (shown["device"], shown["seed"], shown["folder"]) == ("cpu", "212", str(tmp_path))
+    assert (shown["device"], shown["seed"], shown["folder"]) == ("cpu", "212", str(folder))
     assert shown["start"] == "from the beginning"
 
 

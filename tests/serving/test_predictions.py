@@ -169,3 +169,13 @@ def test_run_refuses_pickled_code_and_other_weights(key: str, trained: Path, tmp
     ended = run(*command)
     assert "the checkpoint's weights do not fit the model: " in ended.line
     assert "\n" not in ended.line
+
+
+@pytest.mark.parametrize("key", ["users", "histories", "titles"])
+def test_mistakes_end_a_run_before_it_trains(key: str, tmp_path: Path, run: Run) -> None:
+    ended = run(
+        *TINY, "stages=[fit,test,predict]", f"predict.{key}={tmp_path}/none.csv", f"hydra.run.dir={tmp_path}/out"
+    )
+    assert ended.code == 1
+    assert "none.csv" in ended.line
+    assert not (tmp_path / "out" / "checkpoints").exists()
