@@ -14,9 +14,12 @@ from filelock import FileLock
 from adamct.errors import InputError, writing
 from datamodules.fingerprint import Bytes, Prepared, contents, digests, from_contents
 from datamodules.preprocessing import Interactions
+from datamodules.sources import CACHE_TAG
 
 FACTS = "facts.json"
 """The file of an entry with the facts that determine it and the SHA-256 of each of its other files."""
+SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n"
+"""The content of `CACHE_TAG`."""
 
 
 def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], Interactions]) -> Prepared:
@@ -39,6 +42,7 @@ def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], In
         return prepared
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / CACHE_TAG).write_text(SIGNATURE)  # so that a log in the folder above does not include the cache
         lock = FileLock(f"{entry}.lock").acquire()
     with lock:
         if (prepared := load(entry, facts)) is None:  # no other process has built it meanwhile

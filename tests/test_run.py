@@ -146,6 +146,7 @@ def test_mistakes_are_errors_of_one_line(overrides: list[str], named: list[str],
     ("overrides", "named"),
     [
         (["dataset=custom"], ["dataset.path"]),
+        (["dataset=custom", "dataset.path="], ["dataset.path='': must be text that is not empty"]),
         (["dataset=custom", "dataset.path=empty.csv"], ["empty.csv"]),
         (["dataset=toys", "dataset.path=small.txt"], ["small.txt", "167,597", "dataset.expect=null"]),
         (["dataset=custom", "dataset.path=sparse.txt"], ["dataset.min_user"]),
