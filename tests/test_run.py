@@ -193,6 +193,16 @@ def test_checkpoints_of_other_runs_are_refused(other: str, finished: Path, tmp_p
     assert ended.code == 1
     assert "\n" not in ended.line
     assert str(checkpoint) in ended.line
+    assert ended.line.endswith("or another ckpt")
+
+
+@pytest.mark.integration
+def test_a_state_of_another_run_is_not_resumed(finished: Path, tmp_path: Path, run: Run) -> None:
+    last = finished / "checkpoints" / "last.ckpt"
+    ended = run(*TINY, "seed=4", f"resume={last}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert f"{last}: was trained with seed=3, but this run has seed=4; give" in ended.line
+    assert ended.line.endswith("or another resume")
 
 
 @pytest.mark.integration
