@@ -47,6 +47,8 @@ def main() -> None:
     if arguments.restore:
         print(f"{len(restore(arguments.into, *arguments.restore))} runs restored from {arguments.into}")
         return
+    if not arguments.folders:
+        parser.error("give a FOLDER of sweeps or of runs")
     try:
         copied, left_out = copy(arguments.folders, arguments.into)
     except InputError as error:

@@ -105,13 +105,23 @@ def test_special_characters_are_escaped() -> None:
     assert r"| 50 % | 1\*2\* | # |" in markdown(table)
 
 
+def test_each_folder_must_have_a_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="/nope: there is no such folder"):
+        find_runs([tmp_path / "a", tmp_path / "nope"])
+    with pytest.raises(InputError, match="/empty: no run"):
+        find_runs([tmp_path / "empty", tmp_path / "a"])
+
+
 def test_the_command_writes_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == f"error: no run (a folder with config.yaml) below {tmp_path}"
+    no_run = f"{tmp_path}: no run (a folder with config.yaml) below it; give the folder of a sweep or of runs"
+    assert ended.value.code == f"error: {no_run}"
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     main()
     assert "uni100" in capsys.readouterr().out
