@@ -43,6 +43,7 @@ def main() -> None:
 
 def run(file: Path, overrides: list[str]) -> None:
     """Evaluate a file by the protocol of a composed config."""
+    require(file.exists(), f"{file}: there is no such file; give FILE, the recommendations, before KEY=VALUE")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
@@ -58,7 +59,8 @@ def run(file: Path, overrides: list[str]) -> None:
     config = resolved(cfg)
     check(config)
     evaluate(read_lists(file), {"dataset": dataset, "model": name}, instantiate(cfg.dataset), config, folder)
-    print(f"compare with other runs: python -m adamct.report {shlex.quote(str(folder))} reports/runs")
+    folders = [str(path) for path in (folder, Path("reports/runs")) if path.is_dir()]  # a clone has the record
+    print(f"compare with other runs: python -m adamct.report {shlex.join(folders)}")
 
 
 if __name__ == "__main__":
