@@ -130,6 +130,12 @@ def test_help_and_mistakes_that_need_no_data_do_not_wait_for_torch(tmp_path: Pat
         (["monitor=val/uni100/ndcg@10"], ["monitor=val/uni100/ndcg@10", "val/uni20/ndcg@10"]),
         (["stages=[test]", "ckpt=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
         (["resume=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
+        (["+callbacks.x={_target_: datetime.timedelta}"], ["callbacks.x: must be a pytorch_lightning.Callback"]),
+        (["+callbacks.x={_target_: builtins.dict}"], ["callbacks.x: must be a pytorch_lightning.Callback"]),
+        (
+            ["+callbacks.x={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: nope}"],
+            ["callbacks: ", "metric `nope`"],
+        ),
         (["optimizer.lr=1e30"], ["not finite at step 1", "optimizer.lr"]),
     ],
     ids=lambda value: " ".join(value),
