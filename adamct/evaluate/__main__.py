@@ -15,6 +15,7 @@ from adamct.evaluate.lists import read_lists
 from adamct.evaluate.record import evaluate
 from adamct.report.inputs.names import file_names, label_of
 from adamct.runs.config import names_folder, resolved
+from adamct.runs.console import accept_all_characters
 from adamct.runs.schema import check
 from adamct.runs.script import CONF
 
@@ -37,6 +38,7 @@ def main() -> None:
         "reports (default: the name of FILE), hydra.run.dir=FOLDER",
     )
     arguments = parser.parse_args()
+    accept_all_characters()
     with exiting_on_mistake():
         run(arguments.file, arguments.overrides)
 

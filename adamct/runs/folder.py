@@ -166,7 +166,7 @@ def record_kill(folder: Path, reason: str) -> None:
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, None if it does not exist or cannot be read."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -142,7 +142,7 @@ def write_report(folder: Path, loggers: Iterable[DictConfig]) -> None:
     except InputError as error:  # such as for runs that must not be compared
         print(f"no report: {error}", file=sys.stderr)
     except Exception as error:
-        error_file.write_text(traceback.format_exc())
+        error_file.write_text(traceback.format_exc(), encoding="utf-8")
         reason = explain(error) or f"{type(error).__name__} {on_one_line(error)}"
         command = f"python -m adamct.report {folder}"
         print(f"no report: {reason}; the traceback is in {error_file}; to try again: {command}", file=sys.stderr)

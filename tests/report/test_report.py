@@ -11,6 +11,7 @@ import pytest
 
 from adamct.errors import InputError
 from adamct.report.__main__ import main
+from adamct.report.inputs import paper
 from adamct.report.inputs.planned_jobs import not_started
 from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
 from adamct.report.inputs.titles import MODELS
@@ -112,6 +113,14 @@ def test_each_folder_must_have_a_run(tmp_path: Path) -> None:
         find_runs([tmp_path / "a", tmp_path / "nope"])
     with pytest.raises(InputError, match="/empty: no run"):
         find_runs([tmp_path / "empty", tmp_path / "a"])
+
+
+@pytest.mark.usefixtures("undrawn", "ascii_locale")
+def test_a_report_is_utf8_in_any_locale(tmp_path: Path) -> None:
+    paper.read.cache_clear()
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    make_report(tmp_path)
+    assert not (tmp_path / "report" / "report.html").read_text(encoding="utf-8").isascii()
 
 
 def test_the_command_writes_a_report(

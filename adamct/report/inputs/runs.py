@@ -235,7 +235,7 @@ def read_unrecorded(folder: Path) -> Run:
             error="",
         )
     try:
-        lines = failure.read_text(errors="replace").strip().splitlines()
+        lines = failure.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError as error:
         raise InputError(damage(failure, error.strerror or str(error))) from error
     return Run(
