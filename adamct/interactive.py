@@ -18,6 +18,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from adamct.errors import InputError, explain, require
+from adamct.runs.callback import require_own_run
 from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, RunFolder, read_json
 from adamct.runs.job import Experiment, run_in_processes
@@ -58,6 +59,7 @@ def run(overrides: list[str]) -> Path:
     config = compose("config", overrides, return_hydra_config=True)
     require(config.hydra.mode != RunMode.MULTIRUN, "a sweep is no single run: start it with the command adamct run -m")
     require_no_sweep(config.hydra.runtime.choices, config.preview)
+    require_own_run(config)
     context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(config))
     job = run_job(partial(run_experiment, experiment=experiment), config, "hydra.run.dir", None, context)
     if job.status == JobStatus.FAILED:

@@ -14,6 +14,7 @@ from adamct.errors import exiting_on_mistake, require
 from adamct.evaluate.lists import read_lists
 from adamct.evaluate.record import evaluate
 from adamct.report.inputs.names import file_names, label_of
+from adamct.runs.callback import require_own_run
 from adamct.runs.config import names_folder, resolved
 from adamct.runs.console import accept_all_characters
 from adamct.runs.schema import check
@@ -55,6 +56,7 @@ def run(file: Path, overrides: list[str]) -> None:
     require(not taken, f"label={name}: is a model of conf/model; give another name")
     default = Path("outputs", file_names([f"{dataset}_{name}"])[0], f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     folder = Path(cfg.hydra.run.dir) if names_folder() else default
+    require_own_run(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
     cfg.output_dir = str(folder)

@@ -77,4 +77,5 @@ def test_a_folder_of_another_file_or_a_taken_name_is_refused(tmp_path: Path, eva
     assert (tmp_path / "run" / "results.json").read_bytes() == before
     assert evaluate(one, folder, "label=sasrec") == "error: label=sasrec: is a model of conf/model; give another name"
     assert "patience=0: must be" in str(evaluate(one, folder, "patience=0"))
+    assert evaluate(one, "hydra.run.dir=") == "error: hydra.run.dir is empty: give hydra.run.dir=FOLDER"
     assert read_run(tmp_path / "run").model == "one.csv"
