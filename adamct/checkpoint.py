@@ -34,13 +34,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise OSError(error.errno, error.strerror, str(final)) from error
 
 
-def read_checkpoint(path: Path, identity: dict[str, Any], names: Iterable[str] | None = None) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, identity: dict[str, Any], names: Iterable[str] | None = None, key: str = "hydra.run.dir"
+) -> dict[str, Any]:
     """Load a checkpoint onto the CPU, without executing its content, and compare its identity with the run's.
 
     Args:
         path: the checkpoint's file.
         identity: the identity of the run, as `adamct.identity.identity_of` returns it.
         names: the parts of the identity that must be equal; None compares all parts of ``identity``.
+        key: the config key by which the run found the checkpoint.
 
     Raises:
         InputError: the file is missing or corrupt, or the checkpoint's identity differs.
@@ -56,9 +59,9 @@ def read_checkpoint(path: Path, identity: dict[str, Any], names: Iterable[str] |
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("identity"), dict):
         raise InputError(f"{path}: not a checkpoint of this project")
     names = tuple(identity) if names is None else names
-    for key, before, now in differences(checkpoint["identity"], identity, names):
+    for part, before, now in differences(checkpoint["identity"], identity, names):
         raise InputError(
-            f"{path}: was trained with {key}={before}, but this run has {key}={now}; "
-            "give the overrides that it was trained with, or another hydra.run.dir"
+            f"{path}: was trained with {part}={before}, but this run has {part}={now}; "
+            f"give the overrides and the data that it was trained with, or another {key}"
         )
     return checkpoint

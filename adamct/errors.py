@@ -93,6 +93,8 @@ def explain(error: BaseException) -> str | None:
         override, default = variables.get("override"), variables.get("d")
         group = getattr(override, "input_line", None) or getattr(default, "group", None)
         return group and f"{group}: must be the name of a choice ({on_one_line(error)})"
+    if isinstance(error, RuntimeError) and raising_module(error).startswith("pytorch_lightning.callbacks."):
+        return f"callbacks: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
     refusal = isinstance(error, ValueError | ImportError) or type(error).__name__ == "MisconfigurationException"
     if refusal and raising_package(error) in ("pytorch_lightning", "lightning_fabric"):
         return f"trainer: {on_one_line(error)}; HYDRA_FULL_ERROR=1 shows where"
@@ -117,7 +119,12 @@ def explain_composition(error: Exception) -> str:
 
 def raising_package(error: BaseException) -> str:
     """Return the name of the package that raised an error."""
-    return raising_frame(error).f_globals.get("__name__", "").partition(".")[0]
+    return raising_module(error).partition(".")[0]
+
+
+def raising_module(error: BaseException) -> str:
+    """Return the name of the module that raised an error."""
+    return raising_frame(error).f_globals.get("__name__", "")
 
 
 def raising_frame(error: BaseException) -> FrameType:

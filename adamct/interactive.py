@@ -18,6 +18,8 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from adamct.errors import InputError, explain, require
+from adamct.runs.callback import require_own_run
+from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, RunFolder, read_json
 from adamct.runs.job import Experiment, run_in_processes
 from adamct.runs.script import CONF, SCRIPT
@@ -37,6 +39,7 @@ def train(overrides: Sequence[str] = ()) -> dict[str, Any]:
         InputError: the overrides or the data have a mistake, or the run failed in processes of its own.
         KeyboardInterrupt: Ctrl-C stopped the run, which has saved its state.
     """
+    require(not isinstance(overrides, str), f'{overrides}: must be a list; give ["{overrides}"]')
     try:
         with unchanged_process(), initialize_config_dir(str(CONF), job_name=SCRIPT.stem, version_base="1.3"):
             folder = run(list(overrides))
@@ -55,6 +58,8 @@ def run(overrides: list[str]) -> Path:
     experiment = load_experiment()
     config = compose("config", overrides, return_hydra_config=True)
     require(config.hydra.mode != RunMode.MULTIRUN, "a sweep is no single run: start it with the command adamct run -m")
+    require_no_sweep(config.hydra.runtime.choices, config.preview)
+    require_own_run(config)
     context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(config))
     job = run_job(partial(run_experiment, experiment=experiment), config, "hydra.run.dir", None, context)
     if job.status == JobStatus.FAILED:

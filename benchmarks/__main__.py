@@ -53,7 +53,9 @@ def compare(arguments: argparse.Namespace) -> None:
             figures = [compare_sides(kind, arguments.rounds, *overrides)]
         rows += [{"kind": kind, "model": model, **row} for row in figures]
     facts = machine(*arguments.overrides)
-    arguments.out.write_text(json.dumps({**facts, "overrides": arguments.overrides, "rows": rows}, indent=2) + "\n")
+    arguments.out.write_text(
+        json.dumps({**facts, "overrides": arguments.overrides, "rows": rows}, indent=2) + "\n", encoding="utf-8"
+    )
     show(rows)
 
 
@@ -67,7 +69,7 @@ def machine(*overrides: str) -> dict[str, Any]:
     """Return the facts of the machine and of the code."""
     where = device(compose_config(*overrides))
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
     return {"cpu": cpu, "cuda": torch.version.cuda, **provenance(where)}
 

@@ -54,7 +54,7 @@ def accuracy(score: float, *overrides: str) -> dict[str, Any]:
             f"+callbacks.reached={stop}, stopping_threshold: {score}}}",
         )
         seconds = time.perf_counter() - began
-        results = json.loads((Path(folder) / "results.json").read_text())
+        results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
     scores = results["history"][results["config"]["monitor"]]
     if max(scores) < score:
         sys.exit(f"error: --score {score} was not reached; the best was {max(scores):.4f}")

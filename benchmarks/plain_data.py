@@ -15,7 +15,9 @@ def prepare(path: Path, min_user: int, min_item: int, max_len: int) -> tuple[int
     Returns:
         The number of interactions that are left, and each example's history, its length, and its target.
     """
-    sequences = {user: items for user, *items in (line.split() for line in path.read_text().splitlines())}
+    sequences = {
+        user: items for user, *items in (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    }
     while True:
         counts = Counter(item for items in sequences.values() for item in items)
         kept = {user: [item for item in items if counts[item] >= min_item] for user, items in sequences.items()}

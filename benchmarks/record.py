@@ -47,6 +47,8 @@ def main() -> None:
     if arguments.restore:
         print(f"{len(restore(arguments.into, *arguments.restore))} runs restored from {arguments.into}")
         return
+    if not arguments.folders:
+        parser.error("give a FOLDER of sweeps or of runs")
     try:
         copied, left_out = copy(arguments.folders, arguments.into)
     except InputError as error:
@@ -95,7 +97,7 @@ def restore(record: Path, data: Path, out: Path) -> list[Path]:
     """
     restored: list[Path] = []
     for path in sorted(record.rglob(RESULTS)):
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         study, dataset = (results["choices"].get(group) for group in ("sweep", "dataset"))
         fixed = FIXED if study else (*FIXED, "dataset")
         folder = out / (study or dataset) / job_name(ListConfig(results["overrides"]), fixed)
@@ -134,7 +136,7 @@ def require_same_run(address: Path, run: Run) -> None:
     """
     if not (address / RESULTS).exists():
         return
-    held = json.loads((address / RESULTS).read_text())
+    held = json.loads((address / RESULTS).read_text(encoding="utf-8"))
     for key, before, now in differences(held["identity"], run.results["identity"]):
         raise InputError(f"{run.folder}: {key}={now}, but {before} in {address}; remove that folder to replace it")
     before, now = held.get("git_commit"), run.results.get("git_commit")

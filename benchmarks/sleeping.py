@@ -31,7 +31,7 @@ def experiment(cfg: DictConfig, folder: RunFolder) -> float:
     with folder:
         if (results := finished_before(folder.path, config)) is not None:
             return results["metrics"][cfg.monitor]
-        with (folder.path / "starts").open("a") as starts:
+        with (folder.path / "starts").open("a", encoding="utf-8") as starts:
             starts.write(f"{os.getpid()}\n")
         time.sleep(cfg.optimizer.lr)
         results = {"metrics": {cfg.monitor: cfg.optimizer.lr}, "config": config}

@@ -14,9 +14,12 @@ from filelock import FileLock
 from adamct.errors import InputError, writing
 from datamodules.fingerprint import Bytes, Prepared, contents, digests, from_contents
 from datamodules.preprocessing import Interactions
+from datamodules.sources import CACHE_TAG
 
 FACTS = "facts.json"
 """The file of an entry with the facts that determine it and the SHA-256 of each of its other files."""
+SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55\n"
+"""The content of `CACHE_TAG`."""
 
 
 def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], Interactions]) -> Prepared:
@@ -39,6 +42,7 @@ def load_or_build(folder: Path, facts: dict[str, object], build: Callable[[], In
         return prepared
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / CACHE_TAG).write_bytes(SIGNATURE)  # so that a log in the folder above does not include the cache
         lock = FileLock(f"{entry}.lock").acquire()
     with lock:
         if (prepared := load(entry, facts)) is None:  # no other process has built it meanwhile
@@ -64,7 +68,7 @@ def save(parts: Mapping[str, Bytes], entry: Path, facts: dict[str, object]) -> N
             new.mkdir(parents=True)
             for name, part in parts.items():
                 (new / name).write_bytes(part.data)
-            (new / FACTS).write_text(json.dumps({"facts": facts, "sha256": digests(parts)}, indent=2))
+            (new / FACTS).write_text(json.dumps({"facts": facts, "sha256": digests(parts)}, indent=2), encoding="utf-8")
             if os.path.lexists(entry):
                 entry.rename(workspace / "old")
             new.rename(entry)
@@ -78,7 +82,7 @@ def load(entry: Path, facts: dict[str, object]) -> Prepared | None:
     The files are mapped copy-on-write: processes share their pages, and torch can use them without a copy.
     """
     try:
-        content = json.loads((entry / FACTS).read_text())
+        content = json.loads((entry / FACTS).read_text(encoding="utf-8"))
         expected = content["sha256"]
         parts = {name: np.memmap(entry / name, np.uint8, "c") for name in expected}
         if content["facts"] == facts and digests(parts) == expected:

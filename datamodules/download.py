@@ -141,7 +141,7 @@ class Download:
 
     def receive(self, session: requests.Session, url: str, bar: Progress, task: TaskID, size: int) -> None:
         """Request the missing data, or all data if the server has no name for the version of its file."""
-        version = self.version.read_text("latin-1") if size and self.version.exists() else None
+        version = self.version.read_text(encoding="latin-1") if size and self.version.exists() else None
         headers = {"Accept-Encoding": "identity"}
         if version:
             headers |= {"Range": f"bytes={size}-", "If-Range": version}
@@ -163,7 +163,7 @@ class Download:
             if not continues:
                 self.forget()
                 version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-                self.version.write_text(version, "latin-1")
+                self.version.write_text(version, encoding="latin-1")
             with self.partial.open("ab" if continues else "wb") as file:
                 for chunk in response.raw.stream(CHUNK, decode_content=False):
                     file.write(chunk)

@@ -49,10 +49,13 @@ class UniformNegatives(Checked):
         count, width = len(held_out.user), num_items + 1
         available = num_items - np.bincount(excluded // width, minlength=count)
         fewest = int(available.min())
+        remedy = f"give {fewest} or less" if fewest else "give a log with more items"
+        if not fewest and self.exclude == "seen" and num_items > 1:
+            remedy = "give dataset.negatives.exclude=target, which excludes only the target, or a log with more items"
         require(
             self.count <= fewest,
             f"dataset.negatives.count={self.count}: only {fewest} of {num_items} items can be negatives of the user "
-            f"with the most items; give {fewest} or less",
+            f"with the most items; {remedy}",
         )
         generator = numpy_generator(self.seed, stream)
         negatives = generator.integers(1, width, (count, self.count), dtype=np.int32)

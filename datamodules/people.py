@@ -69,7 +69,7 @@ def read_users(file: Path, user_ids: pl.Series) -> np.ndarray:
     Spaces around an id are part of it only if the log has a user with that id.
     """
     try:
-        lines = file.read_text("utf-8-sig").split("\n")  # with or without a byte-order mark
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # with or without a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error}); give a UTF-8 text file with a user id a line") from error
     numbers = {name: number for number, name in enumerate(user_ids)}

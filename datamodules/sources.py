@@ -16,6 +16,8 @@ from adamct.errors import InputError, require
 from datamodules.columns import Columns
 from datamodules.formats import ORDER, Table, open_binary, read_table
 
+CACHE_TAG = "CACHEDIR.TAG"
+"""The file that marks the folder of a cache; see https://bford.info/cachedir."""
 _BY_USUAL_NAMES = Columns()
 _MISSING = ("", " ", "nan", "NaN", "NAN", "null", "Null", "NULL", "None", "<NA>", "\\N")
 """The texts that programs write for a missing id."""
@@ -68,7 +70,8 @@ def read_log(path: Path, columns: Columns = _BY_USUAL_NAMES, min_rating: int | f
 def files_of(path: Path) -> list[Path]:
     """List the files of a folder or a pattern, in the order of their names; a file gives only itself.
 
-    In a folder, names that begin with ``.`` or ``_`` are skipped; a pattern skips names that begin with ``.``.
+    In a folder, names that begin with ``.`` or ``_`` are skipped; a pattern skips names that begin with ``.``. Both
+    skip the folder of a cache, such as that of the prepared data.
 
     Raises:
         InputError: there are no files, or one of them is not a regular file.
@@ -83,6 +86,7 @@ def files_of(path: Path) -> list[Path]:
         files = [path.parent / name for name in sorted(glob(path.name, root_dir=path.parent))]
     else:
         files = [path]
+    files = [file for file in files if not os.path.exists(file / CACHE_TAG)]
     require(bool(files), f"{path}: holds no files; give a file, a folder of files or a pattern such as logs/*.parquet")
     for file in files:
         kind = "a folder" if os.path.isdir(file) else "a broken link" if os.path.islink(file) else "not a file"
@@ -109,12 +113,12 @@ def sha256(path: Path) -> str:
 
 
 def require_readable(path: object) -> None:
-    """Refuse a path whose files cannot be opened. Anything but text is no path, which the config's check refuses.
+    """Refuse a path whose files cannot be opened. The config's check refuses what is no path, such as an empty text.
 
     Raises:
         InputError: names the file.
     """
-    for file in files_of(Path(path)) if isinstance(path, str) else ():
+    for file in files_of(Path(path)) if isinstance(path, str) and path else ():
         open_binary(file).close()
 
 

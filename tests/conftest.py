@@ -1,10 +1,11 @@
 """Fixtures of all tests: configs, models and runs as `run.py` makes them. Shapes in all signatures are checked."""
 
+import locale
 import logging
 import os
 import runpy
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
@@ -148,6 +149,15 @@ def run_module(name: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.dont_write_bytecode", True)
         runpy.run_module(name, run_name="__main__")
+
+
+@pytest.fixture
+def ascii_locale() -> Iterator[None]:
+    """Give this process the locale C, in which a file without an encoding is ASCII unless Python is in UTF-8 mode."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ def test_results_are_those_of_the_folder_and_the_callers_hydra_stays(tmp_path: P
         ("seed=-1", "seed=-1: must be at least 0"),
         ("seed=1,2", "seed=1,2"),
         ("sweep=table2", "a sweep is no single run"),
+        ("preview=true", "preview=true lists the jobs of a sweep: add -m"),
+        ("hydra/launcher=processes", "hydra/launcher=processes is for the jobs of a sweep: add -m"),
     ],
 )
 def test_mistakes_are_input_errors(override: str, line: str, tmp_path: Path) -> None:
@@ -46,6 +48,11 @@ def test_mistakes_are_input_errors(override: str, line: str, tmp_path: Path) -> 
         adamct.train([override, f"hydra.run.dir={tmp_path}"])
     assert line in str(error.value)
     assert not (tmp_path / "results.json").exists()
+
+
+def test_text_is_no_list_of_overrides() -> None:
+    with pytest.raises(InputError, match=r'^seed=1: must be a list; give \["seed=1"\]$'):
+        adamct.train("seed=1")
 
 
 class Interrupt(pl.Callback):

@@ -130,6 +130,12 @@ def test_help_and_mistakes_that_need_no_data_do_not_wait_for_torch(tmp_path: Pat
         (["monitor=val/uni100/ndcg@10"], ["monitor=val/uni100/ndcg@10", "val/uni20/ndcg@10"]),
         (["stages=[test]", "ckpt=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
         (["resume=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
+        (["+callbacks.x={_target_: datetime.timedelta}"], ["callbacks.x: must be a pytorch_lightning.Callback"]),
+        (["+callbacks.x={_target_: builtins.dict}"], ["callbacks.x: must be a pytorch_lightning.Callback"]),
+        (
+            ["+callbacks.x={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: nope}"],
+            ["callbacks: ", "metric `nope`"],
+        ),
         (["optimizer.lr=1e30"], ["not finite at step 1", "optimizer.lr"]),
     ],
     ids=lambda value: " ".join(value),
@@ -146,6 +152,7 @@ def test_mistakes_are_errors_of_one_line(overrides: list[str], named: list[str],
     ("overrides", "named"),
     [
         (["dataset=custom"], ["dataset.path"]),
+        (["dataset=custom", "dataset.path="], ["dataset.path='': must be text that is not empty"]),
         (["dataset=custom", "dataset.path=empty.csv"], ["empty.csv"]),
         (["dataset=toys", "dataset.path=small.txt"], ["small.txt", "167,597", "dataset.expect=null"]),
         (["dataset=custom", "dataset.path=sparse.txt"], ["dataset.min_user"]),
@@ -192,6 +199,16 @@ def test_checkpoints_of_other_runs_are_refused(other: str, finished: Path, tmp_p
     assert ended.code == 1
     assert "\n" not in ended.line
     assert str(checkpoint) in ended.line
+    assert ended.line.endswith("or another ckpt")
+
+
+@pytest.mark.integration
+def test_a_state_of_another_run_is_not_resumed(finished: Path, tmp_path: Path, run: Run) -> None:
+    last = finished / "checkpoints" / "last.ckpt"
+    ended = run(*TINY, "seed=4", f"resume={last}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 1
+    assert f"{last}: was trained with seed=3, but this run has seed=4; give" in ended.line
+    assert ended.line.endswith("or another resume")
 
 
 @pytest.mark.integration

@@ -14,7 +14,9 @@ from adamct.errors import exiting_on_mistake, require
 from adamct.evaluate.lists import read_lists
 from adamct.evaluate.record import evaluate
 from adamct.report.inputs.names import file_names, label_of
+from adamct.runs.callback import require_own_run
 from adamct.runs.config import names_folder, resolved
+from adamct.runs.console import accept_all_characters
 from adamct.runs.schema import check
 from adamct.runs.script import CONF
 
@@ -37,12 +39,14 @@ def main() -> None:
         "reports (default: the name of FILE), hydra.run.dir=FOLDER",
     )
     arguments = parser.parse_args()
+    accept_all_characters()
     with exiting_on_mistake():
         run(arguments.file, arguments.overrides)
 
 
 def run(file: Path, overrides: list[str]) -> None:
     """Evaluate a file by the protocol of a composed config."""
+    require(file.exists(), f"{file}: there is no such file; give FILE, the recommendations, before KEY=VALUE")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
@@ -52,13 +56,15 @@ def run(file: Path, overrides: list[str]) -> None:
     require(not taken, f"label={name}: is a model of conf/model; give another name")
     default = Path("outputs", file_names([f"{dataset}_{name}"])[0], f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     folder = Path(cfg.hydra.run.dir) if names_folder() else default
+    require_own_run(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
     cfg.output_dir = str(folder)
     config = resolved(cfg)
     check(config)
     evaluate(read_lists(file), {"dataset": dataset, "model": name}, instantiate(cfg.dataset), config, folder)
-    print(f"compare with other runs: python -m adamct.report {shlex.quote(str(folder))} reports/runs")
+    folders = [str(path) for path in (folder, Path("reports/runs")) if path.is_dir()]  # a clone has the record
+    print(f"compare with other runs: python -m adamct.report {shlex.join(folders)}")
 
 
 if __name__ == "__main__":

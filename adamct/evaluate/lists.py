@@ -54,7 +54,7 @@ def damaged_line(path: Path) -> str:
     """Return the number of the first line that is not JSON, as text; empty if there is none or it is compressed."""
     if path.suffix.lower() not in SCANS or SCANS[path.suffix.lower()] is not scan_json_lines:
         return ""
-    with path.open(errors="replace") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 json.loads(line if line.strip() else "{}", parse_constant=refuse)

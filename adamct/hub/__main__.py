@@ -30,7 +30,7 @@ def export(run: Path, folder: Path, file: str) -> None:
     results = read_json(run / RESULTS)
     require(isinstance(results, dict), f"{run}: holds no {RESULTS}; give the folder of a finished run")
     rankings = rankings_of(results, file)
-    checkpoint = read_checkpoint(run / CHECKPOINTS / file, results["identity"], WEIGHTS)
+    checkpoint = read_checkpoint(run / CHECKPOINTS / file, results["identity"], WEIGHTS, "RUN")
     name = f"{results['identity']['model']['_target_'].rpartition('.')[2]} on {results['choices']['dataset']}"
     write_folder(folder, checkpoint, model_card(results, name, rankings))
 

@@ -61,8 +61,8 @@ def stored(file: Path, make: Callable[[], str]) -> str:
     """Return the text of a file in the run's folder, which a resumed run has again. Write it if it is missing."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(make())
-    return file.read_text()
+        file.write_text(make(), encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -72,8 +72,8 @@ class MlflowRun(MLFlowLogger):
     @rank_zero_only
     def _start(self, folder: Path) -> None:
         file = folder / "mlflow_run_id"
-        if file.exists() and self._has_run(file.read_text()):
-            self._run_id = file.read_text()
+        if file.exists() and self._has_run(file.read_text(encoding="utf-8")):
+            self._run_id = file.read_text(encoding="utf-8")
             self.experiment.update_run(self._run_id, status="RUNNING")
             return
         file.unlink(missing_ok=True)

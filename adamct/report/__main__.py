@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from adamct.errors import exiting_on_mistake
+from adamct.runs.console import accept_all_characters
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
         "--wandb", metavar="PROJECT", help="also log the tables and figures to a new run of this W&B project"
     )
     arguments = parser.parse_args()
+    accept_all_characters()
     # matplotlib and scipy take a second to import, and --help does not need them.
     from adamct.report.build import report
 

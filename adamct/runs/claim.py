@@ -40,7 +40,7 @@ class Claim:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._lock(seconds=0.2):  # longer than another process looks at it in `is_held`
             return False
-        self.sign_of_life.write_text(socket.gethostname())
+        self.sign_of_life.write_text(socket.gethostname(), encoding="utf-8")
         self.ended = threading.Event()
         threading.Thread(target=renew, args=(self.sign_of_life, self.ended), daemon=True).start()
         return True
@@ -71,7 +71,7 @@ class Claim:
 
     def _is_held_elsewhere(self) -> bool:
         try:
-            machine, renewed = self.sign_of_life.read_text(), self.sign_of_life.stat().st_mtime
+            machine, renewed = self.sign_of_life.read_text(encoding="utf-8"), self.sign_of_life.stat().st_mtime
         except FileNotFoundError:
             return False
         os.utime(self.lock.lock_file)  # the time by the clock that also gave the sign of life its time

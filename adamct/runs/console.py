@@ -4,10 +4,18 @@ A run says everything through the loggers of `adamct`: `conf/hydra/job_logging/r
 and to the run's log file, and those of `FILE_LOG` to the file alone.
 """
 
+import io
 import logging
+import sys
 
 FILE_LOG = logging.getLogger("adamct.file")
 """The logger of messages that only the run's log file shows."""
+
+
+def accept_all_characters() -> None:
+    """Show a question mark for a character that the console's encoding lacks, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has another class, which takes all characters
+        sys.stdout.reconfigure(errors="replace")
 
 
 def mute() -> None:

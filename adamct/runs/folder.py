@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adamct.errors import InputError, writing
+from adamct.errors import InputError, require, writing
 from adamct.identity import EXECUTION, as_json, differences, omit
 from adamct.runs.claim import Claim
 from adamct.runs.processes import is_first
@@ -139,6 +139,25 @@ class RunFolder:
             return []
 
 
+def require_own(key: str, folder: str, replaced: Sequence[str], marks: Sequence[str]) -> None:
+    """Refuse an empty path, and a folder in which somebody else's file would be replaced.
+
+    Args:
+        key: the config key of the folder.
+        folder: the path of the folder, which need not exist.
+        replaced: the files that would be replaced or deleted there.
+        marks: the files of which a folder of this project has one.
+
+    Raises:
+        InputError: names the key or the folder.
+    """
+    require(folder != "", f"{key} is empty: give {key}=FOLDER")
+    if not any(os.path.lexists(Path(folder, mark)) for mark in marks):
+        for name in replaced:
+            foreign = os.path.lexists(Path(folder, name))
+            require(not foreign, f"{folder}: holds a {name} of something else; give another {key}")
+
+
 def finished_before(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """Return the results of a finished run of the same config in a folder, None if there are none.
 
@@ -166,7 +185,7 @@ def record_kill(folder: Path, reason: str) -> None:
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, None if it does not exist or cannot be read."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

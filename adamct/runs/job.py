@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from adamct.errors import explain, require
 from adamct.runs.claim import Claim
 from adamct.runs.config import without_null
-from adamct.runs.console import mute
+from adamct.runs.console import accept_all_characters, mute
 from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, InUse, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
@@ -51,6 +51,7 @@ def run_command(main: Callable[[], None], groups: Path) -> None:
     """
     if parent := os.environ.pop(PARENT, None):
         end_with(int(parent))
+    accept_all_characters()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its own errors instead of printing them
     sys.argv[1:] = without_null(sys.argv[1:], groups)
     try:
@@ -71,6 +72,7 @@ def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | st
         The score that a sweep optimises; NaN if the job failed, also in an earlier process of the same sweep;
         None if it was killed; `ELSEWHERE` if another process is running it.
     """
+    accept_all_characters()  # also in another process than the command's
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     has_neighbours = in_sweep and hydra_config.runtime.choices["hydra/launcher"] != "basic"
@@ -131,7 +133,7 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | str | 
     if code != 0 and (folder / ERROR).exists():
         return math.nan
     require(code == 0, f"{folder}: its processes ended with {code}; the lines above may tell why")
-    return json.loads((folder / RESULTS).read_text())["metrics"][monitor]
+    return json.loads((folder / RESULTS).read_text(encoding="utf-8"))["metrics"][monitor]
 
 
 def stop_file(hydra: HydraConf | DictConfig) -> Path:
@@ -141,14 +143,14 @@ def stop_file(hydra: HydraConf | DictConfig) -> Path:
 
 def add_failed_job(sweep: Path, folder: Path) -> None:
     """Add a job's folder to the failed jobs of a sweep."""
-    with (sweep / FAILED).open("a") as file:  # one short write, which the writes of other processes do not split
-        file.write(f"{folder}\n")
+    with (sweep / FAILED).open("a", encoding="utf-8") as file:
+        file.write(f"{folder}\n")  # one short write, which the writes of other processes do not split
 
 
 def read_failed_jobs(sweep: Path) -> list[str]:
     """Return the folders of the failed jobs of a sweep, relative to the sweep's folder."""
     path = sweep / FAILED
-    folders = path.read_text().splitlines() if path.exists() else []
+    folders = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return sorted({os.path.relpath(folder, sweep) for folder in folders})
 
 

@@ -99,7 +99,7 @@ def begun_with(folder: Path, resume: str | None) -> Threads | None:
     path = (folder if resume == "auto" else Path(resume).resolve().parents[1]) / THREADS
     if not path.exists():
         return None
-    text = path.read_text().strip()
+    text = path.read_text(encoding="utf-8").strip()
     require(text.isdecimal() and int(text) >= 1, f"{path}: is not a number of threads; delete it or give threads=N")
     return Threads(int(text), "(as the run began)")
 
@@ -138,7 +138,7 @@ def load() -> float:
         return minute
     running: list[float] = []
     for _ in range(REPEATS):
-        running.append(float(path.read_text().split()[3].partition("/")[0]) - 1)
+        running.append(float(path.read_text(encoding="utf-8").split()[3].partition("/")[0]) - 1)
         time.sleep(0.01)
     return min(minute, sorted(running)[REPEATS // 2])
 

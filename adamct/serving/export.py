@@ -81,7 +81,7 @@ def export(recommender: Recommender, folder: Path, histories: Sequence[Sequence[
         np.save(partial / "item_table.npy", model.item_table().numpy(force=True))
         if (bias := model.item_bias()) is not None:
             np.save(partial / "item_bias.npy", bias.numpy(force=True))
-        (partial / "items.json").write_text(json.dumps(list(recommender.item_ids)))
+        (partial / "items.json").write_text(json.dumps(list(recommender.item_ids)), encoding="utf-8")
         largest = max_difference(recommender, encoder, partial / "encoder.onnx", histories)
         require(largest < TOLERANCE, f"{type(model).__name__}: the exported queries are off by {largest:.1e}")
         for file in partial.iterdir():
@@ -164,7 +164,7 @@ def read_histories(file: Path) -> list[list[str]]:
         InputError: the file cannot be read, or a line is not JSON.
     """
     try:
-        return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         expected = 'a JSON list of item ids on each line, such as ["77", "7"]'
         raise InputError(f"{file}: cannot be read ({on_one_line(error)}); give {expected}") from error

@@ -15,8 +15,8 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import InputError, explain, on_one_line, require
-from adamct.runs.folder import ERROR
-from adamct.runs.job import add_failed_job, read_failed_jobs, stop_file
+from adamct.runs.folder import ERROR, require_own
+from adamct.runs.job import COMMANDS, add_failed_job, read_failed_jobs, stop_file
 from adamct.runs.schema import check_nodes
 from adamct.sweeps.commands import enter, exit_if_stopping, leave, living, turn
 from adamct.sweeps.folders import name_sweep
@@ -54,6 +54,7 @@ class SweepCallback(Callback):
             batch = config.hydra.sweeper.get("max_batch_size")
             require(batch is None or batch >= 1, f"hydra.sweeper.max_batch_size={batch}: must be at least 1, or null")
             folder = name_sweep(config.hydra)
+            require_own("hydra.sweep.dir", config.hydra.sweep.dir, ("multirun.yaml",), (".lock", COMMANDS))
             run_side_by_side(config)
             folder.mkdir(parents=True, exist_ok=True)
             with turn(folder):
@@ -142,7 +143,7 @@ def write_report(folder: Path, loggers: Iterable[DictConfig]) -> None:
     except InputError as error:  # such as for runs that must not be compared
         print(f"no report: {error}", file=sys.stderr)
     except Exception as error:
-        error_file.write_text(traceback.format_exc())
+        error_file.write_text(traceback.format_exc(), encoding="utf-8")
         reason = explain(error) or f"{type(error).__name__} {on_one_line(error)}"
         command = f"python -m adamct.report {folder}"
         print(f"no report: {reason}; the traceback is in {error_file}; to try again: {command}", file=sys.stderr)

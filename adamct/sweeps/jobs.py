@@ -61,8 +61,8 @@ class JobsCallback(Callback):
         value = job_return.return_value if job_return.status == JobStatus.COMPLETED else None
         how = outcome(folder, value, self.job_began, config.monitor)
         line = f"#{hydra.job.num} {folder.name}: {how}, {duration(time.time() - self.job_began)}"
-        with log.open("a") as file:  # one short write, which the writes of other processes do not split
-            file.write(f"[{time.strftime(TIME)}] {line}\n")
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"[{time.strftime(TIME)}] {line}\n")  # one short write, which other processes do not split
         if total := self.total or len(hydra.sweeper.get("jobs") or ()):
             since = "" if "n_trials" in hydra.sweeper else self.began  # a search goes on with the numbers of its trials
             line += f"; {max(0, total - ended(log, since))} of {total} jobs left"
@@ -90,5 +90,5 @@ def outcome(folder: Path, value: Any, began: float, monitor: str) -> str:
 
 def ended(log: Path, since: str) -> int:
     """Return how many different jobs have ended since a time."""
-    lines = [line for text in log.read_text().splitlines() if (line := LINE.match(text))]
+    lines = [line for text in log.read_text(encoding="utf-8").splitlines() if (line := LINE.match(text))]
     return len({line[2] for line in lines if line[1] >= since})

@@ -132,7 +132,8 @@ def read_chosen(folder: Path, choice: Choice, module: NextItemModule, trained_he
     if choice.monitor is not None and module.learns:  # the file's name says which metric chose the weights
         names = (*WEIGHTS, "monitor", "select_per_ranking")
     path, monitor = folder / choice.file, module.identity["monitor"]
-    checkpoint = read_checkpoint(path, module.identity, None if trained_here else names)
+    within, key = (None, "hydra.run.dir") if trained_here else (names, "ckpt")
+    checkpoint = read_checkpoint(path, module.identity, within, key)
     require(
         monitor in checkpoint["val_scores"],
         f"{path}: was not validated by monitor={monitor}; give the overrides it was trained with",
@@ -199,7 +200,8 @@ def restore(start: Path, trainer: pl.Trainer, module: NextItemModule, plan: Plan
     Raises:
         InputError: the checkpoint is of another run, holds weights only, or is past ``trainer.max_epochs``.
     """
-    checkpoint, longest = read_checkpoint(start, module.identity), trainer.max_epochs
+    key = "resume" if plan.resume not in (None, "auto") else "hydra.run.dir"
+    checkpoint, longest = read_checkpoint(start, module.identity, key=key), trainer.max_epochs
     require(
         longest in (None, -1) or checkpoint["epoch"] < longest,
         f"{start}: has trained {checkpoint['epoch'] + 1} epochs, more than trainer.max_epochs={longest}: raise it, "

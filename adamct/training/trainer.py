@@ -20,7 +20,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from adamct import kernels
 from adamct.analysis.mixture_coefficients import MixtureMonitor
 from adamct.checkpoint import AtomicCheckpointIO
-from adamct.errors import naming_key
+from adamct.errors import naming_key, require
 from adamct.loggers.base import running
 from adamct.randomness import seed_libraries
 from adamct.runs.console import is_live
@@ -63,8 +63,11 @@ def configured_trainer(cfg: DictConfig, plan: Plan, num_users: int, folder: Path
         num_users: the number of users that are validated.
         folder: the run's folder.
     """
-    added = [*instantiate(cfg.callbacks).values()]
-    configured = instantiate(cfg.trainer, _partial_=True, callbacks=added)
+    added = instantiate(cfg.callbacks)
+    for name, callback in added.items():
+        is_callback = isinstance(callback, pl.Callback)
+        require(is_callback, f"callbacks.{name}: must be a pytorch_lightning.Callback; give another _target_")
+    configured = instantiate(cfg.trainer, _partial_=True, callbacks=[*added.values()])
     with on_least_used_gpu(configured) as make_trainer, running(cfg.logger) as loggers:
         callbacks = []
         if "fit" in plan.stages:

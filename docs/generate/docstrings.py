@@ -16,13 +16,13 @@ def docstring(thing: Any) -> str:
 
 def classes(path: Path) -> list[tuple[str, str]]:
     """Return the name and the docstring of each class of a Python file, in order."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return [(node.name, ast.get_docstring(node) or "") for node in tree.body if isinstance(node, ast.ClassDef)]
 
 
 def module_docstring(path: Path) -> str:
     """Return the docstring of a Python file."""
-    return ast.get_docstring(ast.parse(path.read_text())) or ""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def as_markdown(text: str) -> str:

@@ -58,7 +58,7 @@ def group_page(group: str) -> str:
 def facts(choice: Described) -> list[str]:
     """Return what a YAML holds: its class, the YAMLs it builds on, and its keys."""
     if not choice.package:
-        return ["```yaml", *body(choice.path.read_text()), "```"]
+        return ["```yaml", *body(choice.path.read_text(encoding="utf-8")), "```"]
     lines = []
     if choice.target:
         lines += [f"It configures `{choice.target}`.", ""]

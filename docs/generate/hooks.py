@@ -65,7 +65,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         **model_pages(),
         "reference/metrics.md": metric_page(),
         "notebook.md": notebook_page(ROOT / "docs" / "start.ipynb"),
-        **{page: (ROOT / source).read_text() for page, source in COPIES.items()},
+        **{page: (ROOT / source).read_text(encoding="utf-8") for page, source in COPIES.items()},
     }
     for page, content in pages.items():
         files.append(File.generated(config, page, content=content))

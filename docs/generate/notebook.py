@@ -11,7 +11,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 def notebook_page(path: Path) -> str:
     """Return the Markdown of a notebook."""
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     return "\n\n".join(part for cell in cells for part in parts(cell))
 
 

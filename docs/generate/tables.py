@@ -15,8 +15,8 @@ def main() -> None:
     """Write the tables, and say which documents changed."""
     argparse.ArgumentParser("python -m docs.generate.tables", description=__doc__).parse_args()
     for document in DOCUMENTS:
-        text = document.read_text()
-        document.write_text(with_tables(text))
+        text = document.read_text(encoding="utf-8")
+        document.write_text(with_tables(text), encoding="utf-8")
         print(f"{document.relative_to(ROOT)}: {'changed' if with_tables(text) != text else 'as it was'}")
 
 

@@ -43,7 +43,7 @@ class Described(NamedTuple):
     @property
     def package(self) -> str:
         """The prefix of its keys in the config; empty if it sets keys of several groups."""
-        match = re.search(r"^# @package ([\w.]+)$", self.path.read_text(), re.M)
+        match = re.search(r"^# @package ([\w.]+)$", self.path.read_text(encoding="utf-8"), re.M)
         package = match[1] if match else ".".join(self.path.parent.relative_to(CONF).parts)
         return "" if package in ("_global_", "") else f"{package}."
 
@@ -57,7 +57,7 @@ class Described(NamedTuple):
 @cache
 def described(path: Path) -> Described:
     """Read a YAML with its comments."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     content = yaml.safe_load(text) or {}
     values = {name: value for name, value in flat(content).items() if not name.startswith("defaults")}
     comments = comments_of_keys(text)

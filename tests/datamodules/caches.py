@@ -8,6 +8,7 @@ import polars as pl
 
 from datamodules.fingerprint import Prepared, contents, digests
 from datamodules.preprocessing import Interactions
+from datamodules.sources import CACHE_TAG
 
 FACTS: dict[str, object] = {"sha256": "0" * 64, "min_user": 5}
 """The facts that determine a cache entry."""
@@ -36,8 +37,8 @@ def assert_equal(prepared: Prepared, expected: Interactions) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of a folder's files."""
-    return sorted(path.name for path in folder.iterdir())
+    """Return the names of a folder's files, without the mark of a cache."""
+    return sorted({path.name for path in folder.iterdir()} - {CACHE_TAG})
 
 
 def log_data(folder: Path, path: Path | None, expect: tuple[int, int, int] | None = None, **changed: Any) -> Any:

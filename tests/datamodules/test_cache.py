@@ -165,6 +165,14 @@ def test_a_renamed_file_of_another_format_is_read_again(tmp_path: Path) -> None:
         _ = log_data(tmp_path, folder).interactions
 
 
+@pytest.mark.parametrize("path", ["", "*"], ids=["folder", "pattern"])
+def test_a_log_does_not_include_the_cache_in_its_folder(tmp_path: Path, log: Path, path: str) -> None:
+    for _ in range(2):
+        data = log_data(log.parent, log.parent / path)
+        assert data.spec.num_users == 2
+    assert (log.parent / "cache").is_dir()
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

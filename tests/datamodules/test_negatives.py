@@ -169,6 +169,19 @@ def test_all_available_items_can_be_drawn_but_not_more(exclude: Literal["seen", 
         draw(users, 10, available + 1, exclude)
 
 
+@pytest.mark.parametrize(
+    ("exclude", "items", "remedy"),
+    [
+        ("seen", [1, 2, 3], "give dataset.negatives.exclude=target, which excludes only the target, or a log"),
+        ("seen", [1, 1, 1], "give a log with more items"),
+        ("target", [1, 1, 1], "give a log with more items"),
+    ],
+)
+def test_no_count_below_one_is_recommended(exclude: Literal["seen", "target"], items: list[int], remedy: str) -> None:
+    with pytest.raises(InputError, match=f"the user with the most items; {remedy}"):
+        draw([items], len({*items}), 1, exclude)
+
+
 def test_an_unknown_exclude_is_refused() -> None:
     with pytest.raises(InputError, match="exclude=history: must be 'seen' or 'target'"):
         UniformNegatives(1, cast(Any, "history"), 0)

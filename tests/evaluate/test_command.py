@@ -59,7 +59,12 @@ def test_a_models_own_lists_give_the_metrics_of_its_test(
     assert set(evaluated.facts) == {"target_count", "history_len"}
     printed = capsys.readouterr().out
     assert "uni20: unknown, because a list lacks the score of the test item" in printed
-    assert f"compare with other runs: python -m adamct.report {folder} reports/runs" in printed
+    assert f"compare with other runs: python -m adamct.report {folder}\n" in printed  # no clone, no record
+
+
+def test_a_forgotten_file_is_named(evaluate: Evaluate) -> None:
+    line = "dataset=custom: there is no such file; give FILE, the recommendations, before KEY=VALUE"
+    assert evaluate(Path("dataset=custom"), "dataset.path=log.csv") == f"error: {line}"
 
 
 def test_a_folder_of_another_file_or_a_taken_name_is_refused(tmp_path: Path, evaluate: Evaluate) -> None:
@@ -72,4 +77,5 @@ def test_a_folder_of_another_file_or_a_taken_name_is_refused(tmp_path: Path, eva
     assert (tmp_path / "run" / "results.json").read_bytes() == before
     assert evaluate(one, folder, "label=sasrec") == "error: label=sasrec: is a model of conf/model; give another name"
     assert "patience=0: must be" in str(evaluate(one, folder, "patience=0"))
+    assert evaluate(one, "hydra.run.dir=") == "error: hydra.run.dir is empty: give hydra.run.dir=FOLDER"
     assert read_run(tmp_path / "run").model == "one.csv"

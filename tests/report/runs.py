@@ -150,7 +150,7 @@ def write_run(
 
 def make_report(folder: Path, **arguments: Any) -> Report:
     """Write the report of a folder into it."""
-    with (folder / "terminal.txt").open("w") as file:
+    with (folder / "terminal.txt").open("w", encoding="utf-8") as file:
         return report([folder], folder / "report", console=Console(file=file, width=200), **arguments)
 
 

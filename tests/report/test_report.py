@@ -11,6 +11,7 @@ import pytest
 
 from adamct.errors import InputError
 from adamct.report.__main__ import main
+from adamct.report.inputs import paper
 from adamct.report.inputs.planned_jobs import not_started
 from adamct.report.inputs.runs import find_runs, find_sweeps, read_run
 from adamct.report.inputs.titles import MODELS
@@ -105,13 +106,31 @@ def test_special_characters_are_escaped() -> None:
     assert r"| 50 % | 1\*2\* | # |" in markdown(table)
 
 
+def test_each_folder_must_have_a_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="/nope: there is no such folder"):
+        find_runs([tmp_path / "a", tmp_path / "nope"])
+    with pytest.raises(InputError, match="/empty: no run"):
+        find_runs([tmp_path / "empty", tmp_path / "a"])
+
+
+@pytest.mark.usefixtures("undrawn", "ascii_locale")
+def test_a_report_is_utf8_in_any_locale(tmp_path: Path) -> None:
+    paper.read.cache_clear()
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    make_report(tmp_path)
+    assert not (tmp_path / "report" / "report.html").read_text(encoding="utf-8").isascii()
+
+
 def test_the_command_writes_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["report", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code == f"error: no run (a folder with config.yaml) below {tmp_path}"
+    no_run = f"{tmp_path}: no run (a folder with config.yaml) below it; give the folder of a sweep or of runs"
+    assert ended.value.code == f"error: {no_run}"
     write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
     main()
     assert "uni100" in capsys.readouterr().out

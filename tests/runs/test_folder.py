@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+import adamct
+from adamct.errors import InputError
 from tests.conftest import CONF, TINY, Ended, give
 
 Run = Callable[..., Ended]
@@ -115,6 +117,35 @@ def test_results_of_an_unknown_run_are_kept(tmp_path: Path, run: Run) -> None:
     assert f"{tmp_path}: holds results.json or checkpoints of an unknown run" in ended.line
     assert {*contents(tmp_path)} - {"run.log"} == {"results.json"}
     assert (tmp_path / "results.json").read_text() == '{"foreign": true}'
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "error.txt"])
+def test_a_folder_of_something_else_is_not_changed(name: str, tmp_path: Path, run: Run) -> None:
+    (tmp_path / name).write_text("mine: 1\n")
+    line = f"{tmp_path}: holds a {name} of something else; give another hydra.run.dir"
+    assert run(*TINY, f"hydra.run.dir={tmp_path}") == Ended(1, f"error: {line}")
+    with pytest.raises(InputError) as refused:
+        adamct.train([*TINY, f"hydra.run.dir={tmp_path}"])
+    assert str(refused.value) == line
+    assert contents(tmp_path) == {name: b"mine: 1\n"}
+
+
+def test_a_folder_of_another_multirun_is_not_changed(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "multirun.yaml").write_text("mine: 1\n")
+    ended = run("-m", *TINY, "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    assert ended == Ended(
+        1, f"error: {tmp_path}: holds a multirun.yaml of something else; give another hydra.sweep.dir"
+    )
+    assert contents(tmp_path) == {"multirun.yaml": b"mine: 1\n"}
+
+
+@pytest.mark.parametrize(("flag", "key"), [("--run", "hydra.run.dir"), ("-m", "hydra.sweep.dir")])
+def test_an_empty_folder_is_not_the_working_directory(
+    flag: str, key: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(flag, *TINY, f"{key}=") == Ended(1, f"error: {key} is empty: give {key}=FOLDER")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_another_run_are_not_recorded(finished: Path, tmp_path: Path, run: Run) -> None:

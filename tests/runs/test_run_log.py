@@ -1,5 +1,6 @@
 """What a run says: in its log file, and on the console."""
 
+import io
 import json
 import logging
 import re
@@ -39,6 +40,17 @@ def test_console_and_log_have_the_start_every_epoch_and_the_scores(
     assert shown["model"] == f"AdaMCT, {parameters:,} parameters"
     assert (shown["device"], shown["seed"], shown["folder"]) == ("cpu", "212", str(folder))
     assert shown["start"] == "from the beginning"
+
+
+@pytest.mark.usefixtures("ascii_locale")
+def test_an_ascii_console_shows_other_characters_as_question_marks(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(console := io.BytesIO(), "ascii", write_through=True))
+    assert run(*TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}").code == 0
+    assert "\u2500" * 9 in (tmp_path / "run.log").read_text(encoding="utf-8")
+    assert b"?" * 9 in console.getvalue()
+    assert "Logging error" not in capsys.readouterr().err
 
 
 def test_a_resumed_run_continues_its_log_and_says_where(

@@ -142,6 +142,7 @@ def test_mistakes_in_a_sweep_give_one_line(overrides: tuple[str, ...], message: 
 @pytest.mark.parametrize("content", [None, "", "hydra: {swee", "- 1", "5", "\x00\xff"])
 def test_sweep_overwrites_damaged_files_of_hydra(content: str | None, tmp_path: Path, run: Run) -> None:
     names = ["multirun.yaml", *(f"seed={seed}/.hydra/{name}.yaml" for seed in (1, 2) for name in ("config", "hydra"))]
+    (tmp_path / ".lock").touch()  # a folder of a sweep
     for path in (tmp_path / name for name in names):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir() if content is None else path.write_text(content)

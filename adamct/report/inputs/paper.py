@@ -30,7 +30,7 @@ class Reported(NamedTuple):
 @cache
 def read(name: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file in this folder."""
-    return list(csv.DictReader((files("adamct.report.inputs") / name).read_text().splitlines()))
+    return list(csv.DictReader((files("adamct.report.inputs") / name).read_text(encoding="utf-8").splitlines()))
 
 
 @cache

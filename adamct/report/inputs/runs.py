@@ -135,10 +135,14 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     """Read every run below some folders, sorted by path.
 
     Raises:
-        InputError: there are no runs.
+        InputError: a folder does not exist, or there are no runs below it.
     """
-    folders_by_path = {path.resolve(): path for folder in folders for path in visited(folder) if holds_run(path)}
-    require(bool(folders_by_path), f"no run (a folder with config.yaml) below {', '.join(map(str, folders))}")
+    folders_by_path: dict[Path, Path] = {}
+    for folder in folders:
+        below = {path.resolve(): path for path in visited(folder) if holds_run(path)}
+        lack = "no run (a folder with config.yaml) below it" if folder.is_dir() else "there is no such folder"
+        require(bool(below), f"{folder}: {lack}; give the folder of a sweep or of runs")
+        folders_by_path |= below
     tops = [folder.resolve() for folder in folders]
     return [read_run(folders_by_path[path], tops) for path in sorted(folders_by_path)]
 
@@ -231,7 +235,7 @@ def read_unrecorded(folder: Path) -> Run:
             error="",
         )
     try:
-        lines = failure.read_text(errors="replace").strip().splitlines()
+        lines = failure.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError as error:
         raise InputError(damage(failure, error.strerror or str(error))) from error
     return Run(

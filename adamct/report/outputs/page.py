@@ -52,7 +52,7 @@ def page(
         damages: a message for each file that could not be used: what is wrong with it, and what to do.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("adamct.report.outputs") / "page.html.jinja").read_text())
+    template = environment.from_string((files("adamct.report.outputs") / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         title=title,
         folders=folders,
