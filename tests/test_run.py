@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from tests.conftest import CONF, TINY, Ended
@@ -140,6 +142,15 @@ def test_mistakes_are_errors_of_one_line(overrides: list[str], named: list[str],
     assert "\n" not in ended.line
     assert all(name in ended.line for name in named), ended.line
     assert not (tmp_path / "results.json").exists()
+
+
+def test_the_users_setting_shows_tracebacks_in_every_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert "must be one of" in run("model=nope").line
+    assert "HYDRA_FULL_ERROR" not in os.environ  # which the processes that a command starts inherit
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(MissingConfigException):
+        run("model=nope")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
 
+from hydra._internal import utils as hydra_utils
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -27,7 +28,6 @@ from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, InUse, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
 
-FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 COMMANDS = ".commands"
 """The folder in a sweep's folder with a folder for each command that runs the sweep; see `adamct.sweeps.commands`."""
 FAILED = ".failed"
@@ -51,7 +51,9 @@ def run_command(main: Callable[[], None], groups: Path) -> None:
     """
     if parent := os.environ.pop(PARENT, None):
         end_with(int(parent))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its own errors instead of printing them
+    # Hydra then raises its own errors instead of printing them. HYDRA_FULL_ERROR=1 does so too, but all processes that
+    # this one starts would inherit it.
+    hydra_utils.is_under_debugger = lambda: True
     sys.argv[1:] = without_null(sys.argv[1:], groups)
     try:
         main()
@@ -163,6 +165,6 @@ def exit_with(error: Exception) -> NoReturn:
     A defect of the code keeps its traceback, and so does every error if HYDRA_FULL_ERROR is set.
     """
     line = explain(error)
-    if line is None or FULL_ERROR:
+    if line is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     sys.exit(f"error: {line}")
