@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra.errors import MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
+from adamct.errors import explain
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
@@ -142,6 +144,48 @@ def test_mistakes_are_errors_of_one_line(overrides: list[str], named: list[str],
     assert "\n" not in ended.line
     assert all(name in ended.line for name in named), ended.line
     assert not (tmp_path / "results.json").exists()
+
+
+def unreadable(override: str) -> str:
+    """Return the line for an override that Hydra cannot parse."""
+    with pytest.raises(OverrideParseException) as refused:
+        OverridesParser.create().parse_overrides([override])
+    line = explain(refused.value)
+    assert line is not None
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("ckpt=runs/seed=1/checkpoints", "runs/seed=1/checkpoints"),
+        ("dataset.path=log (1).csv", "log (1).csv"),
+        ("dataset.path=données.csv", "données.csv"),
+        ("label=Bob's", "Bob's"),
+        ("label='Bob's'", "Bob's"),
+        ('label=Bob\'s "$HOME"', 'Bob\'s "$HOME"'),
+        ("predict.columns.separator=;", ";"),
+    ],
+)
+def test_text_without_quotes_is_given_back_with_quotes(override: str, text: str) -> None:
+    beginning, _, word = unreadable(override).partition(" the shell's quotes: ")
+    assert beginning == f"{override}: the value cannot be read; if it is text, put it in quotes within"
+    read = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True).stdout
+    (parsed,) = OverridesParser.create().parse_overrides([read])
+    assert (parsed.key_or_group, parsed.value()) == (override.partition("=")[0], text)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed", "seed: must be KEY=VALUE"),
+        ("seed =1", "seed =1: must be KEY=VALUE"),
+        ("seed=int(x)", "Error parsing override 'seed=int(x)' ValueError while evaluating 'int(x)': invalid literal"),
+    ],
+)
+def test_other_unreadable_overrides_are_errors_of_one_line(override: str, line: str) -> None:
+    assert unreadable(override).startswith(line)
 
 
 def test_the_users_setting_shows_tracebacks_in_every_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
