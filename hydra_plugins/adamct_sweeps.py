@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
 from adamct.identity import named
-from adamct.keys import flat
+from adamct.keys import flat, in_shell, override_with
 from adamct.runs.job import ELSEWHERE, stop_file
 from adamct.runs.processes import run_name
 from adamct.sweeps.commands import MAY_CHANGE, POLL_SECONDS, exit_if_stopping, living, turn
@@ -188,9 +188,8 @@ class OptunaSweeper(Sweeper):
         values = {override.get_key_element(): override.value() for override in fixed}
         drawn = draw(trial, space, self.constraints, values)
         folder = trial_folder(trial.number, drawn)
-        name = QuotedString(str(self.study_name), Quote.single).with_quotes()
-        own = [f"hydra.sweeper.trial={trial.number}", f"hydra.sweeper.study_name={name}"]
-        own.append(f"hydra.sweep.subdir='{folder}'")
+        own = [f"hydra.sweeper.trial={trial.number}", override_with("hydra.sweeper.study_name", str(self.study_name))]
+        own.append(override_with("hydra.sweep.subdir", folder))
         return [str(override.input_line) for override in fixed] + drawn + own
 
 
@@ -224,5 +223,6 @@ def report_best(study: "optuna.Study", folder: Path) -> None:
         values = " ".join(f"{name.partition(' of ')[0]}={value}" for name, value in best.params.items())
         log.info("best of %d trials: %d, %.4f: %s", len(study.trials), best.number, best.value, values)
         for run in folder.resolve().glob(f"{best.number:04},*"):
-            test = f"'stages=[test]' \"ckpt='{run}/checkpoints'\""
-            print(f"to test it: python run.py '--config-path={run}' --config-name=config {test}")
+            config = f"{in_shell(f'--config-path={run}')} --config-name=config"
+            checkpoint = in_shell(override_with("ckpt", f"{run}/checkpoints"))
+            print(f"to test it: python run.py {config} 'stages=[test]' {checkpoint}")

@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import explain, require
+from adamct.keys import override_with
 from adamct.runs.claim import Claim
 from adamct.runs.config import without_null
 from adamct.runs.console import mute
@@ -117,7 +118,7 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | str | 
     overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_config.overrides, resolve=False))
     conf = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_config.job.config_name}"]
-    single = [SINGLE, f"hydra.run.dir='{folder}'"]
+    single = [SINGLE, override_with("hydra.run.dir", str(folder))]
     command = [sys.executable, str(script), *flags, *overrides["hydra"], *overrides["task"], *single]
     process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:
