@@ -104,6 +104,7 @@ def test_mistakes_in_a_search_give_one_line(tmp_path: Path, run: Run) -> None:
         assert ended.code == 1
         assert named in ended.line
         assert "\n" not in ended.line
+    assert not (tmp_path / "study.log").exists()  # whose trials would forbid to correct the mistake
 
 
 @pytest.mark.slow
