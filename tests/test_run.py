@@ -16,6 +16,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
 from adamct.errors import explain
+from adamct.runs.job import overrides_first
 from tests.conftest import CONF, TINY, Ended
 
 Run = Callable[..., Ended]
@@ -186,6 +187,24 @@ def test_text_without_quotes_is_given_back_with_quotes(override: str, text: str)
 )
 def test_other_unreadable_overrides_are_errors_of_one_line(override: str, line: str) -> None:
     assert unreadable(override).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ordered"),
+    [
+        ("model=sasrec -m seed=1,2", "model=sasrec seed=1,2 -m"),
+        ("-cn config seed=1 -cp=folder label=x --cfg job", "seed=1 label=x -cn config -cp=folder --cfg job"),
+        ("seed=1 --info", "seed=1 --info"),
+    ],
+)
+def test_flags_may_stand_between_overrides(arguments: str, ordered: str) -> None:
+    assert overrides_first(arguments.split()) == ordered.split()
+
+
+@pytest.mark.slow
+def test_a_sweep_starts_with_its_flag_between_overrides(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("seed=1,2", "-m", "preview=true").code == 0
+    assert "2 jobs: 2 to do" in capsys.readouterr().out
 
 
 def test_the_users_setting_shows_tracebacks_in_every_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,11 +55,17 @@ def run_command(main: Callable[[], None], groups: Path) -> None:
     # Hydra then raises its own errors instead of printing them. HYDRA_FULL_ERROR=1 does so too, but all processes that
     # this one starts would inherit it.
     hydra_utils.is_under_debugger = lambda: True
-    sys.argv[1:] = without_null(sys.argv[1:], groups)
+    sys.argv[1:] = without_null(overrides_first(sys.argv[1:]), groups)
     try:
         main()
     except Exception as error:
         exit_with(error)
+
+
+def overrides_first(arguments: list[str]) -> list[str]:
+    """Return a command's arguments with Hydra's flags at the end, because Hydra takes no flags between overrides."""
+    overrides = hydra_utils.get_args_parser().parse_intermixed_args(arguments).overrides
+    return [*overrides, *(argument for argument in arguments if argument not in overrides)]
 
 
 def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | str | None:
