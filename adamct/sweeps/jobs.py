@@ -21,8 +21,8 @@ from adamct.sweeps.preview import number_of_jobs, show_preview
 JOBS_LOG = "jobs.log"
 """A file in a sweep's folder with a line for each job that ended or was stopped."""
 TIME = "%Y-%m-%d %H:%M:%S"
-LINE = re.compile(r"\[(.{19})\] #(\d+) \S+: (?!stopped)")
-"""The line of a job that ended, with its time and number. The name of a folder has no spaces."""
+LINE = re.compile(r"\[(.{19})\] #(\d+) .+: (?!stopped)")
+"""The line of a job that ended, and was not stopped, with its time and number."""
 
 
 class JobsCallback(Callback):
