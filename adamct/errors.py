@@ -3,17 +3,18 @@
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
 from typing import Any, cast
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from adamct.keys import keys, nearest
+from adamct.keys import in_shell, keys, nearest, override_with
 
 PLUGINS = {
     "hydra/launcher/ray": "ray",
@@ -109,12 +110,27 @@ def explain_composition(error: Exception) -> str:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: must be one of {', '.join(error.options)}{nearest(choice, error.options)}"
     cause = error.__cause__
+    if isinstance(error, OverrideParseException) and cause is None:  # a cause is a mistake in a function, as interval
+        return explain_override(error.override)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
         config = cast(dict[str, Any], OmegaConf.to_container(cause.parent_node._get_root()))
         key = str(error).split("'")[1]
         return f"{key}: there is no such key{nearest(key, keys(config))}"
     line, *_ = re.split(r" (?:Config search path|To append to your)", on_one_line(error))
     return line
+
+
+def explain_override(override: str) -> str:
+    """Return one line for an override that Hydra's grammar cannot read, with quotes around its value if they help."""
+    key, equals, value = override.partition("=")
+    text = value[1:-1] if re.fullmatch("'.*'|\".*\"", value) else value
+    quoted = override_with(key, text)
+    if equals:
+        with suppress(HydraException):  # if the key cannot be read either
+            OverridesParser.create().parse_override(quoted)
+            advice = "if it is text, put it in quotes within the shell's quotes"
+            return f"{override}: the value cannot be read; {advice}: {in_shell(quoted)}"
+    return f"{override}: must be KEY=VALUE"
 
 
 def raising_package(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import require
 from adamct.identity import named
-from adamct.keys import flat
+from adamct.keys import flat, in_shell, override_with
 from adamct.runs.job import ELSEWHERE, stop_file
 from adamct.runs.processes import run_name
 from adamct.sweeps.commands import MAY_CHANGE, POLL_SECONDS, exit_if_stopping, living, turn
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # Optuna is an extra, and Hydra imports this file at every st
     import optuna
     from optuna.samplers import BaseSampler
 
+    from adamct.search.space import Parameter
     from adamct.search.trials import Trials
 
 log = logging.getLogger(__name__)
@@ -94,12 +95,16 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study has ``n_trials``, or until its sampler has drawn every point of the space."""
+        from adamct.search.space import parse_parameter
         from adamct.search.storage import default_study_name
         from adamct.search.trials import Trials
 
         assert self.config is not None
         folder, command = Path(self.config.hydra.sweep.dir), self.config.hydra.callbacks.sweep.command
         overrides = self.parse_overrides(arguments)
+        fixed = [override for override in overrides if not override.is_sweep_override()]
+        # A mistake in the space must end the command before the study has a trial, whose space could not be corrected.
+        space = [parse_parameter(override) for override in overrides if override.is_sweep_override()]
         self.study_name = self.study_name or default_study_name(folder, self.storage)
         self.config.hydra.sweeper.study_name = self.study_name  # which a report reads
         with turn(folder):
@@ -111,7 +116,7 @@ class OptunaSweeper(Sweeper):
             OmegaConf.save(self.config, folder / "multirun.yaml")
             trials = Trials(study, self.n_trials, command, folder, self.make_sampler)
         while True:
-            for number, returned in self.launch_each(lambda: self.next_job(trials, overrides)):
+            for number, returned in self.launch_each(lambda: self.next_job(trials, fixed, space)):
                 if not stop_file(self.config.hydra).exists():  # which leaves trials unfinished
                     trials.record(number, returned_score(returned))
             exit_if_stopping(self.config)
@@ -120,14 +125,14 @@ class OptunaSweeper(Sweeper):
             time.sleep(POLL_SECONDS)  # other commands run the last trials
         report_best(study, folder)
 
-    def next_job(self, trials: "Trials", overrides: Sequence[Override]) -> Job | None:
+    def next_job(self, trials: "Trials", fixed: Sequence[Override], space: Sequence["Parameter"]) -> Job | None:
         """Return the number and the overrides of the next trial; None if there is none for now."""
         assert self.config is not None
         if stop_file(self.config.hydra).exists():
             return None
         with turn(trials.sweep):
             trial = trials.take(living(trials.sweep))
-            return trial and (trial.number, self.draw_job(trial, overrides))
+            return trial and (trial.number, self.draw_job(trial, fixed, space))
 
     def launch_each(self, next_job: Callable[[], Job | None]) -> Iterator[tuple[int, JobReturn]]:
         """Run jobs until there is none for now, and yield the number and the result of each."""
@@ -179,18 +184,15 @@ class OptunaSweeper(Sweeper):
             override.get_key_element(): "".join(text.split()) for override, text in zip(drawn, texts, strict=True)
         }
 
-    def draw_job(self, trial: "optuna.Trial", overrides: Sequence[Override]) -> list[str]:
+    def draw_job(self, trial: "optuna.Trial", fixed: Sequence[Override], space: Sequence["Parameter"]) -> list[str]:
         """Draw a trial's values, and return the overrides of its job."""
-        from adamct.search.space import draw, parse_parameter
+        from adamct.search.space import draw
 
-        fixed = [override for override in overrides if not override.is_sweep_override()]
-        space = [parse_parameter(override) for override in overrides if override.is_sweep_override()]
         values = {override.get_key_element(): override.value() for override in fixed}
         drawn = draw(trial, space, self.constraints, values)
         folder = trial_folder(trial.number, drawn)
-        name = QuotedString(str(self.study_name), Quote.single).with_quotes()
-        own = [f"hydra.sweeper.trial={trial.number}", f"hydra.sweeper.study_name={name}"]
-        own.append(f"hydra.sweep.subdir='{folder}'")
+        own = [f"hydra.sweeper.trial={trial.number}", override_with("hydra.sweeper.study_name", str(self.study_name))]
+        own.append(override_with("hydra.sweep.subdir", folder))
         return [str(override.input_line) for override in fixed] + drawn + own
 
 
@@ -224,5 +226,6 @@ def report_best(study: "optuna.Study", folder: Path) -> None:
         values = " ".join(f"{name.partition(' of ')[0]}={value}" for name, value in best.params.items())
         log.info("best of %d trials: %d, %.4f: %s", len(study.trials), best.number, best.value, values)
         for run in folder.resolve().glob(f"{best.number:04},*"):
-            test = f"'stages=[test]' \"ckpt='{run}/checkpoints'\""
-            print(f"to test it: python run.py '--config-path={run}' --config-name=config {test}")
+            config = f"{in_shell(f'--config-path={run}')} --config-name=config"
+            checkpoint = in_shell(override_with("ckpt", f"{run}/checkpoints"))
+            print(f"to test it: python run.py {config} 'stages=[test]' {checkpoint}")

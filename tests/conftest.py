@@ -121,7 +121,6 @@ def give(patch: pytest.MonkeyPatch, *overrides: str) -> Ended:
     """Run `python run.py` with these overrides in this process."""
     GlobalHydra.instance().clear()
     patch.setattr("sys.argv", ["run.py", *overrides])
-    patch.setenv("HYDRA_FULL_ERROR", "0")
     handlers = logging.root.handlers[:]
     try:
         with pytest.MonkeyPatch.context() as faster:

@@ -17,7 +17,6 @@ ROOT = CONF.parent
 def test_runs_are_those_of_the_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     GlobalHydra.instance().clear()
     monkeypatch.setattr("sys.argv", ["adamct", "predict", "seed=3", "--cfg", "job"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     main()
     printed = capsys.readouterr().out
     assert "seed: 3" in printed

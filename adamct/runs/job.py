@@ -14,12 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
 
+from hydra._internal import utils as hydra_utils
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adamct.errors import explain, require
+from adamct.keys import override_with
 from adamct.runs.claim import Claim
 from adamct.runs.config import without_null
 from adamct.runs.console import accept_all_characters, mute
@@ -27,7 +29,6 @@ from adamct.runs.feasibility import require_no_sweep
 from adamct.runs.folder import ERROR, RESULTS, InUse, RunFolder, record_kill
 from adamct.runs.processes import PARENT, end_with, how_it_ended, is_first
 
-FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 COMMANDS = ".commands"
 """The folder in a sweep's folder with a folder for each command that runs the sweep; see `adamct.sweeps.commands`."""
 FAILED = ".failed"
@@ -52,12 +53,20 @@ def run_command(main: Callable[[], None], groups: Path) -> None:
     if parent := os.environ.pop(PARENT, None):
         end_with(int(parent))
     accept_all_characters()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its own errors instead of printing them
-    sys.argv[1:] = without_null(sys.argv[1:], groups)
+    # Hydra then raises its own errors instead of printing them. HYDRA_FULL_ERROR=1 does so too, but all processes that
+    # this one starts would inherit it.
+    hydra_utils.is_under_debugger = lambda: True
+    sys.argv[1:] = without_null(overrides_first(sys.argv[1:]), groups)
     try:
         main()
     except Exception as error:
         exit_with(error)
+
+
+def overrides_first(arguments: list[str]) -> list[str]:
+    """Return a command's arguments with Hydra's flags at the end, because Hydra takes no flags between overrides."""
+    overrides = hydra_utils.get_args_parser().parse_intermixed_args(arguments).overrides
+    return [*overrides, *(argument for argument in arguments if argument not in overrides)]
 
 
 def run_job(cfg: DictConfig, experiment: Experiment, script: Path) -> float | str | None:
@@ -117,7 +126,7 @@ def run_in_processes(folder: Path, script: Path, monitor: str) -> float | str | 
     overrides = cast(dict[str, list[str]], OmegaConf.to_container(hydra_config.overrides, resolve=False))
     conf = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
     flags = [f"--config-path={conf}", f"--config-name={hydra_config.job.config_name}"]
-    single = [SINGLE, f"hydra.run.dir='{folder}'"]
+    single = [SINGLE, override_with("hydra.run.dir", str(folder))]
     command = [sys.executable, str(script), *flags, *overrides["hydra"], *overrides["task"], *single]
     process = subprocess.Popen(command, env={**os.environ, PARENT: str(os.getpid())})
     try:
@@ -165,6 +174,6 @@ def exit_with(error: Exception) -> NoReturn:
     A defect of the code keeps its traceback, and so does every error if HYDRA_FULL_ERROR is set.
     """
     line = explain(error)
-    if line is None or FULL_ERROR:
+    if line is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     sys.exit(f"error: {line}")

@@ -1,5 +1,6 @@
 """The callback of a run that is a trial of a search: reports to the study, and pruning."""
 
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,7 +34,9 @@ class TrialReport(pl.Callback):
             return
         should_prune = False
         if trainer.is_global_zero:
-            self.trial.report(trainer.callback_metrics[self.monitor].item(), trainer.current_epoch)
+            with warnings.catch_warnings():  # a killed run trains its last epoch again, whose score the study has
+                warnings.filterwarnings("ignore", "The reported value is ignored")
+                self.trial.report(trainer.callback_metrics[self.monitor].item(), trainer.current_epoch)
             should_prune = self.trial.should_prune()
         if trainer.strategy.broadcast(should_prune):
             self.pruned = trainer.should_stop = True

@@ -23,6 +23,7 @@ from adamct.keys import flat
 from adamct.runs.claim import Claim
 from adamct.runs.folder import read_json, write_whole
 from adamct.runs.job import COMMANDS, FAILED, stop_file
+from adamct.sweeps.signals import let_ctrl_c_kill
 
 POLL_SECONDS = 1.0
 """The time between two looks at what other commands are running."""
@@ -100,4 +101,5 @@ def describe(config: DictConfig) -> dict[str, Any]:
 def exit_if_stopping(config: DictConfig) -> None:
     """Exit if a command was stopped. Call this after its running jobs have ended."""
     if stop_file(config.hydra).exists():
+        let_ctrl_c_kill()
         sys.exit(f"stopped: {config.hydra.sweep.dir}; the same command continues it")

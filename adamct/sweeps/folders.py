@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adamct.errors import require
 from adamct.identity import EXECUTION, named
+from adamct.keys import override_with
 
 UNNAMED_GROUPS = ("sweep", "trainer")
 """Config groups that a sweep's name leaves out. Its kind names the first, and the second chooses hardware."""
@@ -50,7 +51,7 @@ def name_sweep(hydra: DictConfig) -> Path:
         varied = [override.get_key_element() for override in remaining if override.is_sweep_override()]
         folder = folder.with_name(sweep_name(kind, fixed, varied))
         hydra.sweep.dir = str(folder)
-        hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")  # the jobs are composed with these
+        hydra.overrides.hydra.append(override_with("hydra.sweep.dir", str(folder)))  # the jobs are composed with these
     keys = ",".join(f"'{override.get_key_element()}'" for override in fixed)
     hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
     return folder

@@ -19,9 +19,10 @@ from adamct.sweeps.callback import exit_on_error
 from adamct.sweeps.preview import number_of_jobs, show_preview
 
 JOBS_LOG = "jobs.log"
-"""A file in a sweep's folder with a line for each job that ended."""
+"""A file in a sweep's folder with a line for each job that ended or was stopped."""
 TIME = "%Y-%m-%d %H:%M:%S"
-LINE = re.compile(r"\[(.{19})\] #(\d+) ")
+LINE = re.compile(r"\[(.{19})\] #(\d+) .+: (?!stopped)")
+"""The line of a job that ended, and was not stopped, with its time and number."""
 
 
 class JobsCallback(Callback):
@@ -89,6 +90,6 @@ def outcome(folder: Path, value: Any, began: float, monitor: str) -> str:
 
 
 def ended(log: Path, since: str) -> int:
-    """Return how many different jobs have ended since a time."""
+    """Return how many different jobs have ended since a time. A stopped job is left to do."""
     lines = [line for text in log.read_text(encoding="utf-8").splitlines() if (line := LINE.match(text))]
     return len({line[2] for line in lines if line[1] >= since})

@@ -27,6 +27,11 @@ def stop_on_signals(stop_file: Path) -> None:
         signal.signal(number, stop)
 
 
+def let_ctrl_c_kill() -> None:
+    """Let Ctrl-C end this process without an exception, which would keep it from closing its workers at exit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def restore_signal_handlers() -> None:
     """Let Ctrl-C and SIGTERM end this process again."""
     for number, handler in DEFAULT_HANDLERS.items():

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
+from adamct.keys import in_shell, override_with
 from adamct.training.selection import Choice
 
 log = logging.getLogger(__name__)
@@ -128,4 +129,5 @@ class StopOnSignal(Checkpoint):
         self._restore_handlers()
         if self.saved:
             log.info("stopped at step %d: %s", trainer.global_step, self.last)
-            log.info("to go on, give a sweep's command again, and a run's with hydra.run.dir=%s", self.last.parents[1])
+            folder = in_shell(override_with("hydra.run.dir", str(self.last.parents[1])))
+            log.info("to go on, give a sweep's command again, and a run's with %s", folder)

@@ -52,7 +52,7 @@ def srun(folder: Path, tasks: int, tasks_per_node: int, *overrides: str) -> list
         subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, "HYDRA_FULL_ERROR": "0", **task(number, tasks, tasks_per_node, port)},
+            env={**os.environ, **task(number, tasks, tasks_per_node, port)},
             stdout=pipe,
             stderr=pipe,
             text=True,

@@ -2,13 +2,18 @@
 
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import optuna
 import pytest
+import pytorch_lightning as pl
+import torch
 from optuna.trial import TrialState
+from pytorch_lightning.trainer.states import TrainerFn, TrainerState
 
 from adamct.errors import InputError
 from adamct.report.sections.search import find_study
+from adamct.search.pruning import TrialReport
 from adamct.search.storage import (
     continued_seed,
     default_study_name,
@@ -47,6 +52,20 @@ def test_moved_study_is_found_in_its_folder(scheme: str, tmp_path: Path, monkeyp
     assert find_study(sweep, f"{scheme}stored", "s") is not None
     Path("stored").rename(sweep / "stored")
     assert find_study(sweep, f"{scheme}elsewhere/stored", "s") is not None
+
+
+@pytest.mark.filterwarnings("error:The reported value is ignored")
+def test_a_killed_run_reports_an_epoch_again(tmp_path: Path) -> None:
+    storage = str(tmp_path / "study.log")
+    study = open_study("s", open_storage(storage), None, {})
+    study.ask()
+    trainer = Mock(spec=pl.Trainer, sanity_checking=False, is_global_zero=True, current_epoch=0)
+    trainer.state = TrainerState(fn=TrainerFn.FITTING)
+    trainer.callback_metrics = {"score": torch.tensor(0.5)}
+    trainer.strategy.broadcast = bool
+    for _ in range(2):
+        TrialReport(storage, "s", 0, None, "score").on_validation_end(trainer, Mock(spec=pl.LightningModule))
+    assert study.trials[0].intermediate_values == {0: 0.5}
 
 
 def test_no_pruner_prunes_no_trial(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The commands of a sweep: who lives, who joins, and who is refused."""
 
+import signal
 import time
 from collections.abc import Sequence
 from copy import deepcopy
@@ -20,7 +21,7 @@ from adamct.errors import InputError
 from adamct.runs.claim import Claim
 from adamct.runs.job import ELSEWHERE, add_failed_job, read_failed_jobs, stop_file
 from adamct.sweeps.callback import run_side_by_side
-from adamct.sweeps.commands import enter, leave, living
+from adamct.sweeps.commands import enter, exit_if_stopping, leave, living
 from hydra_plugins import adamct_lists
 from tests.conftest import CONF
 
@@ -60,6 +61,19 @@ def test_commands_join_and_leave(tmp_path: Path) -> None:
     assert living(tmp_path) == {last.folder.name}
     assert not read_failed_jobs(tmp_path)
     last.release()
+
+
+def test_ctrl_c_ends_a_stopped_command_without_an_exception(tmp_path: Path) -> None:
+    config, before = sweep_in(tmp_path, "seed=1,2"), signal.getsignal(signal.SIGINT)
+    claim = enter(config)
+    stop_file(config.hydra).touch()
+    try:
+        with pytest.raises(SystemExit, match="the same command continues it"):
+            exit_if_stopping(config)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+    leave(claim)
 
 
 @pytest.mark.parametrize(

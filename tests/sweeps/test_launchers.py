@@ -39,8 +39,7 @@ def command(*overrides: str) -> list[str]:
 
 def sweep(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Run `python run.py -m` in a process of its own."""
-    environment = os.environ | {"HYDRA_FULL_ERROR": "0"}  # a run in this process sets it to 1
-    options: Any = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+    options: Any = {"cwd": folder, "capture_output": True, "text": True}
     return subprocess.run(command(*overrides), **options)
 
 

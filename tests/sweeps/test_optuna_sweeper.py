@@ -1,5 +1,6 @@
 """Searches as commands: ``python run.py -m hydra/sweeper=optuna``."""
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -34,6 +36,18 @@ def test_a_search_whose_trials_are_all_pruned_has_no_best_one(tmp_path: Path, ca
     study.tell(0, state=TrialState.PRUNED)
     report_best(study, tmp_path)
     assert "to test it" not in capsys.readouterr().out
+
+
+def test_the_command_that_tests_the_best_trial_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run = tmp_path / "Bob's" / "0000,lr=0.1"
+    run.mkdir(parents=True)
+    study = optuna.create_study(direction="maximize")
+    study.tell(study.ask(), 0.5)
+    report_best(study, run.parent)
+    words = shlex.split(capsys.readouterr().out.partition("python run.py ")[2])
+    assert words[:3] == [f"--config-path={run}", "--config-name=config", "stages=[test]"]
+    (checkpoint,) = OverridesParser.create().parse_overrides(words[3:])
+    assert checkpoint.value() == f"{run}/checkpoints"
 
 
 @pytest.mark.slow
@@ -90,6 +104,7 @@ def test_mistakes_in_a_search_give_one_line(tmp_path: Path, run: Run) -> None:
         assert ended.code == 1
         assert named in ended.line
         assert "\n" not in ended.line
+    assert not (tmp_path / "study.log").exists()  # whose trials would forbid to correct the mistake
 
 
 @pytest.mark.slow

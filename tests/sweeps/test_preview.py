@@ -118,8 +118,8 @@ def test_a_line_says_how_a_job_ended_and_how_many_are_left(tmp_path: Path, capsy
         "#1 seed=1: finished before, ndcg 0.7500, 0 s; 4 of 6 jobs left",
         "#2 seed=2: pruned, ndcg 0.2500, 0 s; 3 of 6 jobs left",
         "#3 seed=3: failed, 0 s; 2 of 6 jobs left",
-        "#4 seed=4: stopped, 0 s; 1 of 6 jobs left",
-        "#5 seed=5: running elsewhere, 0 s; 0 of 6 jobs left",
+        "#4 seed=4: stopped, 0 s; 2 of 6 jobs left",
+        "#5 seed=5: running elsewhere, 0 s; 1 of 6 jobs left",
     ]
     assert [line.partition("] ")[2] for line in (tmp_path / JOBS_LOG).read_text().splitlines()] == [
         line.partition(";")[0] for line in lines

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adamct.report.inputs.titles import MODELS
 from adamct.runs.claim import Claim
@@ -64,6 +67,25 @@ def test_failed_job_is_recorded_and_the_others_run(tmp_path: Path, run: Run) -> 
     error = (tmp_path / "optimizer.lr=1e+30" / "error.txt").read_text()
     assert error.startswith("Traceback")
     assert "not finite at step" in error.splitlines()[-1]
+
+
+def test_a_job_of_several_processes_gets_its_folder_with_any_name(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def start(command: list[str], env: Any) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(wait=lambda: 1)
+
+    (tmp_path / "Bob's").mkdir()
+    monkeypatch.chdir(tmp_path / "Bob's")
+    monkeypatch.setattr("adamct.runs.job.subprocess", SimpleNamespace(Popen=start))
+    assert run("-m", *TINY, "trainer.devices=2", "hydra.sweep.dir=sweep").code == 1
+    ((_, _, _, _, *overrides),) = commands
+    (*_, folder) = OverridesParser.create().parse_overrides(overrides)
+    assert folder.key_or_group == "hydra.run.dir"
+    assert folder.value() == str(tmp_path / "Bob's" / "sweep" / "run")
 
 
 @pytest.mark.slow

@@ -111,12 +111,15 @@ def test_other_validation_times_resume_the_same(at: int, keys: tuple[str, ...], 
     "number",
     [pytest.param(signal.SIGINT, id="Ctrl-C"), pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow)],
 )
-def test_a_signal_saves_the_state_to_resume_from(number: int, uninterrupted: Path, tmp_path: Path, run: Run) -> None:
+def test_a_signal_saves_the_state_to_resume_from(
+    number: int, uninterrupted: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     at = steps_an_epoch(uninterrupted) + 2
     command, before = (*TINY, CUT, f"hydra.run.dir={tmp_path}"), signal.getsignal(number)
     interrupt_at(at, number)
     assert run(*command).code == 1
     assert signal.getsignal(number) == before
+    assert f"a run's with \"hydra.run.dir='{tmp_path}'\"" in capsys.readouterr().out
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == at + 1
     assert not (tmp_path / "results.json").exists()
     assert run(*command).code == 0
