@@ -43,6 +43,16 @@ def test_esasrec_is_gated_blocks_without_a_last_norm(make_model: Build, batch: B
         agree(ours, table @ x[-1])
 
 
+def test_item_dropout_is_of_histories_and_of_scored_items(make_model: Build, batch: Batch) -> None:
+    model = make_model("esasrec", item_dropout=0.5, dropout=0.0, attn_dropout=0.0)
+    whole, queries = model.item_embedding.weight, model.queries(batch)
+    model.train()
+    table = model.item_table()
+    assert ((table == 0) | torch.isclose(table, 2 * whole)).all()
+    assert 0.3 < (table[1:] == 0).double().mean() < 0.7
+    assert not torch.allclose(model.queries(batch), queries)
+
+
 def test_parameters_are_those_of_rectools(configure: Build) -> None:
     V, N, D, F = 12_102, 50, 64, 256  # Beauty's items with padding, max_len, hidden_size, inner_size
     model = instantiate(configure("model=esasrec").model, _partial_=True)(DataSpec(V - 1, 22_363, N, torch.zeros(V)))
