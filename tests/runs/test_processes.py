@@ -85,8 +85,10 @@ def test_two_nodes_equal_one_process_and_share_a_folder(tmp_path: Path, run: Cal
     (together,) = tmp_path.glob("outputs/*/*")
     assert together.name == "slurm-4711.0"
     assert_equal(alone, together)
-    again = srun(tmp_path, 2, 1, *nodes)  # as when the job is queued again
-    assert all(code == 0 and out.startswith("finished before: ") for code, out, _ in again)
+    (first, said, _), second = srun(tmp_path, 2, 1, *nodes)  # as when the job is queued again
+    assert first == 0
+    assert said.startswith("finished before: ")
+    assert second == (0, "", "")
 
 
 @pytest.mark.integration
