@@ -66,8 +66,8 @@ class ESASRec(CausalModel):
     all positions of a step share them, it learns slower. On Beauty with a rate of 0.003 and no item dropout, validation
     NDCG@10 among unseen items after 4, 8 and 12 epochs is .0307, .0405 and .0457 with 16, and .0158, .0283 and .0351
     with all. RecTools trains only on a user's last ``max_len`` training items, with betas of .9 and .98. With these
-    betas, a draw for each position and positions from the end, the best validation NDCG@10 is .375 among 100 items, .0437
-    among all and .0605 among unseen ones. As here it is .365, .0420 and .0620.
+    betas, a draw for each position and positions from the end, the best validation NDCG@10 is .375 among 100 items,
+    .0437 among all and .0605 among unseen ones. As here it is .365, .0420 and .0620.
     """
 
     def __init__(
