@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from adamct.errors import explain
 from adamct.runs.job import overrides_first
-from tests.conftest import CONF, TINY, Ended
+from tests.conftest import CONF, TINY, Ended, give
 
 Run = Callable[..., Ended]
 
@@ -28,11 +28,19 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that a process of its own has finished, as for a user."""
+    """Return the folder of a finished run."""
     folder = tmp_path_factory.mktemp("finished")
-    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "seed=3", f"hydra.run.dir={folder}"]
-    subprocess.run(command, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        assert give(patch, *TINY, "seed=3", f"hydra.run.dir={folder}") == Ended(0, "")
     return folder
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_a_process_of_its_own_has_the_same_results(finished: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(CONF.parent / "run.py"), *TINY, "seed=3", f"hydra.run.dir={tmp_path}"]
+    subprocess.run(command, check=True)
+    assert results(tmp_path)["metrics"] == results(finished)["metrics"]
 
 
 @pytest.mark.integration

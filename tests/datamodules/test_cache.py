@@ -65,7 +65,7 @@ def test_other_facts_are_another_entry(tmp_path: Path, other: dict[str, object])
 
 @pytest.mark.parametrize("failing", ["build", "write"])
 def test_a_failed_build_leaves_no_files(tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
