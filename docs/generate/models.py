@@ -162,6 +162,6 @@ def reached(model: str) -> list[str]:
         if result.model == model
     ]
     if not rows:
-        return ["The record has no run of it yet. [Results](../../results.md) has earlier ones."]
+        return ["The record has no run of it yet."]
     head = ["| dataset | seeds | uni100 | full | full_unseen | command |", "|---|---|---|---|---|---|"]
     return ["Recall@10 / NDCG@10 on the test split.", "", *head, *rows]

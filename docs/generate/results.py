@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from adamct.evaluation.names import FULL, FULL_UNSEEN
-from adamct.report.inputs.paper import RANKING, models
+from adamct.report.inputs.paper import RANKING, models, position
 from adamct.report.inputs.published import Published, published
 from adamct.report.inputs.runs import Run, find_runs
 from adamct.report.inputs.titles import model_title
@@ -79,6 +79,34 @@ def result_table(dataset: str) -> str:
             f"`{result.command}`",
         ]
         rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def paper_table(dataset: str) -> str:
+    """Return the paper's Table 2 of a dataset in Markdown, in its order: our figures, and the paper's in brackets."""
+    figures = {key[1:]: reported.value for key, reported in models().items() if key[0] == dataset}
+    metrics = list(dict.fromkeys(metric for _, metric in figures))
+    rows = [f"| | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
+    for result in sorted(results()[dataset], key=lambda result: position(result.model)):
+        paper = [figures.get((result.model, metric)) for metric in metrics]
+        values = [mean(result.values(RANKING, metric)) for metric in metrics]
+        cells = [f"{own} ({short(theirs)})" for own, theirs in zip(values, paper, strict=True) if theirs is not None]
+        if cells:
+            rows.append(f"| {model_title(result.model)} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def training_table(dataset: str) -> str:
+    """Return the parameters of each trained model in Markdown, the epoch of each ranking's weights, and all epochs."""
+    head = ["parameters", *(f"weights of {ranking}" for ranking in RANKINGS), "epochs run"]
+    rows = [f"| | {' | '.join(head)} |", "|---" * (1 + len(head)) + "|"]
+    for result in results()[dataset]:
+        if not any(run.results["cost"]["epochs"] for run in result.runs):
+            continue
+        epochs = [[str(run.results["chosen"][ranking]["epoch"]) for run in result.runs] for ranking in RANKINGS]
+        run = [str(run.results["cost"]["epochs"]) for run in result.runs]
+        parameters = f"{result.runs[0].results['cost']['parameters']:,}"
+        rows.append(f"| {model_title(result.model)} | {parameters} | {' | '.join(map(', '.join, [*epochs, run]))} |")
     return "\n".join(rows)
 
 

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 
-from docs.generate.results import DATASETS, ROOT, loss_tables, result_table, results
+from docs.generate.results import DATASETS, ROOT, loss_tables, paper_table, result_table, results, training_table
 
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
 PLACE = re.compile(r"(<!-- ([\w ]+) -->\n)(.*?)(\n<!-- end -->)", re.S)
@@ -25,14 +25,16 @@ def with_tables(text: str) -> str:
     return PLACE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[4]}", text)
 
 
-def all_results() -> str:
-    """Return the table of results of each dataset, below its title."""
-    return "\n\n".join(f"### {DATASETS[dataset]}\n\n{result_table(dataset)}" for dataset in results())
+def of_each_dataset(table: Callable[[str], str]) -> str:
+    """Return a table of each dataset, below its title."""
+    return "\n\n".join(f"### {DATASETS[dataset]}\n\n{table(dataset)}" for dataset in results())
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "results of Beauty": lambda: result_table("beauty"),
-    "results": all_results,
+    "results": lambda: of_each_dataset(result_table),
+    "table 2": lambda: of_each_dataset(paper_table),
+    "training": lambda: of_each_dataset(training_table),
     "losses": lambda: "\n\n".join(loss_tables().values()),
 }
 """The tables that a comment can name."""

@@ -16,7 +16,7 @@ from docs.generate.docstrings import as_markdown
 from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
 from docs.generate.reports import REPORTS, claims_page
-from docs.generate.results import RECORD, loss_tables, result_table, results
+from docs.generate.results import RECORD, loss_tables, mean, paper_table, result_table, results, training_table
 from docs.generate.tables import DOCUMENTS, PLACE, with_tables
 from docs.generate.yamls import CONF, ROOT, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
@@ -84,6 +84,27 @@ def test_a_row_has_the_metrics_of_the_run_beside_published_ones() -> None:
         assert cells[6] == " / ".join(
             f"{run.metrics[f'test/full_unseen/{metric}@10']:.4f}"[1:] for metric in ("recall", "ndcg")
         )
+
+
+def test_the_paper_s_table_has_each_metric_beside_the_paper_s() -> None:
+    head, _, *rows = ([cell.strip() for cell in line.split("|")][1:-1] for line in paper_table("beauty").splitlines())
+    result = next(result for result in results()["beauty"] if result.model == "sasrec")
+    paper = dict(zip(head[1:], [".2154", ".4014", ".4933", ".3127", ".3424"], strict=True))
+    cells = [f"{mean(result.values('uni100', metric))} ({paper[metric]})" for metric in head[1:]]
+    assert ["SASRec", *cells] in rows
+    assert "BSARec" not in {row[0] for row in rows}
+
+
+def test_the_table_of_epochs_has_what_each_run_chose() -> None:
+    head, _, *rows = (
+        [cell.strip() for cell in line.split("|")][1:-1] for line in training_table("beauty").splitlines()
+    )
+    result = next(result for result in results()["beauty"] if result.model == "hstu")
+    (row,) = (dict(zip(head, row, strict=True)) for row in rows if row[0] == "HSTU")
+    for ranking in ("uni100", "full", "full_unseen"):
+        chosen = [str(run.results["chosen"][ranking]["epoch"]) for run in result.runs]
+        assert row[f"weights of {ranking}"].split(", ") == chosen
+    assert "Popularity" not in {row[0] for row in rows}
 
 
 def test_the_table_of_losses_has_the_metrics_of_the_runs() -> None:
