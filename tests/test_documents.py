@@ -26,7 +26,7 @@ PLACEHOLDER = re.compile(r"\b(NAME|FOLDER|MODEL|DATASET)\b|\.\.\.|install=")
 GENERATED = re.compile(r"<!-- results: .*?<!-- end -->", re.S)
 """The table of results, whose commands are those of recorded runs."""
 WRITTEN_BY_RUNS = {"config.yaml", "multirun.yaml", "table.md", "outputs/debug"}
-ELSEWHERE = ("srun", "wandb", "tensorboard", "docker", "uv", "#!", "#SBATCH", "date", "jupyter")
+ELSEWHERE = ("srun", "git clone", "wandb", "tensorboard", "docker", "uv", "#!", "#SBATCH", "date", "jupyter")
 """The beginnings of commands of other programs."""
 
 
