@@ -28,10 +28,13 @@ def main() -> None:
     """Measure both sides in turn, and print a table."""
     parser = argparse.ArgumentParser("python -m benchmarks.released", description=__doc__)
     parser.add_argument("config", type=Path, help="such as CLONE/config/Amazon_Beauty.yaml")
-    parser.add_argument("python", help="the Python of an environment with RecBole")
+    parser.add_argument("python", type=Path, help="the Python of an environment with RecBole")
     parser.add_argument("overrides", nargs="*", help="of our config, such as dataset=beauty dataset.path=FILE")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
+    for file in (arguments.config, arguments.python):
+        if not file.is_file():
+            parser.error(f"{file}: no such file")
     os.environ["OMP_NUM_THREADS"] = "1"
     rounds = [
         (ours(*arguments.overrides), released(arguments.config, arguments.python, *arguments.overrides))
@@ -61,12 +64,13 @@ def ours(*overrides: str) -> dict[str, float]:
     return {"training": cost["train_seconds_per_epoch"], "validation": cost["validation_seconds"]}
 
 
-def released(config: Path, python: str, *overrides: str) -> dict[str, float]:
+def released(config: Path, python: Path, *overrides: str) -> dict[str, float]:
     """Return the same of the released code, in a process of RecBole's Python."""
     data = build(*overrides)[1]
     with TemporaryDirectory() as folder:
         write_log(data.interactions, Path(folder) / "log" / "log.inter")
-        command = [python, str(Path(__file__).with_name("recbole_epoch.py")), str(config.resolve()), folder]
+        script = Path(__file__).with_name("recbole_epoch.py")
+        command = [str(path.absolute()) for path in (python, script, config, Path(folder))]
         pipe = subprocess.PIPE
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
