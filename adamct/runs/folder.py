@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adamct.errors import InputError, require, writing
+from adamct.errors import InputError, explain, require, writing
 from adamct.identity import EXECUTION, as_json, differences, omit
 from adamct.runs.claim import Claim
 from adamct.runs.processes import is_first
@@ -110,10 +110,16 @@ class RunFolder:
         self.own()
 
     def record_failure(self, error: BaseException) -> None:
-        """Write the traceback of the error that ended the run, unless the folder belongs to another run."""
+        """Write the traceback of the error that ended the run, unless the folder belongs to another run.
+
+        The last line, which reports quote, is the error message that a mistake of the user gets.
+        """
+        lines = traceback.format_exception(error)
+        if line := explain(error):
+            lines.append(f"\n{line}\n")
         with suppress(InputError, OSError), self:  # another process may hold the folder, or the disk be full
             if self.owned:
-                write_first(self.path / ERROR, "".join(traceback.format_exception(error)))
+                write_first(self.path / ERROR, "".join(lines))
 
     def own(self) -> None:
         """Take the folder, and write the files that describe the run."""

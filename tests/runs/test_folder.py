@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 import adamct
 from adamct.errors import InputError
+from adamct.report.inputs.runs import find_runs
+from adamct.runs.folder import RunFolder
 from tests.conftest import CONF, TINY, Ended, give
 
 Run = Callable[..., Ended]
@@ -118,6 +123,18 @@ def test_results_of_an_unknown_run_are_kept(tmp_path: Path, run: Run) -> None:
     assert f"{tmp_path}: holds results.json or checkpoints of an unknown run" in ended.line
     assert {*contents(tmp_path)} - {"run.log"} == {"results.json"}
     assert (tmp_path / "results.json").read_text() == '{"foreign": true}'
+
+
+def test_the_last_line_of_a_failure_is_the_error_message(tmp_path: Path, configure: Callable[..., DictConfig]) -> None:
+    with pytest.raises(InstantiationException) as raised:
+        instantiate(configure("dataset.process.num_items=60").dataset)
+    RunFolder(tmp_path).record_failure(raised.value)
+    first, *_, last = (tmp_path / "error.txt").read_text().splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert last == "num_groups=100: must be at most num_items=60"
+    (tmp_path / "config.yaml").touch()
+    (failed,) = find_runs([tmp_path])
+    assert failed.error == last
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "error.txt"])
