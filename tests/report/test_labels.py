@@ -274,3 +274,12 @@ def test_grouping_does_not_depend_on_the_order_of_runs(tmp_path: Path) -> None:
 
 def test_markdown_escapes_entities_and_no_other_ampersand() -> None:
     assert plain_markdown("Allan & Carterette, a&b, &amp; &#38;") == r"Allan & Carterette, a&b, \&amp; \&#38;"
+
+
+def test_runs_from_before_a_key_existed_are_the_same_variant(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "core", 1, draw(1, 4.0))
+    write_run(tmp_path / "b", "core", 2, draw(2, 4.0), keys={"dataset.name": None})
+    (core,) = group(find_runs([tmp_path]))
+    assert (core.name, [run.seed for run in core.runs], core.matches_paper) == ("CORE", [1, 2], True)
+    write_run(tmp_path / "c", "core", 1, draw(3, 4.0), keys={"optimizer.lr": 0.1, "dataset.name": None})
+    assert [variant.name for variant in group(find_runs([tmp_path]))] == ["CORE", "lr=0.1"]

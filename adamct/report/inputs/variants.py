@@ -18,6 +18,7 @@ from adamct.report.inputs.titles import model_title
 
 WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
 """Keys that do not define an experiment."""
+NULL = as_text(None)
 UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "search", "sweep"))
 """Config groups that do not appear in a variant's name."""
 
@@ -69,18 +70,23 @@ def defining(run: Run) -> dict[str, str]:
     }
 
 
+def experiment(run: Run) -> tuple[str, frozenset[tuple[str, str]]]:
+    """Return what runs of one experiment share: the model, and the defining keys. A key that a run lacks is null."""
+    return run.model, frozenset((key, value) for key, value in defining(run).items() if value != NULL)
+
+
 def apart(runs: Sequence[Run], folders: Sequence[Path]) -> list[Run]:
     """Label a run that is itself among some folders, if another run is the same experiment with the same seed.
 
     A rerun can then be compared with the original.
     """
     own = {folder.resolve() for folder in folders}
-    experiments = [(run.dataset, run.model, run.seed, frozenset(defining(run).items())) for run in runs]
+    experiments = [(run.dataset, run.seed, experiment(run)) for run in runs]
     return [
         replace(run, config=run.config | {"label": " ".join(filter(None, (run.label, f"in {run.folder.name}")))})
-        if run.folder.resolve() in own and experiments.count(experiment) > 1
+        if run.folder.resolve() in own and experiments.count(repeated) > 1
         else run
-        for run, experiment in zip(runs, experiments, strict=True)
+        for run, repeated in zip(runs, experiments, strict=True)
     ]
 
 
@@ -92,7 +98,7 @@ def group(runs: Sequence[Run], labels: Sequence[str | None] = ()) -> list[Varian
     """
     experiments: dict[tuple[str, frozenset[tuple[str, str]]], list[Run]] = {}
     for run in runs:
-        experiments.setdefault((run.model, frozenset(defining(run).items())), []).append(run)
+        experiments.setdefault(experiment(run), []).append(run)
     groups = [tuple(sorted(repeats, key=lambda run: run.seed or 0)) for repeats in experiments.values()]
     for repeats in groups:
         for one, other in pairwise(repeats):
@@ -172,14 +178,14 @@ def traits_of(run: Run) -> dict[str, str]:
 
 
 def varied(traits: Sequence[dict[str, str]]) -> list[str]:
-    """Return the keys whose values differ between runs, or that some runs lack."""
+    """Return the keys whose values differ between runs. A key that a run lacks is null."""
     keys = dict.fromkeys(key for values in traits for key in values)
-    return [key for key in keys if len({values.get(key) for values in traits}) > 1]
+    return [key for key in keys if len({values.get(key, NULL) for values in traits}) > 1]
 
 
-def classes(traits: Sequence[dict[str, str]], keys: Iterable[str]) -> set[tuple[str | None, ...]]:
+def classes(traits: Sequence[dict[str, str]], keys: Iterable[str]) -> set[tuple[str, ...]]:
     """Return the distinct combinations of some keys' values."""
-    return {tuple(values.get(key) for key in keys) for values in traits}
+    return {tuple(values.get(key, NULL) for key in keys) for values in traits}
 
 
 def last_part(key: str) -> str:
