@@ -23,7 +23,7 @@ SETTINGS = {
     "show_progress": False,
     "state": "ERROR",
 }
-"""What differs from the authors' YAML: one epoch on the CPU, without the columns of items, which no model reads."""
+"""What differs from the authors' YAML: one epoch on the CPU, without the columns of items, which AdaMCT ignores."""
 
 
 def main(config_file: Path, folder: Path) -> None:

@@ -84,14 +84,13 @@ def result_table(dataset: str) -> str:
 
 def paper_table(dataset: str) -> str:
     """Return the paper's Table 2 of a dataset in Markdown, in its order: our figures, and the paper's in brackets."""
-    figures = {key[1:]: reported.value for key, reported in models().items() if key[0] == dataset}
-    metrics = list(dict.fromkeys(metric for _, metric in figures))
+    figures = {key: reported.value for key, reported in models().items() if reported.value is not None}
+    metrics = list(dict.fromkeys(metric for name, _, metric in figures if name == dataset))
     rows = [f"| | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
     for result in sorted(results()[dataset], key=lambda result: position(result.model)):
-        paper = [figures.get((result.model, metric)) for metric in metrics]
-        values = [mean(result.values(RANKING, metric)) for metric in metrics]
-        cells = [f"{own} ({short(theirs)})" for own, theirs in zip(values, paper, strict=True) if theirs is not None]
-        if cells:
+        if (dataset, result.model, metrics[0]) in figures:
+            pairs = [(result.values(RANKING, name), figures[dataset, result.model, name]) for name in metrics]
+            cells = [f"{mean(values)} ({short(paper)})" for values, paper in pairs]
             rows.append(f"| {model_title(result.model)} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -104,9 +103,9 @@ def training_table(dataset: str) -> str:
         if not any(run.results["cost"]["epochs"] for run in result.runs):
             continue
         epochs = [[str(run.results["chosen"][ranking]["epoch"]) for run in result.runs] for ranking in RANKINGS]
-        run = [str(run.results["cost"]["epochs"]) for run in result.runs]
+        total = [str(run.results["cost"]["epochs"]) for run in result.runs]
         parameters = f"{result.runs[0].results['cost']['parameters']:,}"
-        rows.append(f"| {model_title(result.model)} | {parameters} | {' | '.join(map(', '.join, [*epochs, run]))} |")
+        rows.append(f"| {model_title(result.model)} | {parameters} | {' | '.join(map(', '.join, [*epochs, total]))} |")
     return "\n".join(rows)
 
 

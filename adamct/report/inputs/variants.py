@@ -19,6 +19,7 @@ from adamct.report.inputs.titles import model_title
 WITHOUT_EFFECT = (*EXECUTION, *SOURCE, *SEEDS, "ckpt", "predict", "stages")
 """Keys that do not define an experiment."""
 NULL = as_text(None)
+"""The value of a key that a run lacks: it was made before the key existed."""
 UNNAMED_GROUPS = frozenset(("dataset", "model", "trainer", "logger", "search", "sweep"))
 """Config groups that do not appear in a variant's name."""
 
