@@ -1,5 +1,6 @@
 """The tables of results: what the runs of the record reach, beside the paper's and other published figures."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from statistics import fmean, stdev
@@ -9,7 +10,7 @@ from adamct.evaluation.names import FULL, FULL_UNSEEN
 from adamct.report.inputs.paper import RANKING, models, position
 from adamct.report.inputs.published import Published, published
 from adamct.report.inputs.runs import Run, find_runs
-from adamct.report.inputs.titles import model_title
+from adamct.report.inputs.titles import block_title, model_title
 from docs.generate.yamls import ROOT
 
 RECORD = ROOT / "reports" / "runs"
@@ -107,6 +108,31 @@ def training_table(dataset: str) -> str:
         parameters = f"{result.runs[0].results['cost']['parameters']:,}"
         rows.append(f"| {model_title(result.model)} | {parameters} | {' | '.join(map(', '.join, [*epochs, total]))} |")
     return "\n".join(rows)
+
+
+def record_table() -> str:
+    """Return the contents of the record in Markdown: the runs of each dataset and study, their hours and commits."""
+    rows = ["| | runs of each seed | hours | runs of each commit |", "|---|---|---|---|"]
+    by_title: dict[str, list[Run]] = {}
+    for run in find_runs([RECORD]):
+        by_title.setdefault(block_title(run.dataset, run.choices.get("sweep")), []).append(run)
+    for title, runs in by_title.items():
+        seeds = sorted(Counter(run.seed for run in runs if run.seed is not None).items())
+        commits = Counter(run.results["git_commit"][:7] for run in runs).most_common()
+        cells = [
+            title,
+            ", ".join(f"seed {seed}: {count}" for seed, count in seeds),
+            f"{sum(map(hours, runs)):.1f}",
+            ", ".join(f"`{commit}`: {count}" for commit, count in commits),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def hours(run: Run) -> float:
+    """Return the hours of a run's training and its validations."""
+    cost = run.results["cost"]
+    return cost["epochs"] * ((cost["train_seconds_per_epoch"] or 0.0) + cost["validation_seconds"]) / 3600
 
 
 def loss_tables() -> dict[str, str]:

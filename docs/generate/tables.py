@@ -1,12 +1,21 @@
-"""``python -m docs.generate.tables``: write the tables of the record into README.md and docs/results.md."""
+"""``python -m docs.generate.tables``: write the tables of the record into the documents that show them."""
 
 import argparse
 import re
 from collections.abc import Callable
 
-from docs.generate.results import DATASETS, ROOT, loss_tables, paper_table, result_table, results, training_table
+from docs.generate.results import (
+    DATASETS,
+    ROOT,
+    loss_tables,
+    paper_table,
+    record_table,
+    result_table,
+    results,
+    training_table,
+)
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "reports" / "README.md")
 PLACE = re.compile(r"(<!-- ([\w ]+) -->\n)(.*?)(\n<!-- end -->)", re.S)
 """A table between two comments, the first of which names it."""
 
@@ -31,6 +40,7 @@ def of_each_dataset(table: Callable[[str], str]) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "record": record_table,
     "results of Beauty": lambda: result_table("beauty"),
     "results": lambda: of_each_dataset(result_table),
     "table 2": lambda: of_each_dataset(paper_table),

@@ -16,7 +16,16 @@ from docs.generate.docstrings import as_markdown
 from docs.generate.groups import address, group_pages
 from docs.generate.models import model_pages
 from docs.generate.reports import REPORTS, claims_page
-from docs.generate.results import RECORD, loss_tables, mean, paper_table, result_table, results, training_table
+from docs.generate.results import (
+    RECORD,
+    loss_tables,
+    mean,
+    paper_table,
+    record_table,
+    result_table,
+    results,
+    training_table,
+)
 from docs.generate.tables import DOCUMENTS, PLACE, with_tables
 from docs.generate.yamls import CONF, ROOT, choices, comments_of_keys, described, groups, header_of
 from tests.conftest import MODELS
@@ -70,6 +79,19 @@ def test_the_tables_are_those_of_the_record(document: Path) -> None:
     text = document.read_text()
     assert PLACE.search(text)
     assert with_tables(text) == text
+
+
+def test_the_record_s_contents_are_its_files() -> None:
+    rows = [[cell.strip() for cell in row.split("|")][1:-1] for row in record_table().splitlines()[2:]]
+    by_title = {title: cells for title, *cells in rows}
+    for title, folder in (("Beauty", "beauty"), ("Losses on Beauty", "loss")):
+        seeds, hours, commits = by_title[title]
+        files = [*(RECORD / folder).rglob("results.json")]
+        costs = [json.loads(file.read_text())["cost"] for file in files]
+        seconds = [c["epochs"] * ((c["train_seconds_per_epoch"] or 0) + c["validation_seconds"]) for c in costs]
+        assert seeds.startswith(f"seed 1: {sum(file.parent.name == '1' for file in files)}")
+        assert float(hours) == pytest.approx(sum(seconds) / 3600, abs=0.05)
+        assert sum(map(int, re.findall(r": (\d+)", commits))) == len(files)
 
 
 def test_a_row_has_the_metrics_of_the_run_beside_published_ones() -> None:
