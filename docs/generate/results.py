@@ -43,12 +43,18 @@ class Result(NamedTuple):
 
 
 @cache
+def recorded() -> list[Run]:
+    """Return every run of the record."""
+    return find_runs([RECORD])
+
+
+@cache
 def results() -> dict[str, list[Result]]:
     """Return the results of each dataset, those with the highest NDCG@10 among unseen items first.
 
     Runs of studies and of labelled variants are left out.
     """
-    runs = [run for run in find_runs([RECORD]) if run.tested and not run.label and not run.choices.get("sweep")]
+    runs = [run for run in recorded() if run.tested and not run.label and not run.choices.get("sweep")]
     datasets = [name for name in DATASETS if any(run.dataset == name for run in runs)]
     return {dataset: ranked([run for run in runs if run.dataset == dataset]) for dataset in datasets}
 
@@ -114,7 +120,7 @@ def record_table() -> str:
     """Return the contents of the record in Markdown: the runs of each dataset and study, their hours and commits."""
     rows = ["| | runs of each seed | hours | runs of each commit |", "|---|---|---|---|"]
     by_title: dict[str, list[Run]] = {}
-    for run in find_runs([RECORD]):
+    for run in recorded():
         by_title.setdefault(block_title(run.dataset, run.choices.get("sweep")), []).append(run)
     for title, runs in by_title.items():
         seeds = sorted(Counter(run.seed for run in runs if run.seed is not None).items())
@@ -140,7 +146,7 @@ def loss_tables() -> dict[str, str]:
 
     The order of both is that of the highest NDCG@10 among unseen items.
     """
-    runs = [run for run in find_runs([RECORD / "loss"]) if run.tested and run.dataset == "beauty"]
+    runs = [run for run in recorded() if (run.choices.get("sweep"), run.dataset) == ("loss", "beauty") and run.tested]
     runs.sort(key=lambda run: -run.metrics[f"test/{FULL_UNSEEN}/ndcg@10"])
     names = dict.fromkeys(run.model for run in runs)
     losses = dict.fromkeys(run.name_of("loss") for run in runs)
